@@ -1,0 +1,161 @@
+"""`python -m pomkit SONG.mid --mask MASK --out FOLDER`: read, render, mask, inpaint, parse, and write MIDI and sound."""
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import OptionError, PomkitError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DEMO_SONG, DEMO_MASK = "amazing_grace", "bars:9-12"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        "python -m pomkit", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Compose a region of a song anew: MIDI in; pictures, MIDI and sound out.",
+        epilog="Times are in steps of a 16th note (0.125 s at 120 BPM), pitches are MIDI numbers (C4 = 60), bars count from 1.")
+    p.add_argument("song", nargs="?", default=DEMO_SONG, help="a MIDI file, or the name of a shipped song")
+    p.add_argument("--mask", default=DEMO_MASK, help="what to compose: melody, accompaniment, continuation[:STEPS to keep], "
+                   "bars:8-12, box:LOW-HIGH,FIRST-LAST (pitches, steps), chords, all, or an image with white paint; joined by +")
+    p.add_argument("--out", type=Path, default=Path("out"), help="folder for input.png, mask.png, result.png, "
+                   "side_by_side.png, result.mid, result.wav")
+    p.add_argument("--model", default="tiny", help="a shipped model's name or the path of a .safetensors file")
+    p.add_argument("--start", type=int, default=0, help="first step of the song to take")
+    p.add_argument("--width", type=int, default=None, help="steps to take (default: to the end of the song)")
+    p.add_argument("--seed", type=int, default=0, help="the same seed composes the same music")
+    p.add_argument("--candidates", type=int, default=1, help="compositions to make; the one nearest to --density is kept, "
+                   "or to the music that was there")
+    p.add_argument("--steps", type=int, default=None, help="network calls in one pass (default: by method)")
+    p.add_argument("--U", type=int, default=1, help="times that each stretch of steps is done (RePaint's resampling)")
+    p.add_argument("--jump", type=int, default=1, help="steps in a stretch that is done again")
+    p.add_argument("--method", default=None, help="uncover (cells); conditioned or repaint (edm); default: the model's own")
+    p.add_argument("--sampler", default=None, help="edm only: euler, heun, dpmpp_2m, dpmpp_2m_sde or k_diffusion:NAME")
+    p.add_argument("--density", type=float, default=None, help="onsets per masked bar of 16 steps (default: as learned)")
+    p.add_argument("--temperature", type=float, default=1.0, help="cells only: below 1 plays safe, above 1 takes risks")
+    p.add_argument("--guidance", type=float, default=1.0, help="weight of the known surroundings")
+    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point: exit code 0, or 2 with one clear line where the input is bad."""
+    options = parser().parse_args(arguments)
+    try:
+        run(options)
+    except PomkitError as fault:
+        print(f"pomkit: {fault}", file=sys.stderr)
+        return 2
+    except OSError as fault:
+        print(f"pomkit: {fault.filename or options.out}: {fault.strerror or fault}; check the path, its permissions and "
+              "the disk", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Do what the command line asks for; what was done, as a dictionary."""
+    took: dict[str, float] = {}
+    say = (lambda *_: None) if options.quiet else print
+    with _timed(took, "import"):
+        from . import audio, data, masks, picture, plot
+        from .checkpoint import load_model
+        from .notes import read_midi
+        from .sample import inpaint
+
+    with _timed(took, "read"):
+        song = read_midi(data.songs().get(options.song, options.song))
+        say(f"{song.name}: {len(song.notes)} notes, {len(song.bar_lines()) - 1} bars, parts {', '.join(song.parts)}"
+            + "".join(f"\n  {remark}" for remark in song.report.remarks))
+    with _timed(took, "render"):
+        before = picture.render(song, options.start, options.width)
+    with _timed(took, "mask"):
+        mask = _mask(options, song, before)
+        if not mask.any():
+            raise OptionError(f"the mask {options.mask!r} is empty on {song.name}; choose another")
+    with _timed(took, "load"):
+        model = load_model(options.model)
+    lines = song.bar_lines(options.start + before.shape[1]) - options.start
+    lines = [int(b) for b in lines if b >= 0]
+    with _timed(took, "inpaint"), _progress(options.quiet) as callback:
+        results = inpaint(model, before, mask, n=options.candidates, seed=options.seed, steps=options.steps, U=options.U,
+                          jump=options.jump, method=options.method, sampler=options.sampler, density=options.density,
+                          temperature=options.temperature, guidance=options.guidance, bars=lines, callback=callback)
+        counts = [notes_inside(r, mask) for r in results]
+        bars = mask.any(axis=0).sum() / 16
+        wanted = notes_inside(before, mask) if options.density is None else options.density * bars
+        best = min(range(len(counts)), key=lambda i: abs(counts[i] - wanted))
+        after = results[best]
+    with _timed(took, "parse"):
+        result = picture.parse(after)
+    with _timed(took, "write"):
+        out = options.out
+        plot.save_png(out / "input.png", before)
+        plot.save_png(out / "mask.png", masks.paint(before, mask))
+        plot.save_png(out / "result.png", after)
+        plot.side_by_side(before, mask, after, out / "side_by_side.png", bars=lines)
+        result.write_midi(out / "result.mid")
+    with _timed(took, "sound"):
+        audio.write_wav(out / "result.wav", audio.synthesize(result))
+    say(f"composed {counts[best]} notes where {notes_inside(before, mask)} were, in a mask of {bars:.1f} bars "
+        f"({int(mask.sum())} cells); {int(results.refused[best])} stray pixels cleared; "
+        f"outside the mask nothing changed: {bool((after[~mask] == before[~mask]).all())}")
+    say(f"model {options.model} ({model.process}), seed {options.seed}; sound: {audio.sound_name()}")
+    say("seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in took.items()))
+    say(f"{out}/: input.png, mask.png, result.png, side_by_side.png, result.mid, result.wav")
+    say("go on with `make lab`, another --seed, or your own file: make demo MIDI=path/to/own.mid MASK=melody")
+    return {"before": notes_inside(before, mask), "after": counts[best], "seconds": took}
+
+
+def notes_inside(picture: np.ndarray, mask: np.ndarray, border: int = 8) -> int:
+    """Notes that begin inside the mask."""
+    from .picture import read_spans
+
+    return int((read_spans(picture, border=border).onset & mask).sum())
+
+
+def _mask(options: argparse.Namespace, song: Any, before: np.ndarray) -> np.ndarray:
+    from . import masks
+
+    if options.mask.lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")):
+        from PIL import Image, UnidentifiedImageError
+
+        from .errors import PictureError
+        try:
+            with Image.open(options.mask) as image:
+                return masks.check_mask(masks.from_image(image), before)
+        except (FileNotFoundError, UnidentifiedImageError) as fault:
+            raise PictureError(f"{options.mask} is missing or no image; paint white over out/input.png") from fault
+    return masks.from_text(options.mask, song, options.start, before.shape[1])
+
+
+@contextmanager
+def _timed(took: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    took[name] = time.perf_counter() - started
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Any]:
+    """A callback that moves a progress bar."""
+    from tqdm import tqdm
+
+    with tqdm(desc="composing", unit="step", disable=quiet) as bar:
+        def callback(event: dict[str, Any]) -> None:
+            bar.total = event["n"]
+            bar.update(event["i"] + 1 - bar.n)
+
+        yield callback
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""Songs as sound: FluidSynth where its library is found, else symusic's synthesiser, else our own tones.
+
+`sound_name()` says which one plays. Each pair of synthesiser and soundfont is tried with one note before it
+is trusted: a library may be missing, a font damaged or a release broken (as symusic 0.6.0's synthesiser is).
+"""
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import io
+import logging
+import os
+import sys
+import threading
+import wave
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import OptionError, PomkitError
+from .files import write_atomically
+from .notes import NOTE_DTYPE, Song
+from .picture import parse
+
+if TYPE_CHECKING:
+    from IPython.display import Audio
+
+SOUNDS = {"auto": "", "fluidsynth": "FluidSynth", "symusic": "symusic's synthesiser", "tones": "plain tones"}
+RELEASE = 1.5                      # seconds that ring on after the last note, whatever the sound
+MAX_SAMPLES = 2**26                # a channel: 25 minutes at 44.1 kHz, half a gigabyte
+QUIETEST, LOUDEST = 0.05, 0.95     # peaks outside are scaled to these; between them velocity decides
+LISTEN_RATE = 22050                # Hz; `listen` embeds 40 kbit/s: 5 kB a second, 6.7 kB in a notebook's text
+FONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/local/share/soundfonts",
+                "/opt/homebrew/share/soundfonts", f"{sys.prefix}/share/soundfonts")
+PIANO, GAIN = 0, 1.5               # MIDI program; FluidSynth's loudness
+
+_fluidsynth_lock = threading.Lock()
+
+
+def synthesize(music: Song | np.ndarray, sample_rate: int = 44100, bpm: float = 120,
+               sound: str = "auto") -> np.ndarray:
+    """The sound of a Song or a picture, every part on a piano: float32 (samples, 2), stereo, in [-1, 1].
+
+    It lasts to the end of the last note and `RELEASE` seconds more; it peaks at 0.05 to 0.95 (0: no notes).
+    `sample_rate` in Hz (8000 to 96000), `bpm` in beats a minute. `sound`: "fluidsynth", "symusic", "tones"
+    (sine waves that decay) or "auto", the first of these that works. Raises OptionError, PictureError.
+    """
+    song = music if isinstance(music, Song) else parse(music)
+    if not 8000 <= sample_rate <= 96000:
+        raise OptionError(f"sample_rate is {sample_rate}; choose 8000 to 96000 Hz")
+    if not 4 <= bpm <= 1000:
+        raise OptionError(f"bpm is {bpm}; choose a tempo from 4 to 1000 beats a minute")
+    rate, step = int(sample_rate), 60 / bpm / song.steps_per_beat                # Hz, seconds
+    ends = song.notes["onset"] + song.notes["duration"]
+    samples = round((int(ends.max(initial=0)) * step + RELEASE) * rate)
+    if samples > MAX_SAMPLES:
+        raise OptionError(f"song {song.name!r} makes {samples / rate / 60:.0f} minutes of sound, more than "
+                          f"{MAX_SAMPLES / rate / 60:.0f}; cut it, or choose a lower sample_rate")
+    synthesiser, font = _choose(sound)
+    if not len(song.notes):
+        return np.zeros((samples, 2), np.float32)
+    audio = _SYNTHESISERS[synthesiser](song.notes, step, samples, rate, font)
+    audio[-(rate // 20):] *= np.linspace(1, 0, rate // 20, dtype=np.float32)[:, None]    # no click at the end
+    peak = max(float(np.abs(audio).max()), 1e-9)
+    return audio * np.float32(np.clip(peak, QUIETEST, LOUDEST) / peak)
+
+
+def sound_name(sound: str = "auto") -> str:
+    """What `synthesize` plays with on this machine, "FluidSynth, TimGM6mb" or "plain tones"; OptionError."""
+    synthesiser, font = _choose(sound)
+    return ", ".join([SOUNDS[synthesiser], *([font.resolve().stem] if font else [])])
+
+
+def listen(music: Song | np.ndarray, bpm: float = 120, sound: str = "auto") -> Audio:
+    """A player for a notebook, the sound embedded as MP3, mono, 5 kB a second; prints which sound it is.
+
+    Raises as `synthesize` does, and PomkitError where the encoder or IPython is missing.
+    """
+    try:
+        import soundfile
+        from IPython.display import Audio
+    except (ImportError, OSError) as fault:
+        raise PomkitError(f"listen has no encoder ({fault}); run: pip install soundfile ipython") from fault
+    audio = synthesize(music, LISTEN_RATE, bpm, sound)
+    file = io.BytesIO()
+    soundfile.write(file, audio.mean(axis=1), LISTEN_RATE, format="MP3", bitrate_mode="CONSTANT",
+                    compression_level=0.8)
+    print(f"sound: {sound_name(sound)}; {len(audio) / LISTEN_RATE:.1f} s")
+    player = Audio(data=file.getvalue())
+    player.mimetype = "audio/mpeg"                             # IPython takes any bytes for a WAV
+    return player
+
+
+def write_wav(path: str | os.PathLike[str], audio: np.ndarray, sample_rate: int = 44100) -> Path:
+    """Write sound, float (samples,) or (samples, channels) in [-1, 1], atomically as a WAV; OptionError."""
+    audio = np.asarray(audio)
+    if audio.ndim not in (1, 2) or audio.dtype.kind != "f":
+        raise OptionError(f"sound is an array of floats (samples, channels), not {audio.dtype} {audio.shape}")
+    if not np.abs(audio).max(initial=0) <= 1:                  # NaN is caught here too
+        raise OptionError(f"the sound's peak is {np.abs(audio).max():.2f}; scale it into [-1, 1]")
+    with write_atomically(path) as file, wave.open(file, "wb") as out:
+        out.setnchannels(1 if audio.ndim == 1 else audio.shape[1])
+        out.setsampwidth(2)
+        out.setframerate(int(sample_rate))
+        out.writeframes(np.rint(audio * 32767).astype("<i2").tobytes())
+    return Path(path)
+
+
+def _choose(sound: str) -> tuple[str, Path | None]:
+    """The first synthesiser and soundfont that play a note; POMKIT_SOUNDFONT names the only font to try."""
+    return _probe(sound, os.environ.get("POMKIT_SOUNDFONT", ""))
+
+
+@lru_cache(maxsize=16)
+def _probe(sound: str, own_font: str) -> tuple[str, Path | None]:
+    if sound not in SOUNDS:
+        raise OptionError(f"sound {sound!r} is unknown; choose one of {', '.join(SOUNDS)}")
+    if own_font and not Path(own_font).is_file():
+        raise OptionError(f"POMKIT_SOUNDFONT names {own_font}, which is no file; name a soundfont")
+    fonts = [Path(own_font)] if own_font else list(_fonts())
+    chain: list[tuple[str, Path | None]] = [(name, f) for name in ("fluidsynth", "symusic") for f in fonts]
+    note = np.array([(0, 4, 69, 100, 0)], NOTE_DTYPE)
+    faults = []
+    for name, font in [*chain, ("tones", None)]:
+        if sound not in ("auto", name):
+            continue
+        try:
+            if np.abs(_SYNTHESISERS[name](note, 0.125, 22050, 22050, font)).max() < 1e-4:
+                raise PomkitError(f"{font} is silent")
+        except Exception as fault:                             # a foreign library may raise anything
+            faults.append((str(fault).splitlines() or [repr(fault)])[0])
+            continue
+        if sound == "auto" and name != "fluidsynth":
+            logging.getLogger("pomkit").warning(
+                "FluidSynth does not play here (%s), %s does. To have it: pip install pyfluidsynth, and "
+                "apt install fluidsynth, brew install fluid-synth or conda install fluidsynth",
+                faults[0] if faults else "no soundfont", SOUNDS[name])
+        return name, font
+    raise OptionError(f"sound {sound!r} does not play here ({'; '.join(faults) or 'no soundfont'}); "
+                      "install it or choose sound 'auto'")
+
+
+def _fonts() -> Iterator[Path]:
+    """The system's default soundfont (or its first), then the small one that ships inside pretty_midi."""
+    found = sorted(font for folder in FONT_FOLDERS for font in Path(folder).glob("*.sf2"))
+    yield from sorted(found, key=lambda font: not font.stem.lower().startswith("default"))[:1]
+    spec = importlib.util.find_spec("pretty_midi")
+    for folder in (spec and spec.submodule_search_locations) or []:
+        yield from Path(folder).glob("*.sf2")
+
+
+def _fluidsynth(notes: np.ndarray, step: float, samples: int, rate: int, font: Path | None) -> np.ndarray:
+    """Notes through FluidSynth, which writes the samples between two events straight into their place."""
+    if sys.platform == "darwin" and os.path.isdir("/opt/homebrew"):      # pyfluidsynth must be told of it
+        os.environ.setdefault("HOMEBREW_PREFIX", "/opt/homebrew")
+    import fluidsynth
+
+    library, pointer = ctypes.CDLL(fluidsynth.lib), ctypes.c_void_p
+    when = np.r_[notes["onset"] + notes["duration"], notes["onset"]] * step * rate
+    onset = np.repeat([False, True], len(notes))               # at the same time ends come before onsets
+    channel = notes["part"] % 15 + (notes["part"] % 15 > 8)    # channel 9 is the drums'
+    keys = np.tile([channel, notes["pitch"], notes["velocity"]], 2)
+    events = np.stack([np.rint(when), onset, *keys]).astype(int)[:, np.lexsort((onset, when))]
+    out = np.zeros((samples, 2), np.float32)
+    left, right = (pointer(out.ctypes.data + 4 * side) for side in (0, 1))
+    with _fluidsynth_lock:
+        for level in (1, 2, 3):                                # a failure shows in what it returns
+            library.fluid_set_log_function(level, None, None)
+        synth = fluidsynth.Synth(gain=GAIN, samplerate=float(rate))
+        try:
+            number = synth.sfload(str(font))
+            if number < 0:
+                raise OptionError(f"{font} is no soundfont that FluidSynth can read")
+            for c in np.unique(channel).tolist():
+                synth.program_select(c, number, 0, PIANO)
+            now = 0
+            for time, begins, c, pitch, velocity in [*events.T.tolist(), (samples, False, 0, 0, 0)]:
+                if time > now:
+                    place = (left, 2 * now, 2, right, 2 * now, 2)      # pointer, offset, stride of each side
+                    library.fluid_synth_write_float(pointer(synth.synth), time - now, *place)
+                    now = time
+                if begins:
+                    synth.noteon(c, pitch, velocity)
+                else:
+                    synth.noteoff(c, pitch)
+        finally:
+            synth.delete()
+    return out
+
+
+def _symusic(notes: np.ndarray, step: float, samples: int, rate: int, font: Path | None) -> np.ndarray:
+    """Notes through the synthesiser inside symusic's wheel, which needs no system library."""
+    import symusic as sm
+
+    score: Any = sm.Score(480)
+    score.tempos.append(sm.Tempo(0, 15 / step))                # so that a step is 120 ticks
+    for part in np.unique(notes["part"]).tolist():
+        n = notes[notes["part"] == part]
+        track: Any = sm.Track(program=PIANO)
+        track.notes = sm.Note.from_numpy(n["onset"] * 120, n["duration"] * 120, n["pitch"].astype(np.int8),
+                                         n["velocity"].astype(np.int8))
+        score.tracks.append(track)
+    audio = np.asarray(sm.Synthesizer(str(font), rate).render(score, stereo=True), np.float32).T[:samples]
+    return np.pad(audio, ((0, samples - len(audio)), (0, 0)))
+
+
+def _tones(notes: np.ndarray, step: float, samples: int, rate: int, font: Path | None = None) -> np.ndarray:
+    """Our own sound: five decaying harmonics a note, low notes on the left and high ones on the right."""
+    out = np.zeros((samples, 2), np.float32)
+    start = np.rint(notes["onset"] * step * rate).astype(int)
+    held = np.maximum(np.rint(notes["duration"] * step * rate).astype(int), 1)
+    damp = np.exp(-np.arange(rate // 4) / (0.05 * rate))[:, None]                # once the key is let go
+    for pitch in np.unique(notes["pitch"]).tolist():
+        same = np.flatnonzero(notes["pitch"] == pitch)
+        t = np.arange(held[same].max() + len(damp)) / rate
+        f = 440 * 2 ** ((pitch - 69) / 12)
+        wave_ = sum(0.5**k * np.sin(2 * np.pi * k * f * t) * np.exp(-t * (0.6 * k + f / 700))
+                    for k in range(1, 6) if k * f < rate / 2)
+        pan = np.pi / 2 * np.interp(pitch, (21, 108), (0.2, 0.8))                # constant power
+        tone = np.outer(wave_ * np.minimum(t / 0.005, 1), (np.cos(pan), np.sin(pan)))        # (t, 2)
+        for i in same.tolist():
+            note = tone[: held[i] + len(damp)] * 0.8 * (notes["velocity"][i] / 127) ** 1.5
+            note[held[i]:] *= damp
+            out[start[i]:start[i] + len(note)] += note[: samples - start[i]]
+    return out
+
+
+_SYNTHESISERS: dict[str, Callable[[np.ndarray, float, int, int, Path | None], np.ndarray]] = {
+    "fluidsynth": _fluidsynth, "symusic": _symusic, "tones": _tones}

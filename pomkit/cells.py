@@ -1,0 +1,229 @@
+"""Absorbing diffusion on cells: the second process of pomkit.
+
+Every pixel of a picture is a cell: off, sustain, an onset in one of a few velocity bins, or hidden. Training hides each
+cell of a region with probability t and scores the hidden ones by cross-entropy, a bound on the likelihood (Austin et
+al. 2021, arXiv 2107.03006, section 3; Hoogeboom et al. 2022, arXiv 2110.02037); sampling begins with the region hidden
+and uncovers it in N steps (Chang et al. 2022, arXiv 2202.04200, on the cosine schedule). Known cells never change.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .chords import chord_tones
+from .edm import repaint_schedule
+from .errors import OptionError
+from .model import HDiT
+from .picture import PITCHES, Spans, belonging, read_chords, read_spans
+
+OFF, SUSTAIN, ONSET = 0, 1, 2            # an onset in velocity bin b is state ONSET + b; hidden is the state after the last
+CHORD_CHANNELS = 3                       # the chord's root, its tones, and that it is known
+VELOCITIES = (60, 78, 90, 108)         # what each velocity bin is played with (near the quartiles of pop piano)
+
+Rule = Callable[[Tensor, int, Tensor], Tensor]
+CellModel = Callable[[Tensor, Tensor, Tensor], Tensor]     # (cells, chords, t) -> logits
+
+
+class Cells(nn.Module):
+    """A network that tells every hidden cell's state: `forward(cells, chords, t) -> logits`.
+
+    `velocities`: the MIDI velocity of each onset bin. The network takes states + 1 + 3 channels and gives one a state.
+    """
+
+    process = "cells"
+
+    def __init__(self, network: HDiT, velocities: Sequence[int] = VELOCITIES, width: int = 512) -> None:
+        super().__init__()
+        self.network, self.velocities, self.width = network, tuple(velocities), width
+        self.states = ONSET + len(self.velocities)
+        self.card: dict[str, Any] = {}
+        channels = (self.in_channels(len(self.velocities)), self.states)
+        if (network.config.in_channels, network.config.out_channels) != channels:
+            raise OptionError(f"cells with {len(self.velocities)} velocity bins need a network with (in, out) channels "
+                              f"{channels}, not {(network.config.in_channels, network.config.out_channels)}")
+
+    @staticmethod
+    def in_channels(bins: int) -> int:
+        """Channels of the network's input: one a state, one for hidden, and the chord's."""
+        return ONSET + bins + 1 + CHORD_CHANNELS
+
+    def forward(self, cells: Tensor, chords: Tensor, t: Tensor) -> Tensor:
+        """Logits float (batch, states, 128, width) of every cell.
+
+        `cells`: int64 (batch, 128, width), states or hidden (= `states`); `chords`: float (batch, 3, 128, width), see
+        `chord_channels`; `t`: float (batch,), the share of the region that is hidden.
+        """
+        x = F.one_hot(cells, self.states + 1).movedim(-1, 1).to(chords.dtype)      # (b, states + 1, 128, width)
+        return self.network(torch.cat([x, chords], dim=1), t).float()
+
+    def encode(self, picture: np.ndarray, border: int = 8) -> np.ndarray:
+        """A picture's cells, int64 (128, width); the border rows are off."""
+        return to_cells(read_spans(picture, border=border), self.velocities)
+
+    def decode(self, cells: np.ndarray, picture: np.ndarray, mask: np.ndarray, border: int = 8) -> tuple[np.ndarray, int]:
+        """`picture` with the masked cells drawn in, and how many sustain cells without a note before them were cleared."""
+        onset, velocity = cells >= ONSET, np.zeros(cells.shape, np.uint8)
+        velocity[onset] = np.array(self.velocities, np.uint8)[cells[onset] - ONSET]
+        known = read_spans(picture, border=border)                           # a known note keeps its own velocity
+        velocity = np.where(mask | ~known.onset, velocity, known.velocity)
+        sustain, _ = belonging(onset, cells == SUSTAIN)
+        cleared = int(((cells == SUSTAIN) & ~sustain & mask).sum())
+        start = np.maximum.accumulate(np.where(onset, np.arange(cells.shape[1]), 0), axis=1)
+        loud = 2 * np.take_along_axis(velocity, start, axis=1)
+        drawn = np.zeros_like(picture)
+        drawn[..., 0], drawn[..., 1] = np.where(onset, loud, 0), np.where(sustain, loud, 0)
+        return np.where(mask[..., None], drawn, picture), cleared
+
+
+def to_cells(spans: Spans, velocities: Sequence[int]) -> np.ndarray:
+    """States int64 (128, width) of onset and sustain cells; an onset takes the bin of the nearest velocity."""
+    distance = np.abs(spans.velocity[..., None].astype(int) - np.array(velocities))
+    return np.where(spans.onset, ONSET + distance.argmin(-1), np.where(spans.sustain, SUSTAIN, OFF)).astype(np.int64)
+
+
+def chord_channels(picture: np.ndarray, mask: np.ndarray | None = None, border: int = 8) -> np.ndarray:
+    """The chords of a picture's border as input, float32 (3, 128, width): root, chord tones, known; by pitch and step.
+
+    Columns whose chord rows are masked or black are "not known": all three are 0. Where there is surely no chord ("N")
+    only the third is 1.
+    """
+    channels = np.zeros((CHORD_CHANNELS, PITCHES, picture.shape[1]), np.float32)
+    pitch_class = (127 - np.arange(PITCHES)) % 12
+    for onset, duration, label in read_chords(picture, border):
+        root, tones = chord_tones(label)
+        channels[0, :, onset:onset + duration] = (pitch_class == root)[:, None]
+        channels[1, :, onset:onset + duration] = tones[pitch_class][:, None]
+        channels[2, :, onset:onset + duration] = 1
+    if mask is not None and border:
+        channels[:, :, mask[:border].any(axis=0) | mask[PITCHES - border:].any(axis=0)] = 0
+    return channels
+
+
+def cell_bound(model: CellModel, cells: Tensor, chords: Tensor, region: Tensor, hidden_state: int, t: Tensor,
+               generator: torch.Generator | None = None) -> Tensor:
+    """The bound on -log2 p(region | rest) a cell, at hiding probabilities t: (batch,), bits per pixel.
+
+    Hides each cell of `region` (bool (batch, h, w)) with probability t (batch,) and gives sum of the hidden cells'
+    cross-entropy / t / size of the region; its mean over uniform t is the bound (arXiv 2110.02037, equation 7, in
+    continuous time).
+    """
+    t_cells = t.reshape(-1, *[1] * (cells.ndim - 1))
+    draw = torch.rand(cells.shape, generator=generator).to(cells.device)
+    hidden = region & (draw < t_cells)
+    logits = model(torch.where(hidden, hidden_state, cells), chords, t)
+    nats = F.cross_entropy(logits, cells, reduction="none") * hidden
+    return nats.flatten(1).sum(1) / (t * region.flatten(1).sum(1).clamp(min=1) * math.log(2))
+
+
+def stratified_t(n: int, generator: torch.Generator | None = None) -> Tensor:
+    """n hiding probabilities, uniform in (0, 1], one in each n-th part: less variance for the loss."""
+    return 1 - (torch.arange(n) + torch.rand(n, generator=generator)) / n
+
+
+def uncovering(cells: int, steps: int) -> list[int]:
+    """How many of `cells` are uncovered at each level: a plain list of steps + 1 from 0 to `cells`, cosine schedule.
+
+    Few at first, when each choice binds all others, many at the end. With as many steps as cells: one at a time.
+    """
+    if steps < 1:
+        raise OptionError(f"steps is {steps}; choose at least 1")
+    if steps >= cells:
+        return list(range(cells + 1))
+    return [cells - math.floor(cells * math.cos(math.pi / 2 * i / steps)) for i in range(steps)] + [cells]
+
+
+@torch.inference_mode()
+def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, hidden_state: int, steps: int = 20,
+                 U: int = 1, jump: int = 1, temperature: float = 1.0, density: float | None = None,
+                 pitch_bias: Tensor | None = None, guidance: float = 1.0, rule: Rule | None = None,
+                 generator: torch.Generator | None = None,
+                 callback: Callable[[dict[str, Any]], None] | None = None) -> Tensor:
+    """Fill the masked cells, int64 (batch, h, w); the others stay as they are.
+
+    `mask` bool (h, w). Levels follow `uncovering` along `edm.repaint_schedule(steps, U, jump)`: each step draws all hidden
+    cells and keeps a random part of them; going back hides a random part of the new cells again (U > 1: they are redone
+    with more of their surroundings known). `temperature` sharpens which notes, not how many: the expected number of onsets
+    is held by a bias on their log-odds. `density`: onsets to expect in the whole mask. `pitch_bias`: float (12,), by
+    pitch class, (h,) by row or (h, w): added to the log-odds of onsets. `guidance` g: logits = u + g (c - u), u without
+    the known cells and chords (Ho and Salimans 2022, arXiv 2207.12598). `rule(logits, step, cells) -> logits` may change
+    anything. `callback({i, n, cells, logits})` is called at every step.
+    """
+    if temperature <= 0:
+        raise OptionError(f"temperature is {temperature}; choose a number above 0 (1 = as learned)")
+    total = int(mask.sum())
+    if not total:
+        return cells.clone()
+    counts = uncovering(total, steps)
+    path = repaint_schedule(len(counts) - 1, U, jump)
+    hidden = mask.expand_as(cells).clone()
+    cells = torch.where(hidden, hidden_state, cells)
+    bias = None if pitch_bias is None else pitch_bias_rows(pitch_bias, cells.shape[1:]).to(chords)
+    for i, (level, after) in enumerate(zip(path[:-1], path[1:], strict=True)):
+        if after < level:                                                    # back: hide some of the new cells again
+            hidden |= choose(mask & ~hidden, counts[level] - counts[after], generator)
+            cells = torch.where(hidden, hidden_state, cells)
+            continue
+        t = (hidden.flatten(1).sum(1) / total).to(chords)
+        logits = model(cells, chords, t)
+        if guidance != 1:
+            free = model(torch.where(mask, cells, hidden_state), torch.zeros_like(chords), t)
+            logits = free + guidance * (logits - free)
+        natural = onset_odds(logits)
+        logits = logits / temperature
+        if bias is not None:
+            logits[:, ONSET:] += bias
+        if density is not None or temperature != 1:
+            placed = ((cells >= ONSET) & (cells < hidden_state) & mask).flatten(1).sum(1)
+            wanted = (natural.sigmoid() * hidden).flatten(1).sum(1) if density is None else (density - placed).clamp(min=0)
+            logits[:, ONSET:] += onset_bias(onset_odds(logits), hidden, wanted)[:, None, None, None]
+        if rule is not None:
+            logits = rule(logits, level, cells)
+        noise = torch.rand(logits.shape, generator=generator).to(logits).clamp(1e-20, 1 - 1e-7)
+        drawn = (logits - torch.log(-torch.log(noise))).argmax(1)            # Gumbel-max: a draw from softmax(logits)
+        new = choose(hidden, counts[after] - counts[level], generator)
+        cells, hidden = torch.where(new, drawn, cells), hidden & ~new
+        if callback is not None:
+            callback({"i": i, "n": len(path) - 1, "cells": cells, "logits": logits})
+    return cells
+
+
+def choose(among: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+    """`count` random cells of `among`, bool (batch, h, w), for each picture of the batch."""
+    rank = torch.rand(among.shape, generator=generator).to(among.device) + ~among
+    chosen = torch.zeros_like(among).flatten(1)
+    chosen.scatter_(1, rank.flatten(1).argsort(1)[:, :count], True)
+    return chosen.reshape(among.shape) & among
+
+
+def onset_odds(logits: Tensor) -> Tensor:
+    """Log-odds of an onset of any velocity, float (batch, h, w)."""
+    return logits[:, ONSET:].logsumexp(1) - logits[:, :ONSET].logsumexp(1)
+
+
+def onset_bias(odds: Tensor, hidden: Tensor, wanted: Tensor) -> Tensor:
+    """The bias (batch,) on the onsets' log-odds with which `wanted` (batch,) onsets are expected in the hidden cells."""
+    low, high = torch.full_like(wanted, -12.0, dtype=odds.dtype), torch.full_like(wanted, 12.0, dtype=odds.dtype)
+    for _ in range(24):                                                      # bisection: the sum rises with the bias
+        middle = (low + high) / 2
+        expected = ((odds + middle[:, None, None]).sigmoid() * hidden).flatten(1).sum(1)
+        low, high = torch.where(expected < wanted, middle, low), torch.where(expected < wanted, high, middle)
+    return (low + high) / 2
+
+
+def pitch_bias_rows(bias: Tensor, shape: Sequence[int]) -> Tensor:
+    """A bias by pitch class (12,), by pitch (128,: index = MIDI pitch) or by cell (h, w), as (h, w)."""
+    height, width = shape
+    bias = torch.as_tensor(bias)
+    if bias.shape == (12,):
+        bias = bias[torch.arange(height) % 12]
+    if bias.shape == (height,):
+        bias = bias.flip(0)[:, None].expand(height, width)                   # row 0 is the highest pitch
+    if bias.shape != (height, width):
+        raise OptionError(f"pitch_bias has shape {tuple(bias.shape)}; give (12,), ({height},) or ({height}, {width})")
+    return bias

@@ -1,0 +1,103 @@
+"""Checkpoints: NAME.safetensors (weights) and NAME.json (architecture, sha256 of the weights, model card)."""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from .cells import Cells
+from .data import assets_dir
+from .edm import Denoiser
+from .errors import CheckpointError, OptionError
+from .files import write_atomically
+from .model import HDiT, HDiTConfig
+
+FORMAT = "pomkit-1"
+Model = Cells | Denoiser
+
+
+def build_model(spec: dict[str, Any]) -> Model:
+    """A model with fresh weights from its specification: process, network, width and the process's own options."""
+    network = HDiT(HDiTConfig.from_dict(spec["network"]))
+    if spec["process"] == "cells":
+        return Cells(network, spec["velocities"], spec["width"])
+    if spec["process"] == "edm":
+        return Denoiser(network, spec["sigma_data"], spec["conditioned"], spec["width"])
+    raise OptionError(f"process {spec['process']!r} is unknown; choose cells or edm")
+
+
+def spec_of(model: Model) -> dict[str, Any]:
+    """The specification from which `build_model` makes the same architecture again; plain JSON values."""
+    spec = {"process": model.process, "width": model.width, "network": model.network.config.to_dict()}
+    if isinstance(model, Cells):
+        return spec | {"velocities": list(model.velocities)}
+    return spec | {"sigma_data": model.sigma_data, "conditioned": model.conditioned}
+
+
+def save_model(path: str | os.PathLike[str], model: Model, card: dict[str, Any] | None = None,
+               weights: dict[str, Tensor] | None = None, dtype: torch.dtype = torch.float32) -> Path:
+    """Write PATH.safetensors and PATH.json atomically; `weights` replaces the model's own (an EMA, say)."""
+    path = Path(path).with_suffix("")
+    state = model.state_dict() if weights is None else weights
+    data = save({k: v.detach().to("cpu", dtype if v.is_floating_point() else v.dtype).contiguous()
+                 for k, v in state.items()})
+    text = json.dumps({"format": FORMAT, "sha256": hashlib.sha256(data).hexdigest(), **spec_of(model),
+                       "parameters": sum(p.numel() for p in model.parameters()), "card": card or model.card}, indent=1)
+    with write_atomically(path.with_suffix(".safetensors")) as file:
+        file.write(data)
+    with write_atomically(path.with_suffix(".json")) as file:
+        file.write(text.encode() + b"\n")
+    return path.with_suffix(".safetensors")
+
+
+def load_model(name: str | os.PathLike[str], device: str | torch.device | None = None) -> Model:
+    """Load a shipped model by name ("tiny", "tiny-edm"), or any by the path of its .safetensors or .json file.
+
+    `device`: default a CUDA GPU where there is one, else the CPU. The model is in evaluation mode and has `.process`
+    and `.card`. Raises CheckpointError naming the file, the fault and the remedy.
+    """
+    path = card_path(name)
+    try:
+        spec = json.loads(path.with_suffix(".json").read_text())
+        data = path.with_suffix(".safetensors").read_bytes()
+    except FileNotFoundError as fault:
+        raise CheckpointError(f"{fault.filename} is missing; a checkpoint is two files, NAME.safetensors and NAME.json") \
+            from fault
+    except (OSError, ValueError) as fault:
+        raise CheckpointError(f"{path.with_suffix('.json')} cannot be read ({fault}); get the checkpoint again") from fault
+    if not isinstance(spec, dict) or spec.get("format") != FORMAT:
+        raise CheckpointError(f"{path.with_suffix('.json')} is no checkpoint of format {FORMAT}; get it again or train anew")
+    if hashlib.sha256(data).hexdigest() != spec.get("sha256"):
+        raise CheckpointError(f"{path.with_suffix('.safetensors')} is damaged or belongs to another checkpoint: its sha256 "
+                              "is not the one in its .json file; get both files again")
+    try:
+        model = build_model(spec)
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load(data).items()})
+    except (OptionError, KeyError, TypeError, RuntimeError) as fault:
+        raise CheckpointError(f"{path.name} is of another architecture than its .json file says "
+                              f"({str(fault).splitlines()[0][:200]}); get both files again") from fault
+    model.card = spec.get("card", {})
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+
+
+def model_names() -> list[str]:
+    """The names of the shipped models."""
+    return sorted(p.stem for p in (assets_dir() / "models").glob("*.safetensors"))
+
+
+def card_path(name: str | os.PathLike[str]) -> Path:
+    """The .json file of a model, by the model's name or by the path of either of its files; CheckpointError."""
+    path = Path(name)
+    if path.suffix in (".safetensors", ".json"):
+        return path.with_suffix(".json")
+    for candidate in (path, assets_dir() / "models" / path):
+        if candidate.with_name(candidate.name + ".json").exists():
+            return candidate.with_name(candidate.name + ".json")
+    raise CheckpointError(f"there is no model {str(name)!r}; choose one of {', '.join(model_names()) or '(none shipped)'} "
+                          "or give the path of a .safetensors file")

@@ -1,0 +1,225 @@
+"""Sound: length, loudness and pitch of every synthesiser that works here, and the chain that falls back."""
+import io
+import logging
+import sys
+import threading
+import wave
+
+import numpy as np
+import pytest
+
+from pomkit import OptionError, PictureError, Song, audio, render
+from pomkit.audio import LISTEN_RATE, RELEASE, listen, sound_name, synthesize, write_wav
+
+
+def song(*notes):
+    return Song([(onset, duration, pitch, velocity, 0) for onset, duration, pitch, velocity in notes])
+
+
+def works(sound):
+    try:
+        return bool(sound_name(sound))
+    except OptionError:
+        return False
+
+
+SOUNDS = [pytest.param(s, marks=pytest.mark.skipif(not works(s), reason=f"{s} does not play here"))
+          for s in ("fluidsynth", "symusic", "tones")]
+A4 = song((0, 8, 69, 100))
+
+
+@pytest.fixture
+def fresh_choice():
+    """Forget which sounds work, before and after."""
+    audio._probe.cache_clear()
+    yield
+    audio._probe.cache_clear()
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+@pytest.mark.parametrize(("rate", "bpm"), [(44100, 120), (22050, 90)])
+def test_shape_length_and_peak(sound, rate, bpm):
+    music = song((0, 4, 60, 90), (4, 4, 64, 90), (30, 2, 67, 90))
+    sounding = synthesize(music, rate, bpm, sound)
+    assert sounding.dtype == np.float32
+    assert sounding.shape == (round((32 * 60 / bpm / 4 + RELEASE) * rate), 2)
+    assert 0.05 - 1e-6 <= np.abs(sounding).max() <= 1
+    assert np.isfinite(sounding).all()
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_a4_is_440_hz(sound):
+    mono = synthesize(A4, sound=sound).mean(axis=1)
+    spectrum = np.abs(np.fft.rfft(mono * np.hanning(len(mono))))
+    assert spectrum.argmax() * 44100 / len(mono) == pytest.approx(440, abs=3)
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_tempo_moves_onsets(sound):
+    """A note four steps in begins after half a second at 120 BPM and a whole one at 60."""
+    late = song((4, 4, 72, 100))
+    for bpm, begins in ((120, 0.5), (60, 1.0)):
+        loud = np.abs(synthesize(late, 22050, bpm, sound)).max(axis=1) > 0.01
+        assert np.argmax(loud) / 22050 == pytest.approx(begins, abs=0.03)
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_silence_where_nothing_sounds(sound):
+    gap = synthesize(song((0, 2, 60, 100), (60, 2, 60, 100)), sound=sound)
+    quiet, loud = gap[round(4 * 44100):round(7 * 44100)], gap[: 44100 // 4]
+    assert np.abs(quiet).max() < 0.02 * np.abs(loud).max()
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_louder_velocity_is_louder(sound):
+    power = [np.square(synthesize(song((0, 8, 64, v)), sound=sound)).mean() for v in (80, 100, 127)]
+    assert power[0] < power[1] < power[2]
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_many_loud_notes_do_not_clip(sound):
+    wall = song(*[(0, 16, pitch, 127) for pitch in range(24, 104)])
+    sounding = synthesize(wall, 22050, sound=sound)
+    assert np.abs(sounding).max() == pytest.approx(0.95, abs=0.001)
+    assert (np.abs(sounding) > 0.949).sum() < 20                         # scaled, not cut off at the top
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_a_restruck_note_sounds_again(sound):
+    """Two quarters on one pitch, the second from where the first ends: both attacks are loud."""
+    twice = np.abs(synthesize(song((0, 8, 60, 100), (8, 8, 60, 100)), 22050, sound=sound)).max(axis=1)
+    assert twice[22050:22050 + 4000].max() > 0.7 * twice[:4000].max()
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_sixteen_parts_are_all_pianos(sound):
+    """No part may land on the drum channel: part 9 alone sounds as part 0 alone."""
+    parts = [Song([(0, 8, 69, 100, part)]) for part in (0, 9, 15)]
+    first, *others = [np.abs(np.fft.rfft(synthesize(p, 22050, sound=sound)[:, 0])) for p in parts]
+    for other in others:
+        assert np.abs(first - other).max() < 0.05 * first.max()
+
+
+def test_tones_are_stereo_as_at_a_piano():
+    low, high = (np.square(synthesize(song((0, 8, p, 100)), sound="tones")).mean(axis=0) for p in (36, 96))
+    assert low[0] > 2 * low[1]
+    assert high[1] > 2 * high[0]
+
+
+def test_the_same_song_sounds_the_same():
+    assert np.array_equal(synthesize(A4, sound="tones"), synthesize(A4, sound="tones"))
+
+
+def test_a_picture_sounds_as_its_song():
+    assert np.array_equal(synthesize(render(A4), sound="tones"), synthesize(A4.canonical(), sound="tones"))
+
+
+@pytest.mark.parametrize("music", [Song([]), np.zeros((128, 64, 3), np.uint8)])
+def test_no_notes_are_a_short_silence(music):
+    silence = synthesize(music, 8000)
+    assert silence.shape == (round(RELEASE * 8000), 2)
+    assert not silence.any()
+
+
+def test_without_fluidsynth_another_sound_plays_and_says_so(monkeypatch, caplog, fresh_choice):
+    monkeypatch.setitem(sys.modules, "fluidsynth", None)
+    with caplog.at_level(logging.WARNING, "pomkit"):
+        sounding = synthesize(A4)
+    assert np.abs(sounding).max() >= 0.05 - 1e-6
+    assert not sound_name().startswith("FluidSynth")
+    assert "FluidSynth does not play here" in caplog.text
+    assert "pip install pyfluidsynth" in caplog.text
+    with pytest.raises(OptionError, match="fluidsynth"):
+        synthesize(A4, sound="fluidsynth")
+
+
+def test_a_broken_synthesiser_is_passed_over(monkeypatch, fresh_choice):
+    """One raises, one is silent; the tones play."""
+    monkeypatch.setitem(audio._SYNTHESISERS, "fluidsynth", lambda *_: 1 / 0)
+    monkeypatch.setitem(audio._SYNTHESISERS, "symusic", lambda *given: np.zeros((given[2], 2)))
+    assert sound_name() == "plain tones"
+
+
+def test_a_soundfont_of_ones_own(monkeypatch, tmp_path, fresh_choice):
+    monkeypatch.setenv("POMKIT_SOUNDFONT", str(tmp_path / "missing.sf2"))
+    with pytest.raises(OptionError, match=r"missing\.sf2"):
+        synthesize(A4)
+    damaged = tmp_path / "damaged.sf2"
+    damaged.write_bytes(b"RIFF....sfbk")
+    monkeypatch.setenv("POMKIT_SOUNDFONT", str(damaged))
+    assert sound_name() == "plain tones"
+
+
+@pytest.mark.skipif(not works("fluidsynth"), reason="FluidSynth does not play here")
+def test_fluidsynth_names_the_soundfont_and_keeps_stderr_clean(capfd):
+    synthesize(A4, sound="fluidsynth")
+    assert sound_name("fluidsynth").startswith("FluidSynth, ")
+    captured = capfd.readouterr()
+    assert captured.err == ""
+
+
+def test_threads_do_not_disturb_each_other():
+    found = {}
+    expected = synthesize(A4, 22050)
+
+    def play(number):
+        found[number] = synthesize(A4, 22050)
+
+    threads = [threading.Thread(target=play, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.allclose(found[i], expected, atol=0.02) for i in range(4))
+
+
+def test_listen_embeds_little_and_says_which_sound(capsys):
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    places = rng.integers((0, 40), (200, 90), (150, 2)).tolist()
+    music = song(*[(onset, 4, pitch, 90) for onset, pitch in places])
+    player = listen(music)
+    seconds = len(synthesize(music, LISTEN_RATE)) / LISTEN_RATE
+    assert len(player.data) <= 8000 * seconds
+    html = player._repr_html_()
+    assert "data:audio/mpeg;base64," in html
+    assert len(html) <= 8000 * seconds
+    assert sound_name() in capsys.readouterr().out
+    heard, rate = soundfile.read(io.BytesIO(player.data))
+    assert heard.ndim == 1
+    assert len(heard) / rate == pytest.approx(seconds, abs=0.2)
+    assert np.abs(heard).max() > 0.05
+
+
+@pytest.mark.parametrize("channels", [0, 1, 2])
+def test_write_wav(tmp_path, channels):
+    shape = (800, channels) if channels else (800,)
+    written = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    path = write_wav(tmp_path / "new" / "sound.wav", written, 8000)
+    assert [f.name for f in path.parent.iterdir()] == ["sound.wav"]
+    with wave.open(str(path)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (max(channels, 1), 2, 8000)
+        read = np.frombuffer(file.readframes(800), "<i2").reshape(shape) / 32767
+    assert np.abs(read - written).max() < 1 / 32767
+
+
+@pytest.mark.parametrize("bad", [np.zeros((4, 2), int), np.zeros(()), np.full(4, np.nan), np.full(4, 2.0)])
+def test_write_wav_refuses_what_is_no_sound(tmp_path, bad):
+    with pytest.raises(OptionError):
+        write_wav(tmp_path / "sound.wav", bad)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("options", [dict(sample_rate=4000), dict(sample_rate=200_000), dict(bpm=0),
+                                     dict(bpm=float("nan")), dict(sound="organ")])
+def test_bad_options(options):
+    with pytest.raises(OptionError):
+        synthesize(A4, **options)
+
+
+def test_bad_music():
+    with pytest.raises(PictureError):
+        synthesize(np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(OptionError, match="minutes"):
+        synthesize(song((0, 4, 60, 80), (100_000, 4, 60, 80)))

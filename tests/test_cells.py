@@ -1,0 +1,227 @@
+"""Laws of the cells process, with networks that know the truth of tiny distributions."""
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_song
+from scipy import stats
+
+from pomkit import OptionError, render
+from pomkit.cells import ONSET, SUSTAIN, Cells, cell_bound, choose, onset_bias, onset_odds, sample_cells, uncovering
+from pomkit.chords import chord_tones
+from pomkit.model import HDiT, HDiTConfig, Level
+
+SHAPE, STATES, HIDDEN = (2, 3), 2, 2
+
+
+class Exact:
+    """A network that knows p(cell | visible cells) of a distribution over all 2^6 pictures of 2 x 3 binary cells."""
+
+    def __init__(self, p: np.ndarray) -> None:
+        self.pictures = torch.tensor(list(itertools.product(range(STATES), repeat=6)))          # (64, 6)
+        self.p = torch.tensor(p)
+
+    def __call__(self, cells, chords, t):
+        flat = cells.reshape(len(cells), 1, 6)
+        fits = ((flat == self.pictures) | (flat == HIDDEN)).all(-1) * self.p                    # (batch, 64)
+        one = torch.nn.functional.one_hot(self.pictures, STATES).to(fits)                       # (64, 6, 2)
+        marginal = torch.einsum("bk,kcs->bsc", fits / fits.sum(1, keepdim=True), one)
+        return marginal.clamp(min=1e-30).log().reshape(-1, STATES, *SHAPE).float()
+
+
+@pytest.fixture
+def exact() -> Exact:
+    weights = np.random.default_rng(5).gamma(0.5, size=64) + 1e-3
+    return Exact(weights / weights.sum())
+
+
+NO_CHORDS = torch.zeros(1, 3, *SHAPE)
+
+
+def test_one_cell_at_a_time_reproduces_the_distribution(exact):
+    n = 6000
+    cells = sample_cells(exact, torch.full((n, *SHAPE), 0), NO_CHORDS.expand(n, -1, -1, -1),
+                         torch.ones(SHAPE, dtype=torch.bool), HIDDEN, steps=6, generator=torch.Generator().manual_seed(1))
+    counts = np.bincount((cells.reshape(n, 6).numpy() * 2 ** np.arange(5, -1, -1)).sum(1), minlength=64)
+    expected = n * exact.p.numpy()
+    big = expected > 5                                                       # chi-square needs cells that are not rare
+    observed = np.r_[counts[big], counts[~big].sum()]
+    assert stats.chisquare(observed, np.r_[expected[big], expected[~big].sum()]).pvalue > 1e-3
+
+
+def test_all_at_once_does_not(exact):
+    n = 6000                                                 # the law above can fail: independent cells are not the truth
+    cells = sample_cells(exact, torch.full((n, *SHAPE), 0), NO_CHORDS.expand(n, -1, -1, -1),
+                         torch.ones(SHAPE, dtype=torch.bool), HIDDEN, steps=1, generator=torch.Generator().manual_seed(1))
+    counts = np.bincount((cells.reshape(n, 6).numpy() * 2 ** np.arange(5, -1, -1)).sum(1), minlength=64)
+    assert stats.chisquare(counts, n * exact.p.numpy()).pvalue < 1e-6
+
+
+def test_inpainting_follows_the_conditional_and_redoing_keeps_it(exact):
+    known = torch.tensor([[1, 0, 1], [0, 0, 0]])
+    mask = torch.tensor([[False, False, False], [True, True, False]])
+    fits = ((exact.pictures[:, [0, 1, 2, 5]] == torch.tensor([1, 0, 1, 0])).all(1) * exact.p).numpy()
+    wanted = np.array([fits[(exact.pictures[:, 3:5] == torch.tensor(pair)).all(1).numpy()].sum()
+                       for pair in itertools.product((0, 1), repeat=2)])
+    for U in (1, 3):
+        n = 4000
+        cells = sample_cells(exact, known.expand(n, -1, -1), NO_CHORDS.expand(n, -1, -1, -1), mask, HIDDEN, steps=2, U=U,
+                             generator=torch.Generator().manual_seed(U))
+        assert (cells[:, ~mask] == known[~mask]).all()
+        counts = np.bincount((cells[:, 1, 0] * 2 + cells[:, 1, 1]).numpy(), minlength=4)
+        assert stats.chisquare(counts, n * wanted / wanted.sum()).pvalue > 1e-3
+
+
+def test_the_bound_of_the_true_conditional_is_the_likelihood(exact):
+    """E over t and hidden sets of cross-entropy / t = -log2 p(x): here the expectation is summed over all 2^6 sets."""
+    picture = exact.pictures[37].reshape(1, *SHAPE)
+    total = 0.0
+    for bits in itertools.product((False, True), repeat=6):
+        k = sum(bits)
+        if not k:
+            continue
+        hidden = torch.tensor(bits).reshape(1, *SHAPE)
+        logits = exact(torch.where(hidden, HIDDEN, picture), NO_CHORDS, torch.ones(1))
+        nats = (torch.nn.functional.cross_entropy(logits, picture, reduction="none") * hidden).sum()
+        total += float(nats) * math.gamma(k) * math.gamma(7 - k) / math.gamma(7)     # integral of t^(k-1) (1-t)^(6-k)
+    assert total == pytest.approx(-math.log(float(exact.p[37])), rel=1e-5)
+    t = torch.rand(20000, generator=torch.Generator().manual_seed(0)).clamp(min=1e-4)
+    region = torch.ones(20000, *SHAPE, dtype=torch.bool)
+    estimate = 6 * cell_bound(exact, picture.expand(20000, -1, -1), NO_CHORDS.expand(20000, -1, -1, -1), region, HIDDEN, t,
+                              torch.Generator().manual_seed(2))
+    error = float(estimate.std() / math.sqrt(20000))
+    assert float(estimate.mean()) == pytest.approx(total / math.log(2), abs=4 * error)
+
+
+def test_uncovering_is_a_plain_list_from_nothing_to_all():
+    assert uncovering(100, 4) == [0, 8, 30, 62, 100]
+    assert uncovering(3, 50) == [0, 1, 2, 3]
+    for cells, steps in ((1000, 20), (7, 6), (65536, 80)):
+        counts = uncovering(cells, steps)
+        assert counts[0] == 0 and counts[-1] == cells and all(a <= b for a, b in itertools.pairwise(counts))
+        first, last = counts[1] - counts[0], counts[-1] - counts[-2]
+        assert first <= last
+    with pytest.raises(OptionError):
+        uncovering(10, 0)
+
+
+def test_choose_takes_exactly_so_many_of_those():
+    among = torch.rand(4, 9, 11, generator=torch.Generator().manual_seed(0)) < 0.4
+    chosen = choose(among, 7)
+    assert (chosen.flatten(1).sum(1) == 7).all() and not (chosen & ~among).any()
+
+
+def test_onset_bias_reaches_the_count_asked_for():
+    odds, hidden = torch.randn(3, 20, 20), torch.rand(3, 20, 20) < 0.5
+    for wanted in (5.0, 60.0, 150.0):
+        bias = onset_bias(odds, hidden, torch.full((3,), wanted))
+        assert torch.allclose(((odds + bias[:, None, None]).sigmoid() * hidden).sum((1, 2)), torch.full((3,), wanted),
+                              atol=0.05)
+
+
+def flat_model(onset: float = 0.05):
+    """A network for 128 x 64 cells that knows nothing but how rare onsets are."""
+    p = torch.tensor([1 - 2 * onset, onset] + [onset / 4] * 4).log()
+    return lambda cells, chords, t: p[None, :, None, None].expand(len(cells), -1, *cells.shape[1:]).clone()
+
+
+@pytest.mark.parametrize("density, temperature", [(4.0, 1.0), (40.0, 1.0), (None, 0.5)])
+def test_density_and_temperature(density, temperature):
+    cells, mask = torch.zeros(4, 128, 64, dtype=torch.long), torch.zeros(128, 64, dtype=torch.bool)
+    mask[20:100, 8:56] = True
+    out = sample_cells(flat_model(), cells, torch.zeros(4, 3, 128, 64), mask, 6, 10, density=density, temperature=temperature,
+                       generator=torch.Generator().manual_seed(0))
+    onsets = ((out >= ONSET) & mask).flatten(1).sum(1).float().mean()
+    wanted = 0.05 * int(mask.sum()) if density is None else density
+    assert float(onsets) == pytest.approx(wanted, rel=0.25, abs=2) and not (out == 6).any()
+
+
+def test_pitch_bias_locks_the_pitch_classes():
+    mask = torch.ones(128, 64, dtype=torch.bool)
+    bias = torch.full((12,), -30.0)
+    bias[[0, 4, 7]] = 0
+    out = sample_cells(flat_model(), torch.zeros(1, 128, 64, dtype=torch.long), torch.zeros(1, 3, 128, 64), mask, 6, 5,
+                       pitch_bias=bias, generator=torch.Generator().manual_seed(0))
+    rows = torch.nonzero(out[0] >= ONSET)[:, 0]
+    assert len(rows) > 50 and set(((127 - rows) % 12).tolist()) == {0, 4, 7}
+    with pytest.raises(OptionError, match="pitch_bias"):
+        sample_cells(flat_model(), out, torch.zeros(1, 3, 128, 64), mask, 6, 5, pitch_bias=torch.zeros(5))
+
+
+def test_a_rule_may_forbid_anything():
+    def no_onset_in_even_columns(logits, step, cells):
+        logits[:, ONSET:, :, ::2] = -1e9
+        return logits
+
+    out = sample_cells(flat_model(), torch.zeros(1, 128, 64, dtype=torch.long), torch.zeros(1, 3, 128, 64),
+                       torch.ones(128, 64, dtype=torch.bool), 6, 5, rule=no_onset_in_even_columns)
+    assert not (out[..., ::2] >= ONSET).any() and (out[..., 1::2] >= ONSET).any()
+
+
+@pytest.fixture
+def tiny() -> Cells:
+    config = HDiTConfig(Cells.in_channels(4), 6, (8, 16), (Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32)
+    return Cells(HDiT(config), width=64)
+
+
+def test_encode_and_decode_are_inverse_up_to_the_velocity_bin(tiny, rng):
+    picture = render(make_song(rng, end=64, chords=False), width=64)
+    cells = tiny.encode(picture)
+    everything = np.zeros((128, 64), bool)
+    everything[8:120] = True
+    again, cleared = tiny.decode(cells, picture, everything)
+    assert cleared == 0
+    assert np.array_equal(again.any(axis=2), picture.any(axis=2))
+    assert np.array_equal(again[..., 0] > 0, picture[..., 0] > 0)
+    nearest = np.array(tiny.velocities)[np.abs(picture[..., 0][..., None] // 2 - np.array(tiny.velocities)).argmin(-1)]
+    assert np.array_equal(again[..., 0], np.where(picture[..., 0] > 0, 2 * nearest, 0))
+    nothing, _ = tiny.decode(cells, picture, np.zeros((128, 64), bool))
+    assert np.array_equal(nothing, picture)
+
+
+def test_orphan_sustain_is_cleared_and_counted(tiny):
+    cells = np.zeros((128, 64), np.int64)
+    cells[50, 10], cells[50, 11:14], cells[60, 20:23] = ONSET, SUSTAIN, SUSTAIN
+    picture, cleared = tiny.decode(cells, np.zeros((128, 64, 3), np.uint8), np.ones((128, 64), bool))
+    assert cleared == 3 and picture[50, 10:14].any(axis=1).all() and not picture[60].any()
+
+
+def test_a_new_sustain_after_a_known_note_takes_its_velocity(tiny):
+    picture = np.zeros((128, 64, 3), np.uint8)
+    picture[50, 10, 0] = 254
+    mask = np.zeros((128, 64), bool)
+    mask[:, 11:] = True
+    cells = tiny.encode(picture)
+    cells[50, 11] = SUSTAIN
+    assert tiny.decode(cells, picture, mask)[0][50, 11].tolist() == [0, 254, 0]
+
+
+def test_chord_channels_say_root_tones_and_what_is_known(rng):
+    from pomkit.cells import chord_channels
+    from pomkit.picture import read_chords
+
+    picture = render(make_song(rng), 0, 64)
+    mask = np.zeros((128, 64), bool)
+    mask[:8, 40:] = True
+    channels = chord_channels(picture, mask)
+    known = np.zeros(64, bool)
+    for onset, duration, label in read_chords(picture):
+        root, tones = chord_tones(label)
+        for column in range(onset, min(onset + duration, 40)):
+            known[column] = True
+            assert np.array_equal(channels[1, ::-1, column][:12] > 0, tones)
+            assert np.flatnonzero(channels[0, ::-1, column][:12]).tolist() == ([] if root < 0 else [root])
+    assert np.array_equal(channels[2].all(axis=0), known) and not channels[:, :, 40:].any()
+
+
+def test_wrong_channels_are_refused():
+    with pytest.raises(OptionError, match="channels"):
+        Cells(HDiT(HDiTConfig(levels=(Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32)))
+
+
+def test_logits_know_the_odds():
+    logits = torch.randn(2, 6, 3, 4)
+    p = logits.softmax(1)[:, ONSET:].sum(1)
+    assert torch.allclose(onset_odds(logits), torch.logit(p), atol=1e-5)

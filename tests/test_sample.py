@@ -1,0 +1,164 @@
+"""inpaint and generate over both processes: what must always hold, whatever the weights."""
+import numpy as np
+import pytest
+import torch
+from conftest import make_song
+
+from pomkit import Chord, OptionError, PictureError, generate, inpaint, masks, parse, render
+from pomkit.cells import Cells
+from pomkit.edm import Denoiser
+from pomkit.model import HDiT, HDiTConfig, Level
+from pomkit.sample import clean, lay_windows, to_picture, to_pixels
+
+WIDTH = 64
+
+
+def network(channels_in, channels_out, cond=0):
+    torch.manual_seed(0)
+    net = HDiT(HDiTConfig(channels_in, channels_out, (8, 16), (Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32,
+                          mapping_cond_dim=cond))
+    torch.nn.init.normal_(net.patch_out.linear.weight, std=0.3)
+    return net
+
+
+@pytest.fixture(scope="module", params=["cells", "edm", "edm-conditioned"])
+def model(request):
+    if request.param == "cells":
+        return Cells(network(Cells.in_channels(4), 6), width=WIDTH).eval()
+    conditioned = request.param != "edm"
+    return Denoiser(network(7, 3, 2) if conditioned else network(3, 3), 0.5, conditioned, WIDTH).eval()
+
+
+@pytest.mark.parametrize("width", [20, 64, 100, 200])
+def test_outside_the_mask_nothing_changes_whatever_the_width(model, rng, width):
+    picture = render(make_song(rng), 0, width)
+    mask = masks.stroke(picture, [(5, 50), (width - 5, 80)], 9) | masks.chords(picture, (0, width // 2))
+    out = inpaint(model, picture, mask, n=2, seed=1, steps=3)
+    assert out.shape == (2, *picture.shape) and out.dtype == np.uint8
+    assert (out[:, ~mask] == picture[~mask]).all()
+    assert (out[:, mask] != picture[mask]).any() and (out[0] != out[1]).any()
+    assert out.seed == 1 and out.refused.shape == (2,) and out.seconds > 0
+
+
+def test_an_empty_mask_returns_the_input(model, rng):
+    picture = render(make_song(rng), 0, 80)
+    assert np.array_equal(inpaint(model, picture, np.zeros((128, 80), bool), steps=2)[0], picture)
+
+
+def test_the_same_seed_gives_the_same_picture(model, rng):
+    picture = render(make_song(rng), 0, 64)
+    mask = masks.bars(picture, 2, 3)
+    first, again, other = (inpaint(model, picture, mask, seed=s, steps=3, U=2) for s in (3, 3, 4))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    free = inpaint(model, picture, mask, steps=3, U=2)
+    assert np.array_equal(inpaint(model, picture, mask, steps=3, U=2, seed=free.seed), free)
+
+
+def test_what_is_composed_is_music(model, rng):
+    """Inside the mask every pixel is an onset, a sustained one after it, or black; parse refuses none of them."""
+    picture = np.zeros((128, 64, 3), np.uint8)
+    out = inpaint(model, picture, masks.everything(picture), seed=0, steps=4)[0]
+    assert not out[..., 2].any() and not ((out[..., 0] > 0) & (out[..., 1] > 0)).any()
+    song = parse(out)
+    assert song.report.dropped == 0 and np.array_equal(render(song, 0, 64), out)
+
+
+def test_generate_any_width(model):
+    for width in (16, 64, 130):
+        out = generate(model, width=width, n=2, seed=0, steps=2)
+        assert out.shape == (2, 128, width, 3)
+
+
+def test_callback_counts_and_previews(model, rng):
+    picture = render(make_song(rng), 0, 150)
+    mask, events = masks.continuation(picture, 30), []
+
+    def callback(event):
+        preview = event["preview"]()
+        assert preview.shape == (1, *picture.shape) and (preview[0][~mask] == picture[~mask]).all()
+        events.append((event["i"], event["n"]))
+
+    inpaint(model, picture, mask, steps=3, U=2, seed=0, callback=callback)
+    assert [i for i, _ in events] == list(range(len(events))) or [i for i, _ in events] == sorted({i for i, _ in events})
+    assert len({n for _, n in events}) == 1 and events[-1][0] == events[-1][1] - 1
+
+
+def test_chords_can_be_asked_for(model, rng):
+    picture = render(make_song(rng), 0, 64)
+    wish = (Chord(0, 32, "C:maj"), Chord(32, 32, "A:min7"))
+    out = inpaint(model, picture, masks.bars(picture, 1, 4), chords=wish, steps=2, seed=0)[0]
+    assert parse(out).chords == wish
+
+
+def test_masked_chord_rows_are_filled_with_chords(model, rng):
+    picture = render(make_song(rng), 0, 64)
+    out = inpaint(model, picture, masks.bars(picture, 1, 4, chords=True), steps=3, seed=0)[0]
+    assert np.array_equal(render(parse(out), 0, 64), out)
+
+
+def test_bar_lines_shift_the_windows(model, rng):
+    picture = render(make_song(rng), 0, 90)
+    out = inpaint(model, picture, masks.box(picture, steps=(3, 90)), bars=[5, 21, 37], steps=2, seed=0)
+    assert out.shape == (1, *picture.shape)
+
+
+def test_windows_touch_the_mask_and_settle_every_masked_column():
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        mask = np.zeros((128, int(rng.integers(1, 900))), bool)
+        for _ in range(rng.integers(0, 4)):
+            first = int(rng.integers(0, mask.shape[1]))
+            mask[60, first:first + int(rng.integers(1, 300))] = True
+        left = mask.any(axis=0)
+        for window in lay_windows(mask, 128):
+            assert window.start % 16 == 0 and window.start >= 0 and left[window.start:window.start + 128].any()
+            left[window] = False
+        assert not left.any()
+
+
+def test_pixels_survive_the_tensor():
+    picture = np.random.default_rng(0).integers(0, 256, (2, 128, 16, 3), dtype=np.uint8)
+    assert np.array_equal(to_picture(to_pixels(picture)), picture)
+    assert to_pixels(picture).min() >= -1 and to_pixels(picture).max() <= 1
+
+
+def test_clean_clears_and_counts_what_is_no_note():
+    picture = np.zeros((128, 20, 3), np.uint8)
+    picture[60, 3], picture[60, 4], picture[70, 8], picture[80, 2] = (150, 30, 90), (10, 150, 0), (0, 150, 0), (15, 15, 15)
+    tidy, cleared = clean(picture, np.ones((128, 20), bool))
+    assert cleared == 1 and tidy[60, 3].tolist() == [150, 0, 0] and tidy[60, 4].tolist() == [0, 150, 0]
+    assert tidy.any(axis=2).sum() == 2
+
+
+def test_density_is_felt_by_cells(rng):
+    model = Cells(network(Cells.in_channels(4), 6), width=WIDTH).eval()
+    picture = np.zeros((128, 64, 3), np.uint8)
+    for density in (2, 30):
+        out = inpaint(model, picture, masks.everything(picture), n=4, seed=0, steps=12, density=density)
+        assert np.mean([len(parse(p).notes) for p in out]) == pytest.approx(4 * density, rel=0.3)
+
+
+@pytest.mark.parametrize("options", [{"steps": 0}, {"steps": 2.5}, {"U": 0}, {"jump": 0}, {"n": 0}, {"method": "magic"},
+                                     {"density": -1}])
+def test_bad_options(model, options):
+    picture = np.zeros((128, 32, 3), np.uint8)
+    with pytest.raises(OptionError):
+        inpaint(model, picture, masks.everything(picture), **options)
+
+
+def test_foreign_options_and_bad_masks(model):
+    picture = np.zeros((128, 32, 3), np.uint8)
+    foreign = {"sampler": "euler"} if model.process == "cells" else {"temperature": 0.5}
+    with pytest.raises(OptionError, match="option of"):
+        inpaint(model, picture, masks.everything(picture), **foreign)
+    if model.process == "edm":
+        with pytest.raises(OptionError, match="sampler"):
+            inpaint(model, picture, masks.everything(picture), sampler="unheard-of", steps=1)
+        if not model.conditioned:
+            with pytest.raises(OptionError, match="repaint"):
+                inpaint(model, picture, masks.everything(picture), method="conditioned")
+    for mask in (np.ones((128, 31), bool), np.ones((128, 32)), np.ones((128, 32, 3), bool)):
+        with pytest.raises(PictureError, match="mask"):
+            inpaint(model, picture, mask)
+    with pytest.raises(PictureError):
+        inpaint(model, picture.astype(float), masks.everything(32))

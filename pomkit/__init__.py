@@ -24,8 +24,23 @@ _WHERE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted({*_WHERE, *_MODULES})
 
 if TYPE_CHECKING:
-    from . import audio, cells, checkpoint, chords, data, edm, errors, masks, metrics, model, notes, picture, plot
-    from . import sample, train
+    from . import (
+        audio,
+        cells,
+        checkpoint,
+        chords,
+        data,
+        edm,
+        errors,
+        masks,
+        metrics,
+        model,
+        notes,
+        picture,
+        plot,
+        sample,
+        train,
+    )
     from .audio import listen, synthesize
     from .checkpoint import load_model, save_model
     from .chords import Chord

@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Times are in steps of a 16th note (0.125 s at 120 BPM), pitches are MIDI numbers (C4 = 60), bars count from 1.")
     p.add_argument("song", nargs="?", default=DEMO_SONG, help="a MIDI file, or the name of a shipped song")
     p.add_argument("--mask", default=DEMO_MASK, help="what to compose: melody, accompaniment, continuation[:STEPS to keep], "
-                   "bars:8-12, box:LOW-HIGH,FIRST-LAST (pitches, steps), chords, all, or an image with white paint; joined by +")
+                   "bars:8-12, box:LOW-HIGH,FIRST-LAST (pitches, steps), chords, all, or an image with white paint; join with +")
     p.add_argument("--out", type=Path, default=Path("out"), help="folder for input.png, mask.png, result.png, "
                    "side_by_side.png, result.mid, result.wav")
     p.add_argument("--model", default="tiny", help="a shipped model's name or the path of a .safetensors file")

@@ -1,7 +1,7 @@
-"""Songs as sound: FluidSynth where its library is found, else symusic's synthesiser, else our own tones.
+"""Songs as sound: FluidSynth where its library and a soundfont are found, else tones of our own.
 
-`sound_name()` says which one plays. Each pair of synthesiser and soundfont is tried with one note before it
-is trusted: a library may be missing, a font damaged or a release broken (as symusic 0.6.0's synthesiser is).
+`sound_name()` says which one plays. FluidSynth is tried with one note before it is trusted: its library may
+be missing, or a font damaged.
 """
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import os
 import sys
 import threading
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from .picture import parse
 if TYPE_CHECKING:
     from IPython.display import Audio
 
-SOUNDS = {"auto": "", "fluidsynth": "FluidSynth", "symusic": "symusic's synthesiser", "tones": "plain tones"}
+SOUNDS = ("auto", "fluidsynth", "tones")
 RELEASE = 1.5                      # seconds that ring on after the last note, whatever the sound
 MAX_SAMPLES = 2**26                # a channel: 25 minutes at 44.1 kHz, half a gigabyte
 QUIETEST, LOUDEST = 0.05, 0.95     # peaks outside are scaled to these; between them velocity decides
@@ -45,8 +45,8 @@ def synthesize(music: Song | np.ndarray, sample_rate: int = 44100, bpm: float = 
     """The sound of a Song or a picture, every part on a piano: float32 (samples, 2), stereo, in [-1, 1].
 
     It lasts to the end of the last note and `RELEASE` seconds more; it peaks at 0.05 to 0.95 (0: no notes).
-    `sample_rate` in Hz (8000 to 96000), `bpm` in beats a minute. `sound`: "fluidsynth", "symusic", "tones"
-    (sine waves that decay) or "auto", the first of these that works. Raises OptionError, PictureError.
+    `sample_rate` in Hz (8000 to 96000), `bpm` in beats a minute. `sound`: "fluidsynth", "tones" (sine
+    waves that decay) or "auto", the first of these that works. Raises OptionError, PictureError.
     """
     song = music if isinstance(music, Song) else parse(music)
     if not 8000 <= sample_rate <= 96000:
@@ -59,10 +59,11 @@ def synthesize(music: Song | np.ndarray, sample_rate: int = 44100, bpm: float = 
     if samples > MAX_SAMPLES:
         raise OptionError(f"song {song.name!r} makes {samples / rate / 60:.0f} minutes of sound, more than "
                           f"{MAX_SAMPLES / rate / 60:.0f}; cut it, or choose a lower sample_rate")
-    synthesiser, font = _choose(sound)
+    font = _choose(sound)
     if not len(song.notes):
         return np.zeros((samples, 2), np.float32)
-    audio = _SYNTHESISERS[synthesiser](song.notes, step, samples, rate, font)
+    what = (song.notes, step, samples, rate)
+    audio = _fluidsynth(*what, font) if font else _tones(*what)
     audio[-(rate // 20):] *= np.linspace(1, 0, rate // 20, dtype=np.float32)[:, None]    # no click at the end
     peak = max(float(np.abs(audio).max()), 1e-9)
     return audio * np.float32(np.clip(peak, QUIETEST, LOUDEST) / peak)
@@ -70,8 +71,8 @@ def synthesize(music: Song | np.ndarray, sample_rate: int = 44100, bpm: float = 
 
 def sound_name(sound: str = "auto") -> str:
     """What `synthesize` plays with on this machine, "FluidSynth, TimGM6mb" or "plain tones"; OptionError."""
-    synthesiser, font = _choose(sound)
-    return ", ".join([SOUNDS[synthesiser], *([font.resolve().stem] if font else [])])
+    font = _choose(sound)
+    return f"FluidSynth, {font.resolve().stem}" if font else "plain tones"
 
 
 def listen(music: Song | np.ndarray, bpm: float = 120, sound: str = "auto") -> Audio:
@@ -109,38 +110,35 @@ def write_wav(path: str | os.PathLike[str], audio: np.ndarray, sample_rate: int 
     return Path(path)
 
 
-def _choose(sound: str) -> tuple[str, Path | None]:
-    """The first synthesiser and soundfont that play a note; POMKIT_SOUNDFONT names the only font to try."""
+def _choose(sound: str) -> Path | None:
+    """The soundfont that FluidSynth plays, None: tones. POMKIT_SOUNDFONT names the only font to try."""
     return _probe(sound, os.environ.get("POMKIT_SOUNDFONT", ""))
 
 
 @lru_cache(maxsize=16)
-def _probe(sound: str, own_font: str) -> tuple[str, Path | None]:
+def _probe(sound: str, own_font: str) -> Path | None:
     if sound not in SOUNDS:
         raise OptionError(f"sound {sound!r} is unknown; choose one of {', '.join(SOUNDS)}")
     if own_font and not Path(own_font).is_file():
-        raise OptionError(f"POMKIT_SOUNDFONT names {own_font}, which is no file; name a soundfont")
-    fonts = [Path(own_font)] if own_font else list(_fonts())
-    chain: list[tuple[str, Path | None]] = [(name, f) for name in ("fluidsynth", "symusic") for f in fonts]
+        raise OptionError(f"POMKIT_SOUNDFONT names {own_font}, which is no file; name a soundfont (.sf2)")
+    if sound == "tones":
+        return None
     note = np.array([(0, 4, 69, 100, 0)], NOTE_DTYPE)
-    faults = []
-    for name, font in [*chain, ("tones", None)]:
-        if sound not in ("auto", name):
-            continue
+    fault = "no soundfont"
+    for font in [Path(own_font)] if own_font else _fonts():
         try:
-            if np.abs(_SYNTHESISERS[name](note, 0.125, 22050, 22050, font)).max() < 1e-4:
-                raise PomkitError(f"{font} is silent")
-        except Exception as fault:                             # a foreign library may raise anything
-            faults.append((str(fault).splitlines() or [repr(fault)])[0])
-            continue
-        if sound == "auto" and name != "fluidsynth":
-            logging.getLogger("pomkit").warning(
-                "FluidSynth does not play here (%s), %s does. To have it: pip install pyfluidsynth, and "
-                "apt install fluidsynth, brew install fluid-synth or conda install fluidsynth",
-                faults[0] if faults else "no soundfont", SOUNDS[name])
-        return name, font
-    raise OptionError(f"sound {sound!r} does not play here ({'; '.join(faults) or 'no soundfont'}); "
-                      "install it or choose sound 'auto'")
+            if np.abs(_fluidsynth(note, 0.125, 22050, 22050, font)).max() > 1e-4:
+                return font
+            fault = f"{font} is silent"
+        except (ImportError, OSError, AttributeError, OptionError) as problem:    # no library or a bad font
+            fault = str(problem)
+    advice = ("pip install pyfluidsynth, and apt install fluidsynth, brew install fluid-synth or "
+              "conda install fluidsynth")
+    if sound == "fluidsynth":
+        raise OptionError(f"FluidSynth does not play here ({fault}); {advice}, or choose sound 'auto'")
+    logging.getLogger("pomkit").warning("FluidSynth does not play here (%s), plain tones do. To have it: %s",
+                                        fault, advice)
+    return None
 
 
 def _fonts() -> Iterator[Path]:
@@ -152,7 +150,7 @@ def _fonts() -> Iterator[Path]:
         yield from Path(folder).glob("*.sf2")
 
 
-def _fluidsynth(notes: np.ndarray, step: float, samples: int, rate: int, font: Path | None) -> np.ndarray:
+def _fluidsynth(notes: np.ndarray, step: float, samples: int, rate: int, font: Path) -> np.ndarray:
     """Notes through FluidSynth, which writes the samples between two events straight into their place."""
     if sys.platform == "darwin" and os.path.isdir("/opt/homebrew"):      # pyfluidsynth must be told of it
         os.environ.setdefault("HOMEBREW_PREFIX", "/opt/homebrew")
@@ -191,27 +189,11 @@ def _fluidsynth(notes: np.ndarray, step: float, samples: int, rate: int, font: P
     return out
 
 
-def _symusic(notes: np.ndarray, step: float, samples: int, rate: int, font: Path | None) -> np.ndarray:
-    """Notes through the synthesiser inside symusic's wheel, which needs no system library."""
-    import symusic as sm
-
-    score: Any = sm.Score(480)
-    score.tempos.append(sm.Tempo(0, 15 / step))                # so that a step is 120 ticks
-    for part in np.unique(notes["part"]).tolist():
-        n = notes[notes["part"] == part]
-        track: Any = sm.Track(program=PIANO)
-        track.notes = sm.Note.from_numpy(n["onset"] * 120, n["duration"] * 120, n["pitch"].astype(np.int8),
-                                         n["velocity"].astype(np.int8))
-        score.tracks.append(track)
-    audio = np.asarray(sm.Synthesizer(str(font), rate).render(score, stereo=True), np.float32).T[:samples]
-    return np.pad(audio, ((0, samples - len(audio)), (0, 0)))
-
-
-def _tones(notes: np.ndarray, step: float, samples: int, rate: int, font: Path | None = None) -> np.ndarray:
+def _tones(notes: np.ndarray, step: float, samples: int, rate: int) -> np.ndarray:
     """Our own sound: five decaying harmonics a note, low notes on the left and high ones on the right."""
     out = np.zeros((samples, 2), np.float32)
     start = np.rint(notes["onset"] * step * rate).astype(int)
-    held = np.maximum(np.rint(notes["duration"] * step * rate).astype(int), 1)
+    held = np.clip(np.rint(notes["duration"] * step * rate).astype(int), 1, 20 * rate)    # inaudible by then
     damp = np.exp(-np.arange(rate // 4) / (0.05 * rate))[:, None]                # once the key is let go
     for pitch in np.unique(notes["pitch"]).tolist():
         same = np.flatnonzero(notes["pitch"] == pitch)
@@ -226,7 +208,3 @@ def _tones(notes: np.ndarray, step: float, samples: int, rate: int, font: Path |
             note[held[i]:] *= damp
             out[start[i]:start[i] + len(note)] += note[: samples - start[i]]
     return out
-
-
-_SYNTHESISERS: dict[str, Callable[[np.ndarray, float, int, int, Path | None], np.ndarray]] = {
-    "fluidsynth": _fluidsynth, "symusic": _symusic, "tones": _tones}

@@ -20,7 +20,7 @@ from .chords import chord_tones
 from .edm import repaint_schedule
 from .errors import OptionError
 from .model import HDiT
-from .picture import PITCHES, Spans, belonging, read_chords, read_spans
+from .picture import PITCHES, Spans, belonging, draw_spans, read_chords, read_spans
 
 OFF, SUSTAIN, ONSET = 0, 1, 2            # an onset in velocity bin b is state ONSET + b; hidden is the state after the last
 CHORD_CHANNELS = 3                       # the chord's root, its tones, and that it is known
@@ -68,17 +68,14 @@ class Cells(nn.Module):
 
     def decode(self, cells: np.ndarray, picture: np.ndarray, mask: np.ndarray, border: int = 8) -> tuple[np.ndarray, int]:
         """`picture` with the masked cells drawn in, and how many sustain cells without a note before them were cleared."""
-        onset, velocity = cells >= ONSET, np.zeros(cells.shape, np.uint8)
+        onset = (cells >= ONSET) & (cells < self.states)                     # hidden cells (of a preview) are drawn black
+        velocity = np.zeros(cells.shape, np.uint8)
         velocity[onset] = np.array(self.velocities, np.uint8)[cells[onset] - ONSET]
         known = read_spans(picture, border=border)                           # a known note keeps its own velocity
         velocity = np.where(mask | ~known.onset, velocity, known.velocity)
         sustain, _ = belonging(onset, cells == SUSTAIN)
         cleared = int(((cells == SUSTAIN) & ~sustain & mask).sum())
-        start = np.maximum.accumulate(np.where(onset, np.arange(cells.shape[1]), 0), axis=1)
-        loud = 2 * np.take_along_axis(velocity, start, axis=1)
-        drawn = np.zeros_like(picture)
-        drawn[..., 0], drawn[..., 1] = np.where(onset, loud, 0), np.where(sustain, loud, 0)
-        return np.where(mask[..., None], drawn, picture), cleared
+        return np.where(mask[..., None], draw_spans(onset, sustain, velocity), picture), cleared
 
 
 def to_cells(spans: Spans, velocities: Sequence[int]) -> np.ndarray:

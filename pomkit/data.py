@@ -115,7 +115,7 @@ def _tick(bar: tqdm, result: tuple[Song | None, dict[str, Any]]) -> tuple[Song |
 
 def _items(paths: Iterable[str | os.PathLike[str]]) -> Iterator[_Item]:
     """MIDI files with the annotations that lie beside them."""
-    for path in map(os.fspath, paths):
+    for path in (os.fspath(p) for p in paths):
         if Path(path).is_dir():
             files = {str(p): p for p in sorted(Path(path).rglob("*")) if p.suffix.lower() in (*MIDI_ENDINGS, ".txt")}
             yield from _grouped(files, lambda p: p.read_bytes())

@@ -31,7 +31,8 @@ MEASURES = ("onsets_per_bar", "in_scale", "on_grid")
 
 def held_out(songs: Sequence[Song], width: int, count: int, seed: int = 0) -> list[tuple[Song, int, np.ndarray]]:
     """`count` windows (song, start, picture): one a song in turn, at a random bar line where the music is dense enough."""
-    rng, chosen = np.random.default_rng(seed), []
+    rng = np.random.default_rng(seed)
+    chosen: list[tuple[Song, int, np.ndarray]] = []
     starts = {i: rng.permutation(w.starts[0]) for i, w in enumerate(Windows([s], width) for s in songs)}
     for turn in range(max(map(len, starts.values()))):
         for i, song in enumerate(songs):
@@ -65,7 +66,7 @@ def evaluate(model: Model, songs: Sequence[Song], count: int = 48, methods: Sequ
             for method in methods:
                 results[method] = inpaint(model, picture, mask, seed=seed + i, method=method, **options)[0]
             for name, after in results.items():
-                rows.setdefault(name, []).append(metrics.adherence(picture, after, mask, whole))
+                rows.setdefault(name, []).append(metrics.adherence(picture, after, mask, whole, start))
         table[task] = {"real": summary(rows["chance"], before=True)} | {k: summary(v) for k, v in rows.items()}
     return table
 

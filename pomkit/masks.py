@@ -99,7 +99,7 @@ def melody_notes(song: Song, part: int | str | None = None) -> np.ndarray:
     return notes["pitch"] >= highest[notes["onset"]]
 
 
-def stroke(picture: Size, points: Sequence[tuple[float, float]], radius: float = 2.0) -> np.ndarray:
+def stroke(picture: Size, points: Sequence[tuple[float, float]] | np.ndarray, radius: float = 2.0) -> np.ndarray:
     """A brush stroke through `points` (step, pitch), both counted at cell centres; `radius` in cells."""
     mask = _empty(picture)
     path = np.asarray(points, float).reshape(-1, 2)
@@ -113,7 +113,7 @@ def stroke(picture: Size, points: Sequence[tuple[float, float]], radius: float =
         high = np.minimum(np.ceil(np.maximum(a, b) + radius) + 1, mask.shape).astype(int)
         if (high <= low).any():
             continue
-        cells = np.stack(np.mgrid[low[0]:high[0], low[1]:high[1]], axis=-1)
+        cells = np.moveaxis(np.mgrid[low[0]:high[0], low[1]:high[1]], 0, -1)
         along = np.clip(((cells - a) @ (b - a)) / max(((b - a) ** 2).sum(), 1e-12), 0, 1)
         near = ((cells - a - along[..., None] * (b - a)) ** 2).sum(-1) <= radius**2
         mask[low[0]:high[0], low[1]:high[1]] |= near
@@ -171,9 +171,9 @@ def from_text(text: str, song: Song, start: int = 0, width: int | None = None) -
                 mask |= (melody if kind == "melody" else accompaniment)(song, start=start, width=width)
             elif kind == "continuation" and len(numbers) <= 1:
                 middle = int(lines[np.abs(lines - width / 2).argmin()])
-                mask |= continuation(width, *(numbers or [middle]))
+                mask |= continuation(width, numbers[0] if numbers else middle)
             elif kind == "bars" and 1 <= len(numbers) <= 2:
-                mask |= bars(width, *numbers, bars=lines[lines >= 0].tolist())
+                mask |= bars(width, numbers[0], numbers[-1], bars=lines[lines >= 0].tolist())
             elif kind == "box" and len(numbers) == 4:
                 mask |= box(width, (numbers[0], numbers[1]), (numbers[2], numbers[3]))
             elif kind == "chords" and not rest:

@@ -54,13 +54,14 @@ def grid_phase(picture: np.ndarray, grid: int = 2, border: int = 8) -> int:
     return int(np.bincount(columns % grid, minlength=grid).argmax())
 
 
-def adherence(before: np.ndarray, after: np.ndarray, mask: np.ndarray, song: np.ndarray | None = None, grid: int = 2,
-              border: int = 8) -> Adherence:
+def adherence(before: np.ndarray, after: np.ndarray, mask: np.ndarray, song: np.ndarray | None = None, start: int = 0,
+              grid: int = 2, border: int = 8) -> Adherence:
     """How the composed region of `after` compares with the real one of `before`, uint8 (128, width, 3) each.
 
     Counted on the notes that begin inside `mask`, bool (128, width): onsets, onsets per masked bar of 16 steps, the share
-    in the song's scale (`scale_of`) and the share on its grid (`grid_phase`), both taken from `song`, a picture (default:
-    `before`). `changed_outside`: pixels outside the mask that differ, which must be 0.
+    in the song's scale (`scale_of`) and the share on its grid (`grid_phase`), both taken from `song`, a picture of which
+    `before` shows the columns from `start` on (default: `before` itself). `changed_outside`: pixels outside the mask that
+    differ, which must be 0.
     """
     for picture in (before, after):
         check_picture(picture)
@@ -73,7 +74,7 @@ def adherence(before: np.ndarray, after: np.ndarray, mask: np.ndarray, song: np.
         if not len(row):
             return 0, 0.0, float("nan"), float("nan")
         return (len(row), len(row) / bars, float(scale[(127 - row) % 12].mean()),
-                float((column % grid == phase).mean()))
+                float(((column + start) % grid == phase).mean()))
 
     new, old = measure(after), measure(before)
     outside = int((before[~mask] != after[~mask]).any(axis=-1).sum())

@@ -1,29 +1,40 @@
 """HDiT, the hourglass diffusion transformer (Crowson et al. 2024, arXiv 2401.11605), on rectangular pictures.
 
-A picture is cut into patches (tokens). Outer levels see many tokens and attend locally, each deeper level merges 2 x 2
-tokens into one, and the innermost level attends to everything; on the way up tokens are split again and mixed with the
-skip. The noise level and an optional condition vector reach every layer through the gain of its norm.
+A picture is cut into patches (tokens). Outer levels see many tokens and attend locally, each deeper level
+merges 2 x 2 tokens into one, and the innermost usually attends to all of them; on the way up tokens are split
+again and mixed with the skip. The noise level and an optional condition set the gain of every layer's norms.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from einops.layers.torch import Rearrange
 from torch import Tensor, nn
 
-from pomkit.errors import OptionError
+from .errors import OptionError
 
 ATTENTION = ("global", "shifted-window", "neighborhood", "none")
+TOKENS, PIXELS = "b (h ph) (w pw) c", "b c (h ph) (w pw)"
+linear = partial(nn.Linear, bias=False)
+
+
+def need_whole(least: int = 1, **values: Any) -> None:
+    """OptionError where a value is no whole number of at least `least`."""
+    for name, value in values.items():
+        if type(value) is not int or value < least:
+            raise OptionError(f"{name} is {value!r}; give a whole number of at least {least}.")
 
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the hourglass: `depth` layers on the way down and as many on the way up (once if innermost)."""
+    """A level: `depth` layers on the way down and again on the way up (innermost: once)."""
 
     depth: int
     width: int
@@ -32,10 +43,17 @@ class Level:
     d_head: int = 64
     window: int = 8  # tokens: side of the window, or of the neighbourhood
 
+    def __post_init__(self) -> None:
+        need_whole(**{name: value for name, value in vars(self).items() if name != "attention"})
+        if self.attention not in ATTENTION:
+            raise OptionError(f"attention is {self.attention!r}; choose one of {', '.join(ATTENTION)}.")
+        if self.attention != "none" and (self.width % self.d_head or self.d_head % 8):
+            raise OptionError(f"width {self.width} must be a multiple of d_head {self.d_head}, that of 8.")
+
 
 @dataclass(frozen=True)
 class HDiTConfig:
-    """The shape of an HDiT; checked when built, OptionError says what does not fit."""
+    """The shape of an HDiT; OptionError for values that do not fit."""
 
     in_channels: int = 3
     out_channels: int = 3
@@ -47,24 +65,14 @@ class HDiTConfig:
     mapping_cond_dim: int = 0
 
     def __post_init__(self) -> None:
-        counts = {f.name: getattr(self, f.name) for f in fields(self) if f.type in (int, "int")}
-        for i, level in enumerate(self.levels):
-            counts |= {f"levels[{i}].{k}": v for k, v in asdict(level).items() if k != "attention"}
-        counts |= {f"patch[{i}]": side for i, side in enumerate(self.patch)}
-        for name, value in counts.items():
-            least = 0 if name in ("mapping_cond_dim", "mapping_depth") else 1
-            if type(value) is not int or value < least:
-                raise OptionError(f"{name} is {value!r}; give a whole number of at least {least}.")
-        if len(self.patch) != 2 or not self.levels:
-            raise OptionError(f"patch is {self.patch}, levels are {self.levels}; give two sides and a level or more.")
+        sizes = dict(vars(self))
+        patch, levels = sizes.pop("patch"), sizes.pop("levels")
+        if not (isinstance(patch, tuple) and len(patch) == 2 and isinstance(levels, tuple) and levels):
+            raise OptionError(f"patch {patch}, levels {levels}; give (pitch, time) and a tuple of Levels.")
+        need_whole(0, **{name: sizes.pop(name) for name in ("mapping_depth", "mapping_cond_dim")})
+        need_whole(**sizes, patch_pitch=patch[0], patch_time=patch[1])
         if self.mapping_width % 2:
-            raise OptionError(f"mapping_width is {self.mapping_width}; it holds cosines and sines, so make it even.")
-        for i, level in enumerate(self.levels):
-            if level.attention not in ATTENTION:
-                raise OptionError(f"levels[{i}].attention is {level.attention!r}; choose one of {', '.join(ATTENTION)}.")
-            if level.attention != "none" and (level.width % level.d_head or level.d_head % 8):
-                raise OptionError(f"levels[{i}] has width {level.width} and d_head {level.d_head}; "
-                                  "the width must be a multiple of d_head, and d_head of 8.")
+            raise OptionError(f"mapping_width is {self.mapping_width}; it must be even (cosines and sines).")
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON values; `from_dict` is the inverse."""
@@ -72,213 +80,163 @@ class HDiTConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "HDiTConfig":
-        """Read what `to_dict` wrote; OptionError for unknown fields and values that do not fit."""
+        """Read what `to_dict` wrote; OptionError for unknown fields and for values that do not fit."""
         try:
-            values = dict(values)
-            if "patch" in values:
-                values["patch"] = tuple(values["patch"])
-            if "levels" in values:
-                values["levels"] = tuple(Level(**level) for level in values["levels"])
-            return cls(**values)
-        except (TypeError, ValueError) as error:
-            if isinstance(error, OptionError):
-                raise
-            raise OptionError(f"This is not a configuration of HDiT: {error}.") from error
+            levels = tuple(Level(**level) for level in values["levels"])
+            return cls(**{**values, "patch": tuple(values["patch"]), "levels": levels})
+        except (TypeError, KeyError) as error:
+            raise OptionError(f"This is not a configuration of HDiT: {error!r}.") from error
 
 
 CONFIGS: dict[str, HDiTConfig] = {
-    # 22.4 M parameters: the published Oxford-flowers model, which "Pictures of MIDI" uses with neighbourhood attention.
+    # The paper's Oxford-flowers model, 22.3 M parameters; "Pictures of MIDI" has neighbourhoods there.
     "reference": HDiTConfig(levels=(
-        Level(2, 128, 384, "shifted-window"), Level(2, 256, 768, "shifted-window"), Level(4, 512, 1536, "global"))),
-    # For CPU cores. A token is a whole tone high and two bars of 4/4 long: narrow in pitch and wide in time learned best.
-    "tiny": HDiTConfig(patch=(2, 32), levels=(
-        Level(1, 96, 288, "shifted-window", d_head=32), Level(3, 192, 576, "global", d_head=32)),
-        mapping_width=128, mapping_d_ff=256),
+        Level(2, 128, 384, "shifted-window"), Level(2, 256, 768, "shifted-window"), Level(4, 512, 1536))),
+    # For CPU cores. A token is a whole tone by two bars of 4/4: narrow in pitch, wide in time learned best.
+    "tiny": HDiTConfig(patch=(2, 32), mapping_width=128, mapping_d_ff=256, levels=(
+        Level(1, 96, 288, "shifted-window", d_head=32), Level(3, 192, 576, d_head=32))),
 }
 
 
-# Geometry: all of it depends on sizes only, so it is computed once per size and device. A tensor born in inference mode
-# could never be used in training, hence the guards.
+# Geometry depends on sizes alone, so it is computed once per size and device. A tensor born in inference mode
+# could never serve a later training step, hence the guards.
+
+def to_windows(x: Tensor, window: tuple[int, int], shift: int) -> Tensor:
+    """Roll (batch, height, width, channels) by `shift` and cut it into (batch, windows, tokens, channels)."""
+    x = x.roll((shift, shift), (1, 2)) if shift else x
+    return rearrange(x, "b (nh h) (nw w) c -> b (nh nw) (h w) c", h=window[0], w=window[1])
+
+
+def from_windows(x: Tensor, height: int, window: tuple[int, int], shift: int) -> Tensor:
+    """The inverse of `to_windows` for a grid of `height` rows."""
+    nh, h, w = height // window[0], *window
+    x = rearrange(x, "b (nh nw) (h w) c -> b (nh h) (nw w) c", nh=nh, h=h, w=w)  # (batch, height, width, c)
+    return x.roll((-shift, -shift), (1, 2)) if shift else x
+
 
 @lru_cache(maxsize=256)
 def rotary(height: int, width: int, window: tuple[int, int], shift: int, heads: int, d_head: int,
            device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of axial RoPE for a token grid, in window order: two (windows, heads, tokens, d_head / 4).
+    """Cosine and sine of axial RoPE for a grid of tokens: two float (windows, heads, tokens, d_head / 4).
 
-    Positions are token centres in a box of the grid's aspect ratio whose longer side is [-1, 1]; the frequencies run
-    from pi to 10 pi in equal ratios, interleaved over the heads. Half of d_head is rotated: a quarter by each axis.
+    Positions are token centres in a box of the grid's aspect ratio, the longer side [-1, 1]. Frequencies go
+    from pi to 10 pi in equal ratios, dealt to the heads in turn. Half of d_head turns: a quarter per axis.
     """
     with torch.inference_mode(False):
-        y = ((torch.arange(height, device=device) + 0.5) / height * 2 - 1) * min(1.0, height / width)
-        x = ((torch.arange(width, device=device) + 0.5) / width * 2 - 1) * min(1.0, width / height)
-        ratios = torch.arange(heads * d_head // 8, device=device) / (heads * d_head // 8)
-        frequency = rearrange(math.pi * 10**ratios, "(e heads) -> heads e", heads=heads)
-        y, x = torch.broadcast_tensors(y[:, None], x)  # (height, width) each
-        theta = torch.stack((y, x), -1)[..., None, :, None] * frequency[:, None]  # (height, width, heads, 2, d_head / 8)
-        theta = to_windows(theta.flatten(2)[None], window, shift)[0]  # (windows, tokens, heads * d_head / 4)
-        theta = rearrange(theta, "n l (heads e) -> n heads l e", heads=heads)  # (windows, heads, tokens, d_head / 4)
+        n = heads * d_head // 8
+        y, x = ((2 * torch.arange(side, device=device) + 1 - side) / max(height, width)
+                for side in (height, width))
+        position = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1)  # (height, width, 2)
+        frequency = math.pi * 10 ** (torch.arange(n, device=device) / n)
+        frequency = rearrange(frequency, "(e heads) -> heads 1 e", heads=heads)  # (heads, 1, d_head / 8)
+        theta = (position[:, :, None, :, None] * frequency).flatten(2)  # (height, width, heads * d_head / 4)
+        theta = to_windows(theta[None], window, shift)[0]  # (windows, tokens, heads * d_head / 4)
+        theta = rearrange(theta, "n l (heads e) -> n heads l e", heads=heads)  # (windows, heads, tokens, ...)
         return theta.cos(), theta.sin()
 
 
 @lru_cache(maxsize=256)
 def seam_mask(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Who may see whom in shifted windows: bool (windows, 1, tokens, tokens), True = allowed.
+    """Who may see whom in shifted windows: bool (windows, 1, tokens, tokens), True = visible.
 
-    Rolling puts tokens from opposite edges of the picture into one window; there a token sees its own side only.
+    Rolling brings tokens of opposite edges of the picture into one window; there each sees its own edge only.
     """
     with torch.inference_mode(False):
-        row = (torch.arange(height, device=device) + shift) // window  # the window before wrapping round
-        column = (torch.arange(width, device=device) + shift) // window
-        region = row[:, None] * (width // window + 1) + column  # (height, width)
-        region = to_windows(region[None, ..., None], (window, window), shift)[0, ..., 0]  # (windows, tokens)
-        return (region[:, :, None] == region[:, None, :])[:, None]  # (windows, 1, tokens, tokens)
-
-
-def to_windows(x: Tensor, window: tuple[int, int], shift: int) -> Tensor:
-    """Cut (batch, height, width, channels) rolled by `shift` into (batch, windows, tokens, channels)."""
-    if shift:
-        x = x.roll((shift, shift), (1, 2))
-    h, w = window
-    return rearrange(x, "b (nh h) (nw w) c -> b (nh nw) (h w) c", h=h, w=w)  # (batch, windows, tokens, channels)
-
-
-def from_windows(x: Tensor, height: int, width: int, window: tuple[int, int], shift: int) -> Tensor:
-    """The inverse of `to_windows`."""
-    h, w = window
-    x = rearrange(x, "b (nh nw) (h w) c -> b (nh h) (nw w) c", nh=height // h, h=h, w=w)  # (batch, height, width, c)
-    return x.roll((-shift, -shift), (1, 2)) if shift else x
-
-
-# Blocks
-
-def linear(in_features: int, out_features: int, zero: bool = False) -> nn.Linear:
-    """A matrix without bias; `zero` for the last one of a residual branch, so that training starts at the identity."""
-    layer = nn.Linear(in_features, out_features, bias=False)
-    if zero:
-        nn.init.zeros_(layer.weight)
-    return layer
-
-
-def rms_norm(x: Tensor, gain: Tensor) -> Tensor:
-    """x / rms(x) * gain over the last axis, in float32 also under autocast."""
-    x = x.float()
-    return x * (torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * gain)
-
-
-class RMSNorm(nn.Module):
-    """RMS norm with a learned gain."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return rms_norm(x, self.gain)
-
-
-class AdaRMSNorm(nn.Module):
-    """RMS norm of (batch, height, width, width) whose gain is 1 + a matrix times the condition."""
-
-    def __init__(self, width: int, mapping_width: int) -> None:
-        super().__init__()
-        self.linear = linear(mapping_width, width, zero=True)
-
-    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        return rms_norm(x, 1 + self.linear(cond).float()[:, None, None])  # gain: (batch, 1, 1, width)
-
-
-class FeedForward(nn.Module):
-    """GEGLU branch; with a mapping width its norm listens to the condition."""
-
-    def __init__(self, width: int, d_ff: int, mapping_width: int | None = None) -> None:
-        super().__init__()
-        self.norm = RMSNorm(width) if mapping_width is None else AdaRMSNorm(width, mapping_width)
-        self.up = linear(width, 2 * d_ff)
-        self.down = linear(d_ff, width, zero=True)
-
-    def forward(self, x: Tensor, *cond: Tensor) -> Tensor:
-        y, gate = self.up(self.norm(x, *cond)).chunk(2, -1)
-        return x + self.down(y * F.gelu(gate))
-
-
-class Attention(nn.Module):
-    """Cosine-similarity self-attention with axial RoPE: global, in shifted windows, or in a neighbourhood."""
-
-    def __init__(self, level: Level, mapping_width: int, shift: int) -> None:
-        super().__init__()
-        self.kind, self.window, self.shift = level.attention, level.window, shift
-        self.heads, self.d_head = level.width // level.d_head, level.d_head
-        self.norm = AdaRMSNorm(level.width, mapping_width)
-        self.qkv = linear(level.width, 3 * level.width)
-        self.scale = nn.Parameter(torch.full((self.heads,), 10.0))
-        self.out = linear(level.width, level.width, zero=True)
-
-    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        _, height, width, _ = x.shape
-        window = (self.window, self.window) if self.kind == "shifted-window" else (height, width)
-        qkv = self.qkv(to_windows(self.norm(x, cond), window, self.shift))  # (batch, windows, tokens, 3 * width)
-        qkv = rearrange(qkv, "b n l (t heads e) -> t b n heads l e", t=3, e=self.d_head)
-        q, k = self.rotate(qkv[:2], *rotary(height, width, window, self.shift, self.heads, self.d_head, x.device))
-        y = self.attend(q, k, qkv[2], height, width)  # (batch, windows, heads, tokens, d_head)
-        y = rearrange(y, "b n heads l e -> b n l (heads e)")  # (batch, windows, tokens, width)
-        return x + from_windows(self.out(y), height, width, window, self.shift)
-
-    def rotate(self, qk: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Scale queries and keys (2, batch, windows, heads, tokens, d_head) to cosine similarity and rotate them."""
-        dtype, quarter = qk.dtype, self.d_head // 4
-        qk = qk.float()
-        norm = torch.rsqrt(qk.square().sum(-1, keepdim=True) + 1e-6)
-        qk = qk * (norm * self.scale.sqrt()[:, None, None])
-        a, b, still = qk.split((quarter, quarter, self.d_head - 2 * quarter), -1)
-        return torch.cat((a * cos - b * sin, b * cos + a * sin, still), -1).to(dtype)
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
-        """softmax(q k') v on (batch, windows, heads, tokens, d_head); the scale is in q and k already."""
-        batch, windows = q.shape[:2]
-        if self.kind == "neighborhood":
-            return neighborhood_attention(q[:, 0], k[:, 0], v[:, 0], height, width, self.window)[:, None]
-        mask = None
-        if self.shift:
-            mask = seam_mask(height, width, self.window, self.shift, q.device)
-            mask = mask.expand(batch, -1, -1, -1, -1).flatten(0, 1)  # (batch * windows, 1, tokens, tokens)
-        q, k, v = (x.flatten(0, 1) for x in (q, k, v))  # (batch * windows, heads, tokens, d_head)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
-        return y.unflatten(0, (batch, windows))  # (batch, windows, heads, tokens, d_head)
-
-
-@lru_cache(maxsize=1)
-def compiled_flex_attention() -> Any:
-    """FlexAttention is only fast when compiled; compile it at the first use."""
-    from torch.nn.attention.flex_attention import flex_attention
-
-    return torch.compile(flex_attention)
+        row, column = ((torch.arange(side, device=device) + shift) // window for side in (height, width))
+        region = row[:, None] * (width + 1) + column  # (height, width): the window before wrapping round
+        region = to_windows(region[None, ..., None], (window, window), shift)[0]  # (windows, tokens, 1)
+        return (region == region.mT)[:, None]  # (windows, 1, tokens, tokens)
 
 
 @lru_cache(maxsize=64)
-def neighborhood(height: int, width: int, side: int, device: torch.device) -> Any:
-    """The block mask of neighbourhood attention: a token sees the `side` x `side` tokens nearest to it.
+def neighborhood_attention(height: int, width: int, side: int, device: torch.device) -> Callable:
+    """Compiled FlexAttention where a token sees the `side` x `side` tokens nearest to it.
 
-    At an edge the neighbourhood is moved inwards, not cut (Hassani et al. 2023, arXiv 2204.07143).
+    At an edge the neighbourhood moves inwards and keeps its size (Hassani et al. 2023, arXiv 2204.07143).
     """
-    from torch.nn.attention.flex_attention import create_block_mask
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     def near(q: Tensor, k: Tensor, size: int) -> Tensor:
-        first = (q - side // 2).clamp(min=0, max=max(size - side, 0))
+        first = (q - side // 2).clamp(0, max(size - side, 0))
         return (first <= k) & (k < first + side)
 
     def visible(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return near(q // width, k // width, height) & near(q % width, k % width, width)
 
     with torch.inference_mode(False):
-        return create_block_mask(visible, None, None, height * width, height * width, device=str(device))
+        mask = create_block_mask(visible, None, None, height * width, height * width, device=str(device))
+    return partial(torch.compile(flex_attention), block_mask=mask)
 
 
-def neighborhood_attention(q: Tensor, k: Tensor, v: Tensor, height: int, width: int, side: int) -> Tensor:
-    """softmax(q k') v on (batch, heads, height * width, d_head) within neighbourhoods; CUDA only."""
-    if q.device.type != "cuda":
-        raise OptionError('attention="neighborhood" needs a CUDA GPU (FlexAttention); '
-                          'on this device use attention="shifted-window".')
-    return compiled_flex_attention()(q, k, v, block_mask=neighborhood(height, width, side, q.device), scale=1.0)
+class RMSNorm(nn.Module):
+    """x / rms(x) * gain, always in float32; the gain is learned, or comes from a condition (AdaRMSNorm)."""
+
+    def __init__(self, width: int, mapping_width: int | None = None) -> None:
+        super().__init__()
+        if mapping_width is None:
+            self.gain = nn.Parameter(torch.ones(width))
+        else:
+            self.linear = linear(mapping_width, width)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        gain = self.gain if cond is None else 1 + self.linear(cond)[:, None, None].float()  # (b, 1, 1, width)
+        x = x.float()
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * gain
+
+
+class FeedForward(nn.Module):
+    """The GEGLU branch of a layer, or of the mapping network (without `mapping_width` and condition)."""
+
+    def __init__(self, width: int, d_ff: int, mapping_width: int | None = None) -> None:
+        super().__init__()
+        self.norm = RMSNorm(width, mapping_width)
+        self.up, self.down = linear(width, 2 * d_ff), linear(d_ff, width)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        y, gate = self.up(self.norm(x, cond)).chunk(2, -1)
+        return x + self.down(y * F.gelu(gate))
+
+
+class Attention(nn.Module):
+    """Cosine-similarity self-attention with axial RoPE: global, in shifted windows, or in neighbourhoods."""
+
+    def __init__(self, level: Level, mapping_width: int, shift: int) -> None:
+        super().__init__()
+        self.kind, self.window, self.shift = level.attention, level.window, shift
+        self.heads, self.d_head = level.width // level.d_head, level.d_head
+        self.norm = RMSNorm(level.width, mapping_width)
+        self.qkv, self.out = linear(level.width, 3 * level.width), linear(level.width, level.width)
+        self.scale = nn.Parameter(torch.full((self.heads,), 10.0))
+
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        window = (self.window, self.window) if self.kind == "shifted-window" else (height, width)
+        qkv = self.qkv(to_windows(self.norm(x, cond), window, self.shift))  # (batch, windows, tokens, 3 c)
+        qkv = rearrange(qkv, "b n l (t heads e) -> t b n heads l e", t=3, heads=self.heads)
+        turns = rotary(height, width, window, self.shift, self.heads, self.d_head, x.device)
+        q, k = self.rotate(qkv[:2], *turns).flatten(1, 2)  # (batch * windows, heads, tokens, d_head)
+        y = self.attend(q, k, qkv[2].flatten(0, 1), height, width)  # the same
+        y = rearrange(y, "(b n) heads l e -> b n l (heads e)", b=len(x))  # (batch, windows, tokens, width)
+        return x + from_windows(self.out(y), height, window, self.shift)
+
+    def rotate(self, qk: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Scale (2, batch, windows, heads, tokens, d_head) to cosine similarity, and turn by the position."""
+        x, quarter = qk.float(), self.d_head // 4
+        x = x * (torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6) * self.scale.sqrt()[:, None, None])
+        a, b, still = x.split((quarter, quarter, 2 * quarter), -1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin, still), -1).to(qk.dtype)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
+        """softmax(q k') v on (batch * windows, heads, tokens, d_head), over the tokens that may be seen."""
+        if self.kind == "neighborhood":
+            if q.device.type != "cuda":
+                raise OptionError('attention="neighborhood" needs a CUDA GPU; else use "shifted-window".')
+            return neighborhood_attention(height, width, self.window, q.device)(q, k, v, scale=1.0)
+        mask = None
+        if self.shift:
+            mask = seam_mask(height, width, self.window, self.shift, q.device)
+            mask = mask.repeat(len(q) // len(mask), 1, 1, 1)  # (batch * windows, 1, tokens, tokens)
+        return F.scaled_dot_product_attention(q, k, v, mask, scale=1.0)
 
 
 class Layer(nn.Module):
@@ -291,126 +249,114 @@ class Layer(nn.Module):
         self.feed_forward = FeedForward(level.width, level.d_ff, mapping_width)
 
     def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        if self.attention is not None:
-            x = self.attention(x, cond)
-        return self.feed_forward(x, cond)
+        return self.feed_forward(x if self.attention is None else self.attention(x, cond), cond)
 
 
-class Merge(nn.Module):
+class Stack(nn.ModuleList):
+    """Layers, one after the other."""
+
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+        for layer in self:
+            x = layer(x, cond)
+        return x
+
+
+def merge(in_width: int, out_width: int, ph: int = 2, pw: int = 2, form: str = TOKENS) -> nn.Module:
     """Join each patch of tokens (or pixels) into one token."""
-
-    def __init__(self, in_width: int, out_width: int, patch: tuple[int, int] = (2, 2)) -> None:
-        super().__init__()
-        self.patch = patch
-        self.linear = linear(in_width * patch[0] * patch[1], out_width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        ph, pw = self.patch
-        return self.linear(rearrange(x, "b (h ph) (w pw) c -> b h w (ph pw c)", ph=ph, pw=pw))  # (b, h, w, out_width)
+    cut = Rearrange(f"{form} -> b h w (ph pw c)", ph=ph, pw=pw)
+    return nn.Sequential(OrderedDict(cut=cut, linear=linear(ph * pw * in_width, out_width)))
 
 
-class Split(nn.Module):
-    """Cut each token into a patch of tokens (or pixels), the inverse in shape of `Merge`."""
-
-    def __init__(self, in_width: int, out_width: int, patch: tuple[int, int] = (2, 2), zero: bool = False) -> None:
-        super().__init__()
-        self.patch = patch
-        self.linear = linear(in_width, out_width * patch[0] * patch[1], zero)
-
-    def forward(self, x: Tensor) -> Tensor:
-        ph, pw = self.patch
-        return rearrange(self.linear(x), "b h w (ph pw c) -> b (h ph) (w pw) c", ph=ph, pw=pw)
+def split(in_width: int, out_width: int, ph: int = 2, pw: int = 2, form: str = TOKENS) -> nn.Module:
+    """Cut each token into a patch of tokens (or pixels)."""
+    paste = Rearrange(f"b h w (ph pw c) -> {form}", ph=ph, pw=pw)
+    return nn.Sequential(OrderedDict(linear=linear(in_width, ph * pw * out_width), paste=paste))
 
 
 class HDiT(nn.Module):
-    """The network F(x; c_noise): a new one returns zeros, as in the paper."""
+    """The network F(x; c_noise); a new one answers zeros (the last matrix of every branch starts at zero)."""
+
+    frequencies: Tensor  # (mapping_width / 2,), of the Fourier features of c_noise
 
     def __init__(self, config: HDiTConfig) -> None:
         super().__init__()
         self.config = config
-        levels, width = config.levels, config.mapping_width
+        mapping, (*outer, inner) = config.mapping_width, config.levels
+        widths = [level.width for level in config.levels]
 
-        self.register_buffer("frequencies", torch.randn(width // 2))  # of the Fourier features of c_noise
-        self.time_in = nn.Linear(width, width)
-        self.cond_in = linear(config.mapping_cond_dim, width) if config.mapping_cond_dim else None
-        self.mapping = nn.Sequential(
-            RMSNorm(width), *(FeedForward(width, config.mapping_d_ff) for _ in range(config.mapping_depth)), RMSNorm(width))
+        def stack(level: Level, first: int = 0) -> Stack:
+            return Stack(Layer(level, mapping, first + i) for i in range(level.depth))
 
-        def stack(level: Level, first: int = 0) -> nn.ModuleList:  # windows go on alternating where the way up begins
-            return nn.ModuleList(Layer(level, width, first + i) for i in range(level.depth))
+        self.register_buffer("frequencies", torch.randn(mapping // 2))
+        self.time_in = nn.Linear(mapping, mapping)
+        self.cond_in = linear(config.mapping_cond_dim, mapping) if config.mapping_cond_dim else None
+        blocks = (FeedForward(mapping, config.mapping_d_ff) for _ in range(config.mapping_depth))
+        self.mapping = nn.Sequential(RMSNorm(mapping), *blocks, RMSNorm(mapping))
 
-        *outer, inner = levels
-        self.patch_in = Merge(config.in_channels, levels[0].width, config.patch)
+        self.patch_in = merge(config.in_channels, widths[0], *config.patch, form=PIXELS)
         self.down = nn.ModuleList(stack(level) for level in outer)
-        self.merges = nn.ModuleList(Merge(a.width, b.width) for a, b in zip(levels, levels[1:], strict=False))
+        self.merges = nn.ModuleList(map(merge, widths[:-1], widths[1:]))
         self.middle = stack(inner)
-        self.splits = nn.ModuleList(Split(b.width, a.width) for a, b in zip(levels, levels[1:], strict=False))
-        self.mix = nn.ParameterList(torch.tensor(0.5) for _ in outer)  # 0 = the skip alone, 1 = the split tokens alone
-        self.up = nn.ModuleList(stack(level, level.depth) for level in outer)
-        self.out_norm = RMSNorm(levels[0].width)
-        self.patch_out = Split(levels[0].width, config.out_channels, config.patch, zero=True)
+        self.splits = nn.ModuleList(map(split, widths[1:], widths[:-1]))
+        self.mix = nn.ParameterList(torch.tensor(0.5) for _ in outer)  # 0 = skip only, 1 = no skip
+        self.up = nn.ModuleList(stack(level, level.depth) for level in outer)  # shifts go on from `down`
+        self.out_norm = RMSNorm(widths[0])
+        self.patch_out = split(widths[0], config.out_channels, *config.patch, form=PIXELS)
+        for name, parameter in self.named_parameters():
+            if name.endswith((".down.weight", ".out.weight", "norm.linear.weight")) or "patch_out" in name:
+                nn.init.zeros_(parameter)
 
     @property
     def multiple(self) -> tuple[int, int]:
-        """Pixels (height, width) of which a picture's sides must be multiples."""
-        sides = [2**i * level.window if level.attention == "shifted-window" else 2**i
-                 for i, level in enumerate(self.config.levels)]
-        pitch, time = self.config.patch
-        return pitch * math.lcm(*sides), time * math.lcm(*sides)
+        """Pixels (height, width) of which the sides of a picture must be multiples."""
+        tokens = math.lcm(*(2**i * (level.window if level.attention == "shifted-window" else 1)
+                            for i, level in enumerate(self.config.levels)))
+        return self.config.patch[0] * tokens, self.config.patch[1] * tokens
 
     def forward(self, x: Tensor, c_noise: Tensor, mapping_cond: Tensor | None = None) -> Tensor:
         """F(x; c_noise), float (batch, out_channels, height, width).
 
-        x: float (batch, in_channels, height, width), sides multiples of `multiple`; c_noise: float (batch,), a function
-        of the noise level, ln(sigma) / 4 in EDM; mapping_cond: float (batch, mapping_cond_dim), None = zeros.
-        OptionError where a shape does not fit.
+        x: float (batch, in_channels, height, width), sides multiples of `multiple`; c_noise: float (batch,),
+        ln(sigma) / 4 in EDM; mapping_cond: float (batch, mapping_cond_dim), None = zeros. OptionError where a
+        shape does not fit.
         """
-        self.check(x, c_noise, mapping_cond)
+        channels, cond_dim, (h, w) = self.config.in_channels, self.config.mapping_cond_dim, self.multiple
+        if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % h or x.shape[3] % w or not x.numel():
+            raise OptionError(f"x is {tuple(x.shape)}; give (batch, {channels}, height, width) height "
+                              f"a multiple of {h} and the width of {w}.")
+        if c_noise.shape != x.shape[:1]:
+            raise OptionError(f"c_noise is {tuple(c_noise.shape)}; give one number per picture, ({len(x)},).")
+        if mapping_cond is not None and mapping_cond.shape != (len(x), cond_dim):
+            raise OptionError(f"mapping_cond is {tuple(mapping_cond.shape)}, not ({len(x)}, {cond_dim}).")
+
         angle = 2 * math.pi * c_noise.float()[:, None] * self.frequencies  # (batch, mapping_width / 2)
         cond = self.time_in(torch.cat((angle.cos(), angle.sin()), -1))  # (batch, mapping_width)
         if self.cond_in is not None:
-            none = x.new_zeros(len(x), self.config.mapping_cond_dim)
-            cond = cond + self.cond_in(none if mapping_cond is None else mapping_cond)
+            mapping_cond = x.new_zeros(len(x), cond_dim) if mapping_cond is None else mapping_cond
+            cond = cond + self.cond_in(mapping_cond)
         cond = self.mapping(cond)
 
-        x = self.patch_in(rearrange(x, "b c h w -> b h w c"))  # (batch, height, width, width of level 0), in tokens
-        skips = []
-        for layers, merge in zip(self.down, self.merges, strict=True):
-            for layer in layers:
-                x = layer(x, cond)
+        x, skips = self.patch_in(x), []  # from here on x is (batch, rows, columns, width)
+        for i, layers in enumerate(self.down):
+            x = layers(x, cond)
             skips.append(x)
-            x = merge(x)
-        for layer in self.middle:
-            x = layer(x, cond)
+            x = self.merges[i](x)
+        x = self.middle(x, cond)
         for i in reversed(range(len(skips))):
-            x = self.splits[i](x)
-            x = torch.lerp(skips[i], x.to(skips[i].dtype), self.mix[i].to(skips[i].dtype))
-            for layer in self.up[i]:
-                x = layer(x, cond)
-        return rearrange(self.patch_out(self.out_norm(x)), "b h w c -> b c h w")  # (batch, out_channels, height, width)
-
-    def check(self, x: Tensor, c_noise: Tensor, mapping_cond: Tensor | None) -> None:
-        """OptionError where the shapes given to `forward` do not fit the configuration."""
-        c, (h, w) = self.config, self.multiple
-        if x.ndim != 4 or x.shape[1] != c.in_channels or x.shape[2] % h or x.shape[3] % w or not x.numel():
-            raise OptionError(f"The network takes (batch, {c.in_channels}, height, width), height a multiple of {h} "
-                              f"and width of {w}; x is {tuple(x.shape)}.")
-        if c_noise.shape != x.shape[:1]:
-            raise OptionError(f"c_noise is {tuple(c_noise.shape)}; give one number per picture, ({x.shape[0]},).")
-        if mapping_cond is not None and mapping_cond.shape != (x.shape[0], c.mapping_cond_dim):
-            raise OptionError(f"mapping_cond is {tuple(mapping_cond.shape)}; this network takes "
-                              f"({x.shape[0]}, {c.mapping_cond_dim}).")
+            x = skips[i] + self.mix[i] * (self.splits[i](x) - skips[i])
+            x = self.up[i](x, cond)
+        return self.patch_out(self.out_norm(x))
 
     def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """Groups for AdamW, as in k-diffusion: whatever forms the gains at a third of the rate, decay on matrices only.
+        """AdamW's groups as in k-diffusion: what makes the gains learns at a third; decay on matrices only.
 
-        `lr_scale` is the factor on the base rate, for the trainer to apply. The embeddings of the noise level and of the
-        condition are matrices without decay.
+        The trainer multiplies its rate by `lr_scale`. The first matrices of noise level and condition do not
+        decay either.
         """
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
-            mapping = name.startswith("mapping.") or name.endswith("norm.linear.weight")
+            mapping = name.startswith("mapping.") or name.endswith(".norm.linear.weight")
             decays = parameter.ndim > 1 and not name.startswith(("time_in.", "cond_in."))
-            groups.setdefault((1 / 3 if mapping else 1.0, weight_decay if decays else 0.0), []).append(parameter)
-        return [{"params": parameters, "lr_scale": scale, "weight_decay": decay}
-                for (scale, decay), parameters in groups.items()]
+            key = 1 / 3 if mapping else 1.0, weight_decay if decays else 0.0
+            groups.setdefault(key, []).append(parameter)
+        return [{"params": p, "lr_scale": scale, "weight_decay": wd} for (scale, wd), p in groups.items()]

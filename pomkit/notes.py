@@ -186,7 +186,7 @@ class Song:
         for onset, numerator, denominator in self._meters():
             score.time_signatures.append(sm.TimeSignature(onset * ticks, numerator, denominator))
         for number, name in enumerate(self.parts):
-            track = sm.Track(name=name, program=0)
+            track: Any = sm.Track(name=name, program=0)
             n = self.notes[self.notes["part"] == number]
             track.notes = sm.Note.from_numpy(n["onset"] * ticks, n["duration"] * ticks,
                                              n["pitch"].astype(np.int8), n["velocity"].astype(np.int8))
@@ -237,7 +237,9 @@ def read_midi(source: str | os.PathLike[str] | bytes | IO[bytes]) -> Song:
     except Exception as fault:                                  # symusic raises many kinds; all mean the same
         reason = str(fault).splitlines()[0][:120] if str(fault) else type(fault).__name__
         raise MidiError(f"{name} is damaged or cut off ({reason}); export it again") from fault
-    columns, names, drums, stray = [], [], 0, 0
+    columns: list[np.ndarray] = []
+    names: list[str] = []
+    drums = 0
     for track in score.tracks:
         if track.is_drum:
             drums += len(track.notes)

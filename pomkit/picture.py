@@ -104,6 +104,13 @@ def read_spans(picture: np.ndarray, onsets: str = "start", border: int = 8, thre
     return Spans(onset, sustain, velocity, refused)
 
 
+def draw_spans(onset: np.ndarray, sustain: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+    """A picture uint8 (128, width, 3) of onset and sustain cells, a whole note as loud as its onset's `velocity`."""
+    start = np.maximum.accumulate(np.where(onset, np.arange(onset.shape[1]), 0), axis=1)
+    value = 2 * np.take_along_axis(velocity, start, axis=1)
+    return np.stack([np.where(onset, value, 0), np.where(sustain, value, 0), np.zeros_like(value)], axis=-1)
+
+
 def belonging(onset: np.ndarray, sustain: np.ndarray) -> tuple[np.ndarray, int]:
     """The sustain cells that follow an onset without a gap, and how many do not; bool (128, width) each."""
     columns = np.arange(onset.shape[1])

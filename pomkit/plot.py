@@ -111,6 +111,19 @@ def side_by_side(before: np.ndarray, mask: np.ndarray, after: np.ndarray,
     return axes
 
 
+def save_pairs(path: str | os.PathLike[str], pairs: Sequence[tuple[np.ndarray, np.ndarray]], mask: np.ndarray) -> Path:
+    """Write pairs of pictures, before and after inpainting the same mask, as one figure of rows, atomically."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(15, 3 * len(pairs)), dpi=90, layout="constrained")
+    for axes, (before, after) in zip(figure.subplots(len(pairs), 2, squeeze=False), pairs, strict=True):
+        show(before, None, axes[0], legend=False)
+        show(after, mask, axes[1], before=before, legend=False)
+    with write_atomically(path) as file:
+        figure.savefig(file, format="png")
+    return Path(path)
+
+
 def loss_plot(path: str | os.PathLike[str], steps: Sequence[int], losses: Sequence[float],
               valid: Sequence[tuple[int, float]] | None = None, label: str = "loss") -> Path:
     """Write a training's losses against its steps as PNG, atomically; `valid`: (step, loss) on other data."""

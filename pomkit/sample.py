@@ -16,7 +16,7 @@ from .chords import Chord, estimate_chords
 from .errors import OptionError
 from .masks import check_mask, everything
 from .masks import chords as chord_rows
-from .picture import MAX_STEPS, PITCHES, check_picture, paint_chords, parse, read_chords, read_spans
+from .picture import MAX_STEPS, PITCHES, check_picture, draw_spans, paint_chords, parse, read_chords, read_spans
 
 Callback = Callable[[dict[str, Any]], None]
 BAR = 16                       # windows begin on bars of 4/4, as in training
@@ -145,9 +145,7 @@ def clean(picture: np.ndarray, mask: np.ndarray, border: int = 8) -> tuple[np.nd
     no note; blue is none. Chord rows take the nearest colour of the palette.
     """
     spans = read_spans(picture, border=border, threshold=INK)
-    tidy = np.zeros_like(picture)
-    value = 2 * spans.velocity
-    tidy[..., 0], tidy[..., 1] = np.where(spans.onset, value, 0), np.where(spans.sustain, value, 0)
+    tidy = draw_spans(spans.onset, spans.sustain, spans.velocity)
     ink = (picture[..., :2] > INK).any(axis=2)
     cleared = int((ink & ~(spans.onset | spans.sustain) & mask)[border:PITCHES - border].sum())
     if border:

@@ -248,7 +248,8 @@ class Trainer:
         with write_atomically(self.out / "state.safetensors") as file:
             file.write(save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"info": json.dumps(info)}))
         save_model(self.out / "model", self.model, self._card(), self.ema)
-        plot.loss_plot(self.out / "loss.png", *zip(*self.log, strict=True), valid=self.valid_log)
+        steps, losses = zip(*self.log, strict=True)
+        plot.loss_plot(self.out / "loss.png", steps, losses, valid=self.valid_log)
 
     def _card(self) -> dict[str, Any]:
         return {"options": {k: v for k, v in asdict(self.options).items() if k not in ("data", "out")},
@@ -277,14 +278,14 @@ class Trainer:
         self.valid_log = [tuple(x) for x in info["valid"]]
 
     def _draw(self) -> None:
-        """Four validation windows, their middle half composed anew: what the model can do by now, as a picture."""
-        rows = []
+        """Four validation windows and their middle half composed anew: what the model can do by now, as a figure."""
+        count, pairs = self.options.width // 16, []
+        mask = bars(self.options.width, count // 4 + 1, count - count // 4)
         with self._ema_weights():
             for i in range(4):
-                picture, count = self.valid[i].picture, self.options.width // 16
-                mask = bars(picture, count // 4 + 1, count - count // 4)
-                rows += [picture, inpaint(self.model, picture, mask, seed=i)[0]]
-        plot.save_png(self.out / f"samples_{self.step:07d}.png", np.concatenate(rows), scale=2)
+                picture = self.valid[i].picture
+                pairs.append((picture, inpaint(self.model, picture, mask, seed=i)[0]))
+        plot.save_pairs(self.out / f"samples_{self.step:07d}.png", pairs, mask)
 
 
 class _Swapped:

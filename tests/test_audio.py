@@ -1,4 +1,4 @@
-"""Sound: length, loudness and pitch of every synthesiser that works here, and the chain that falls back."""
+"""Sound: length, loudness and pitch, from FluidSynth and our own tones, and the fall-back between them."""
 import io
 import logging
 import sys
@@ -24,7 +24,7 @@ def works(sound):
 
 
 SOUNDS = [pytest.param(s, marks=pytest.mark.skipif(not works(s), reason=f"{s} does not play here"))
-          for s in ("fluidsynth", "symusic", "tones")]
+          for s in ("fluidsynth", "tones")]
 A4 = song((0, 8, 69, 100))
 
 
@@ -126,18 +126,18 @@ def test_without_fluidsynth_another_sound_plays_and_says_so(monkeypatch, caplog,
     with caplog.at_level(logging.WARNING, "pomkit"):
         sounding = synthesize(A4)
     assert np.abs(sounding).max() >= 0.05 - 1e-6
-    assert not sound_name().startswith("FluidSynth")
+    assert sound_name() == "plain tones"
     assert "FluidSynth does not play here" in caplog.text
     assert "pip install pyfluidsynth" in caplog.text
     with pytest.raises(OptionError, match="fluidsynth"):
         synthesize(A4, sound="fluidsynth")
 
 
-def test_a_broken_synthesiser_is_passed_over(monkeypatch, fresh_choice):
-    """One raises, one is silent; the tones play."""
-    monkeypatch.setitem(audio._SYNTHESISERS, "fluidsynth", lambda *_: 1 / 0)
-    monkeypatch.setitem(audio._SYNTHESISERS, "symusic", lambda *given: np.zeros((given[2], 2)))
-    assert sound_name() == "plain tones"
+def test_a_silent_font_is_passed_over(monkeypatch, fresh_choice, tmp_path):
+    """Of two fonts the first one is silent, the second one plays."""
+    monkeypatch.setattr(audio, "_fonts", lambda: iter([tmp_path / "mute.sf2", tmp_path / "good.sf2"]))
+    monkeypatch.setattr(audio, "_fluidsynth", lambda *given: np.full((given[2], 2), given[4].stem == "good"))
+    assert sound_name() == "FluidSynth, good"
 
 
 def test_a_soundfont_of_ones_own(monkeypatch, tmp_path, fresh_choice):

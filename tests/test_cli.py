@@ -46,8 +46,9 @@ def test_masks_of_the_command_line(mask, tmp_path):
 def test_a_painted_image_is_a_mask(tmp_path):
     song = read_midi(data.songs()[DEMO_SONG])
     before = render(song)
-    Image.fromarray(masks.paint(before, masks.bars(before, 2, 3))).save(tmp_path / "painted.png")
-    assert main([DEMO_SONG, "--mask", str(tmp_path / "painted.png"), "--out", str(tmp_path / "out"), "--steps", "2", "--quiet"]) == 0
+    painted = str(tmp_path / "painted.png")
+    Image.fromarray(masks.paint(before, masks.bars(before, 2, 3))).save(painted)
+    assert main([DEMO_SONG, "--mask", painted, "--out", str(tmp_path / "out"), "--steps", "2", "--quiet"]) == 0
 
 
 def test_the_other_process_and_its_methods(tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pomkit"
-ORDER = ["errors", "files", "chords", "notes", "picture", "masks", "data", "metrics", "plot", "model", "edm",
-         "kdiffusion", "cells", "checkpoint", "sample", "train", "audio", "widgets", "__main__"]
+ORDER = ["errors", "files", "chords", "notes", "picture", "masks", "data", "metrics", "plot", "model", "kdiffusion",
+         "edm", "cells", "checkpoint", "sample", "train", "evaluate", "audio", "widgets", "__main__"]
 WITHOUT_TORCH = [*ORDER[:ORDER.index("model")], "audio"]
 HEAVY = ["torch", "matplotlib", "symusic", "pretty_midi", "scipy", "mir_eval", "IPython", "ipywidgets",
          "soundfile", "accelerate", "PIL", "pooch", "tqdm"]

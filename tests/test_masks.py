@@ -96,7 +96,7 @@ def test_bad_masks(two_parts):
         with pytest.raises(PictureError):
             masks.check_mask(mask, picture)
     for call in (lambda: masks.box(10, (5, 3)), lambda: masks.box(10, steps=(5, 50)), lambda: masks.continuation(10, 10),
-                 lambda: masks.stroke(10, []), lambda: masks.stroke(10, [(1, float("nan"))]), lambda: masks.polygon(10, [(1, 2)]),
-                 lambda: masks.melody(two_parts, "tuba"), lambda: masks.box(0)):
+                 lambda: masks.stroke(10, []), lambda: masks.stroke(10, [(1, float("nan"))]),
+                 lambda: masks.polygon(10, [(1, 2)]), lambda: masks.melody(two_parts, "tuba"), lambda: masks.box(0)):
         with pytest.raises(OptionError):
             call()

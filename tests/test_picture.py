@@ -5,8 +5,7 @@ from conftest import make_song
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pomkit import (Chord, OptionError, PictureError, Song, data, fold, from_binary, parse, read_midi, render, to_binary,
-                    unfold)
+from pomkit import Chord, OptionError, PictureError, Song, data, fold, from_binary, parse, read_midi, render, to_binary, unfold
 from pomkit.chords import estimate_chords
 from pomkit.notes import NOTE_DTYPE
 from pomkit.picture import palette

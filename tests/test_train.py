@@ -35,8 +35,8 @@ def toy_size(monkeypatch):
 
 
 def options(out, **changes):
-    return train.TrainOptions(**{"out": str(out), "model": "toy", "width": 64, "batch": 4, "steps": 12, "save_every": 4, "lr": 1e-2,
-                                 "sample_every": 100, "warmup": 2, "valid_windows": 4, "threads": 1} | changes)
+    return train.TrainOptions(**{"out": str(out), "model": "toy", "width": 64, "batch": 4, "steps": 12, "save_every": 4,
+                                 "lr": 1e-2, "sample_every": 100, "warmup": 2, "valid_windows": 4, "threads": 1} | changes)
 
 
 def arguments(o):

@@ -105,14 +105,18 @@ def _close_block(voices: dict[str, list[str]], first: int, last: int) -> None:
 
 
 def _copied(text: str, voice: str, voices: dict[str, list[str]]) -> list[str]:
-    """The bars that "=3-6" (of this voice) or "=LEFT 3" (of another) stands for, without their dynamics; else []."""
-    match = re.fullmatch(r"=(?:(\S+) )?(\d+)(?:-(\d+))?", text)
+    """The bars that "=3-6" (of this voice) or "=LEFT 3" (of another) stands for, else []; "(p) =3-6" plays all p."""
+    match = re.fullmatch(r"(\(\w+\))? *=(?:(\S+) )?(\d+)(?:-(\d+))?", text)
     if not match:
         return []
-    source, start, stop = voices.get(match[1] or voice, []), int(match[2]), int(match[3] or match[2])
+    source, start, stop = voices.get(match[2] or voice, []), int(match[3]), int(match[4] or match[3])
     if not 0 < start <= stop <= len(source):
         raise ScoreError(f"{text!r} copies bars that are not written yet")
-    return [re.sub(r"\(\w+\)\s*", "", bar) for bar in source[start - 1:stop]]
+    copy = source[start - 1:stop]
+    if match[1]:
+        copy = [re.sub(r"\(\w+\)\s*", "", bar) for bar in copy]
+        copy[0] = f"{match[1]} {copy[0]}"
+    return copy
 
 
 def _expanded(text: str, patterns: dict[str, str]) -> str:

@@ -1,0 +1,119 @@
+"""A bridge to k-diffusion's samplers (github.com/crowsonkb/k-diffusion, MIT), by name, where it is installed.
+
+Its package would import torchvision, clip and more at once. Only its sampling module is wanted, so that is
+loaded alone, and nothing of it stays in `sys.modules`: a program's own `import k_diffusion` is not disturbed.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import OptionError
+
+INSTALL = ("pip install torchdiffeq torchsde trampoline scipy\n"
+           "pip install --no-deps k-diffusion==0.1.1.post1")
+UNUSED = ["torchvision" + name for name in ("", ".datasets", ".transforms", ".transforms.functional")]
+
+
+@lru_cache(maxsize=1)
+def load() -> ModuleType:
+    """k-diffusion's sampling module; OptionError with the install commands where something is missing."""
+    if "k_diffusion.sampling" in sys.modules:
+        return sys.modules["k_diffusion.sampling"]
+    before = set(sys.modules)
+    try:
+        spec = importlib.util.find_spec("k_diffusion")
+        if spec is None:
+            raise ImportError("No module named 'k_diffusion'")
+        package = ModuleType("k_diffusion")  # an empty one, so that its own __init__ does not run
+        package.__path__ = list(spec.submodule_search_locations or ())
+        sys.modules.setdefault("k_diffusion", package)
+        for name in UNUSED:  # imported by its utils, never used by its samplers, so empty modules serve
+            if name not in sys.modules:
+                stub = sys.modules[name] = ModuleType(name)
+                parent, _, child = name.rpartition(".")
+                if parent:
+                    setattr(sys.modules[parent], child, stub)
+        return importlib.import_module("k_diffusion.sampling")
+    except ImportError as error:
+        raise OptionError(f"k-diffusion is not installed ({error}). To install it:\n{INSTALL}") from error
+    finally:
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] in ("k_diffusion", "torchvision"):
+                del sys.modules[name]
+
+
+def available() -> bool:
+    """Whether k-diffusion's samplers can be used here."""
+    try:
+        return bool(load())
+    except OptionError:
+        return False
+
+
+def names() -> list[str]:
+    """The names of k-diffusion's samplers; OptionError where it is not installed."""
+    return sorted(name.removeprefix("sample_") for name in vars(load()) if name.startswith("sample_"))
+
+
+def sampler(name: str) -> Callable[..., Tensor]:
+    """k-diffusion's `sample_NAME` with our contract (see `edm.sample_heun`); OptionError for another name.
+
+    Keywords in its own signature (eta, s_churn, order ...) are its options, all others go to the denoiser.
+    Samplers that choose their own levels (dpm_fast, dpm_adaptive) take the first and the last level above 0
+    from `sigmas`.
+    """
+    if name not in names():
+        raise OptionError(f"k-diffusion has no sampler {name!r}; choose one of {', '.join(names())}.")
+    sample = getattr(load(), f"sample_{name}")
+    parameters = inspect.signature(sample).parameters
+
+    def run(denoiser: Callable[..., Tensor], x: Tensor, sigmas: Tensor,
+            callback: Callable[[dict[str, Any]], None] | None = None, *,
+            generator: torch.Generator | None = None, **conditions: Any) -> Tensor:
+        options = {key: conditions.pop(key) for key in list(conditions) if key in parameters}
+        if "noise_sampler" in parameters:
+            options.setdefault("noise_sampler", noise_sampler(x, generator))
+        options |= {"extra_args": conditions, "callback": callback, "disable": True}
+        with torch.random.fork_rng([x.device] if x.is_cuda else [], enabled=generator is not None):
+            if generator is not None:  # some samplers draw from torch's own generator
+                torch.manual_seed(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
+            if "sigmas" in parameters:
+                return sample(denoiser, x, sigmas, **options)
+            levels = sigmas[sigmas > 0]
+            if "n" in parameters:
+                options.setdefault("n", max(len(levels) - 1, 1))
+            if len(levels) > 1:
+                x = sample(denoiser, x, float(levels[-1]), float(levels[0]), **options)
+            return x if sigmas[-1] > 0 else denoiser(x, levels[-1].expand(len(x)), **conditions)
+
+    return run
+
+
+def noise_sampler(x: Tensor, generator: torch.Generator | None) -> Callable[[Tensor, Tensor], Tensor]:
+    """Increments of one Brownian motion per unit of standard deviation, drawn from a generator.
+
+    Two-stage samplers ask for the way to a level between and then for the whole way; the two must agree.
+    """
+    device = x.device if generator is None else generator.device
+    last: tuple[float, float, Tensor] | None = None
+
+    def increment(sigma: Tensor, sigma_next: Tensor) -> Tensor:
+        nonlocal last
+        start, end = float(sigma), float(sigma_next)
+        noise = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype).to(x.device)
+        if last is not None and last[0] == start > last[1] > end:
+            share = (start - last[1]) / (start - end)
+            noise = share**0.5 * last[2] + (1 - share) ** 0.5 * noise
+        last = start, end, noise
+        return noise
+
+    return increment

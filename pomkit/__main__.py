@@ -14,7 +14,7 @@ from .errors import OptionError, PomkitError
 if TYPE_CHECKING:
     import numpy as np
 
-DEMO_SONG, DEMO_MASK = "amazing_grace", "bars:9-12"
+DEMO_SONG, DEMO_MASK = "auld_lang_syne", "bars:9-12"
 
 
 def parser() -> argparse.ArgumentParser:

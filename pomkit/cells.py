@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -139,17 +140,18 @@ def uncovering(cells: int, steps: int) -> list[int]:
 def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, hidden_state: int, steps: int = 20,
                  U: int = 1, jump: int = 1, temperature: float = 1.0, density: float | None = None,
                  pitch_bias: Tensor | None = None, guidance: float = 1.0, rule: Rule | None = None,
-                 generator: torch.Generator | None = None,
+                 whole_notes: bool = False, generator: torch.Generator | None = None,
                  callback: Callable[[dict[str, Any]], None] | None = None) -> Tensor:
     """Fill the masked cells, int64 (batch, h, w); the others stay as they are.
 
     `mask` bool (h, w). Levels follow `uncovering` along `edm.repaint_schedule(steps, U, jump)`: each step draws all hidden
     cells and keeps a random part of them; going back hides a random part of the new cells again (U > 1: they are redone
-    with more of their surroundings known). `temperature` sharpens which notes, not how many: the expected number of onsets
-    is held by a bias on their log-odds. `density`: onsets to expect in the whole mask. `pitch_bias`: float (12,), by
+    with more of their surroundings known). `temperature` sharpens which notes, not how many: the number of onsets that
+    the first call expects, or `density`, is held by a bias on their log-odds. `pitch_bias`: float (12,), by
     pitch class, (h,) by row or (h, w): added to the log-odds of onsets. `guidance` g: logits = u + g (c - u), u without
     the known cells and chords (Ho and Salimans 2022, arXiv 2207.12598). `rule(logits, step, cells) -> logits` may change
-    anything. `callback({i, n, cells, logits})` is called at every step.
+    anything. `whole_notes` forbids what is no note (`forbid_fragments`), draws cells that contradict each other again,
+    and holds the number of onsets too, since a sustain drawn early makes sure of one. `callback({i, n, cells, logits})` is called at every step.
     """
     if temperature <= 0:
         raise OptionError(f"temperature is {temperature}; choose a number above 0 (1 = as learned)")
@@ -161,33 +163,56 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
     hidden = mask.expand_as(cells).clone()
     cells = torch.where(hidden, hidden_state, cells)
     bias = None if pitch_bias is None else pitch_bias_rows(pitch_bias, cells.shape[1:]).to(chords)
-    for i, (level, after) in enumerate(zip(path[:-1], path[1:], strict=True)):
+    redraw = 1 if whole_notes else 0                                         # one more call settles what the last one broke
+    for i, (level, after) in enumerate([*pairwise(path), *[(len(counts) - 1,) * 2] * redraw]):
         if after < level:                                                    # back: hide some of the new cells again
             hidden |= choose(mask & ~hidden, counts[level] - counts[after], generator)
             cells = torch.where(hidden, hidden_state, cells)
             continue
+        if not hidden.any():
+            break
         t = (hidden.flatten(1).sum(1) / total).to(chords)
         logits = model(cells, chords, t)
         if guidance != 1:
             free = model(torch.where(mask, cells, hidden_state), torch.zeros_like(chords), t)
             logits = free + guidance * (logits - free)
-        natural = onset_odds(logits)
+        if i == 0:                                                           # as many as the model expects by now
+            goal = (onset_odds(logits).sigmoid() * hidden).flatten(1).sum(1) if density is None else density
         logits = logits / temperature
         if bias is not None:
             logits[:, ONSET:] += bias
-        if density is not None or temperature != 1:
+        if whole_notes:
+            logits = forbid_fragments(logits, cells)
+        if density is not None or temperature != 1 or whole_notes:
             placed = ((cells >= ONSET) & (cells < hidden_state) & mask).flatten(1).sum(1)
-            wanted = (natural.sigmoid() * hidden).flatten(1).sum(1) if density is None else (density - placed).clamp(min=0)
-            logits[:, ONSET:] += onset_bias(onset_odds(logits), hidden, wanted)[:, None, None, None]
+            logits[:, ONSET:] += onset_bias(onset_odds(logits), hidden, (goal - placed).clamp(min=0))[:, None, None, None]
         if rule is not None:
             logits = rule(logits, level, cells)
         noise = torch.rand(logits.shape, generator=generator).to(logits).clamp(1e-20, 1 - 1e-7)
         drawn = (logits - torch.log(-torch.log(noise))).argmax(1)            # Gumbel-max: a draw from softmax(logits)
-        new = choose(hidden, counts[after] - counts[level], generator)
-        cells, hidden = torch.where(new, drawn, cells), hidden & ~new
-        if callback is not None:
+        late = hidden.flatten(1).sum(1).max().item() - (total - counts[level])    # fragments of earlier steps, hidden again
+        new = hidden if after == len(counts) - 1 else choose(hidden, counts[after] - counts[level] + int(late), generator)
+        cells = torch.where(new, drawn, cells)
+        if whole_notes:                                                      # two cells drawn at once may not fit together
+            broken = new & (cells == SUSTAIN) & (shifted(cells) == OFF)
+            cells, new = torch.where(broken, hidden_state, cells), new & ~broken
+        hidden = hidden & ~new
+        if callback is not None and i < len(path) - 1:
             callback({"i": i, "n": len(path) - 1, "cells": cells, "logits": logits})
-    return cells
+    return torch.where(hidden, OFF, cells)
+
+
+def shifted(cells: Tensor, by: int = 1) -> Tensor:
+    """Every cell's neighbour in time, the one before (by = 1) or after (by = -1); off beyond the picture."""
+    return F.pad(cells, (1, 0), value=OFF)[..., :-1] if by == 1 else F.pad(cells, (0, 1), value=OFF)[..., 1:]
+
+
+def forbid_fragments(logits: Tensor, cells: Tensor) -> Tensor:
+    """Logits without what is no note: no sustain after a visible off cell, no off cell before a visible sustain."""
+    logits = logits.clone()
+    logits[:, SUSTAIN].masked_fill_(shifted(cells) == OFF, -math.inf)
+    logits[:, OFF].masked_fill_(shifted(cells, -1) == SUSTAIN, -math.inf)
+    return logits
 
 
 def choose(among: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import OptionError
+from .errors import OptionError, PomkitError
 
-INSTALL = ("pip install torchdiffeq torchsde trampoline scipy\n"
-           "pip install --no-deps k-diffusion==0.1.1.post1")
+INSTALL = "pip install torchdiffeq torchsde trampoline scipy\npip install --no-deps k-diffusion==0.1.1.post1"
+# Named by its utils, never used by its samplers, and often not to be loaded: empty modules serve.
 UNUSED = ["torchvision" + name for name in ("", ".datasets", ".transforms", ".transforms.functional")]
 
 
@@ -36,12 +36,8 @@ def load() -> ModuleType:
         package = ModuleType("k_diffusion")  # an empty one, so that its own __init__ does not run
         package.__path__ = list(spec.submodule_search_locations or ())
         sys.modules.setdefault("k_diffusion", package)
-        for name in UNUSED:  # imported by its utils, never used by its samplers, so empty modules serve
-            if name not in sys.modules:
-                stub = sys.modules[name] = ModuleType(name)
-                parent, _, child = name.rpartition(".")
-                if parent:
-                    setattr(sys.modules[parent], child, stub)
+        if "torchvision" not in sys.modules:
+            sys.modules.update({name: ModuleType(name) for name in UNUSED})
         return importlib.import_module("k_diffusion.sampling")
     except ImportError as error:
         raise OptionError(f"k-diffusion is not installed ({error}). To install it:\n{INSTALL}") from error
@@ -92,10 +88,21 @@ def sampler(name: str) -> Callable[..., Tensor]:
             if "n" in parameters:
                 options.setdefault("n", max(len(levels) - 1, 1))
             if len(levels) > 1:
-                x = sample(denoiser, x, float(levels[-1]), float(levels[0]), **options)
+                x = sample(finite(denoiser), x, float(levels[-1]), float(levels[0]), **options)
             return x if sigmas[-1] > 0 else denoiser(x, levels[-1].expand(len(x)), **conditions)
 
     return run
+
+
+def finite(denoiser: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The denoiser; PomkitError where it answers NaN, on which an adaptive sampler would search for ever."""
+    def checked(x: Tensor, sigma: Tensor, **conditions: Any) -> Tensor:
+        denoised = denoiser(x, sigma, **conditions)
+        if denoised.isnan().any():
+            raise PomkitError(f"The model answered NaN at sigma {float(sigma[0]):.3g}; use another one.")
+        return denoised
+
+    return checked
 
 
 def noise_sampler(x: Tensor, generator: torch.Generator | None) -> Callable[[Tensor, Tensor], Tensor]:

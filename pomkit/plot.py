@@ -119,9 +119,7 @@ def save_pairs(path: str | os.PathLike[str], pairs: Sequence[tuple[np.ndarray, n
     for axes, (before, after) in zip(figure.subplots(len(pairs), 2, squeeze=False), pairs, strict=True):
         show(before, None, axes[0], legend=False)
         show(after, mask, axes[1], before=before, legend=False)
-    with write_atomically(path) as file:
-        figure.savefig(file, format="png")
-    return Path(path)
+    return _write(path, figure)
 
 
 def loss_plot(path: str | os.PathLike[str], steps: Sequence[int], losses: Sequence[float],

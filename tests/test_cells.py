@@ -138,6 +138,25 @@ def test_density_and_temperature(density, temperature):
     assert float(onsets) == pytest.approx(wanted, rel=0.25, abs=2) and not (out == 6).any()
 
 
+def test_whole_notes_are_whole_even_from_a_network_that_knows_no_grammar():
+    p = torch.tensor([0.5, 0.4] + [0.1 / 4] * 4).log()
+    cells, mask = torch.zeros(2, 128, 64, dtype=torch.long), torch.zeros(128, 64, dtype=torch.bool)
+    mask[20:100, 8:56] = True
+    cells[:, 40, 56:60], cells[:, 41, 57:60] = SUSTAIN, SUSTAIN                # known sustain at the mask's right edge
+    def flat(cells, chords, t):
+        return p[None, :, None, None].expand(len(cells), -1, *cells.shape[1:]).clone()
+
+    for whole in (True, False):
+        out = sample_cells(flat, cells, torch.zeros(2, 3, 128, 64), mask, 6, 8, whole_notes=whole,
+                           generator=torch.Generator().manual_seed(0))
+        before = torch.nn.functional.pad(out, (1, 0))[..., :-1]
+        orphans = (out == SUSTAIN) & (before == 0) & mask
+        assert (out[:, ~mask] == cells[:, ~mask]).all() and not (out == 6).any()
+        assert bool(orphans.any()) != whole
+        if whole:
+            assert (out[:, 40, 55] != 0).all() and (out[:, 41, 56] == 0).all()   # a beginning where the mask may give one
+
+
 def test_pitch_bias_locks_the_pitch_classes():
     mask = torch.ones(128, 64, dtype=torch.bool)
     bias = torch.full((12,), -30.0)

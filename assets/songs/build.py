@@ -1,7 +1,7 @@
 """Build the songs' MIDI files from their texts: `python assets/songs/build.py [NAME ...] [--check | --show]`.
 
-The text format stands in README.md. A bar that does not add up, an unknown pitch, a broken tie or one key struck by
-two voices of a part at once are refused with file, voice and bar. The bytes depend on nothing but the text.
+The text format stands in README.md. A bar that does not add up, an unknown pitch, a broken tie or a key
+struck while its part still holds it are refused with file, voice and bar. The bytes depend on the text alone.
 """
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ except ImportError:                                             # a clone that i
 
 from pomkit.chords import Chord, reduce_chord  # noqa: E402
 from pomkit.errors import PomkitError  # noqa: E402
+from pomkit.files import write_atomically  # noqa: E402
 from pomkit.notes import NOTE_DTYPE, Song  # noqa: E402
 
 FIELDS = ("title", "composer", "year", "key", "meter", "tempo", "parts", "source", "remarks")
@@ -39,7 +40,7 @@ class ScoreError(PomkitError):
 
 
 class Score(NamedTuple):
-    """A song's text, read: its header fields, and per voice ("RIGHT", "LEFT.2", "chords") the text of every bar."""
+    """A song's text, read: its header, and per voice ("RIGHT", "LEFT.2", "chords") the text of every bar."""
 
     name: str
     header: dict[str, str]
@@ -105,7 +106,7 @@ def _close_block(voices: dict[str, list[str]], first: int, last: int) -> None:
 
 
 def _copied(text: str, voice: str, voices: dict[str, list[str]]) -> list[str]:
-    """The bars that "=3-6" (of this voice) or "=LEFT 3" (of another) stands for, else []; "(p) =3-6" plays all p."""
+    """The bars that "=3-6" (this voice's) or "=LEFT 3" (another's) stand for, else []; "(p) =3-6": all p."""
     match = re.fullmatch(r"(\(\w+\))? *=(?:(\S+) )?(\d+)(?:-(\d+))?", text)
     if not match:
         return []
@@ -183,7 +184,8 @@ def _notes(bars: Sequence[str], bar: int, beat: int, part: int, offset: int) -> 
             length = int(token["length"] or length)             # without a length: that of the note before
             if not length:
                 raise ScoreError(f"bar {number}: its first note needs a length")
-            pitches = [] if token["pitches"] == "r" else [midi_pitch(p) for p in token["pitches"].strip("[]").split()]
+            names = [] if token["pitches"] == "r" else token["pitches"].strip("[]").split()
+            pitches = [midi_pitch(name) for name in names]
             if held:
                 if sorted(pitches) != sorted(row[2] for row in held):
                     raise ScoreError(f"bar {number}: a tie leads to other pitches")
@@ -244,15 +246,17 @@ def _refuse_doubles(notes: np.ndarray, score: Score, bar: int) -> None:
     early = np.flatnonzero(same & (np.diff(notes["onset"]) < notes["duration"][:-1]))
     if len(early):
         note = notes[early[0] + 1]
-        raise ScoreError(f"{score.name}, {list(score.parts)[note['part']]}: bar {note['onset'] // bar + 1} strikes "
-                         f"pitch {note['pitch']} at sixteenth {note['onset'] % bar} while it still sounds")
+        part, (number, step) = list(score.parts)[note["part"]], divmod(note["onset"], bar)
+        raise ScoreError(f"{score.name}, {part}: bar {number + 1} strikes pitch {note['pitch']} "
+                         f"at sixteenth {step} while it still sounds")
 
 
 def midi_bytes(path: Path) -> bytes:
     """The MIDI file of a song's text, at the text's tempo."""
     score = read_score(path)
     with tempfile.TemporaryDirectory() as folder:
-        return make_song(score).write_midi(Path(folder) / "song.mid", bpm=float(score.header["tempo"])).read_bytes()
+        tempo = float(score.header["tempo"])
+        return make_song(score).write_midi(Path(folder) / "song.mid", bpm=tempo).read_bytes()
 
 
 def show(score: Score) -> Iterator[str]:
@@ -267,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write, check or show; 1 where a committed file differs from its text."""
     parser = argparse.ArgumentParser(description="Build the songs' MIDI files from their texts.")
     parser.add_argument("names", nargs="*", help="songs (default: all)")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where a .mid differs from its text")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a .mid is stale")
     parser.add_argument("--show", action="store_true", help="write nothing; print every bar")
     options = parser.parse_args(arguments)
     stale = []
@@ -279,7 +283,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not target.exists() or target.read_bytes() != data:
             stale.append(target.name)
             if not options.check:
-                target.write_bytes(data)
+                with write_atomically(target) as file:
+                    file.write(data)
     if not options.show:
         print(f"{'differ from their texts' if options.check else 'written'}: {', '.join(stale) or 'none'}")
     return int(options.check and bool(stale))

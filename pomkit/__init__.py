@@ -17,8 +17,8 @@ _HOME = {
     "sample": ("inpaint", "generate"),
     "audio": ("synthesize", "listen"),
 }
-_MODULES = ("masks", "data", "metrics", "plot", "model", "edm", "cells", "sample", "train", "audio", "picture", "notes",
-            "chords", "checkpoint", "errors")
+_MODULES = ("masks", "data", "metrics", "plot", "model", "edm", "cells", "sample", "train", "evaluate", "audio", "picture",
+            "notes", "chords", "checkpoint", "errors")
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = sorted({*_WHERE, *_MODULES})

@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Times are in steps of a 16th note (0.125 s at 120 BPM), pitches are MIDI numbers (C4 = 60), bars count from 1.")
     p.add_argument("song", nargs="?", default=DEMO_SONG, help="a MIDI file, or the name of a shipped song")
     p.add_argument("--mask", default=DEMO_MASK, help="what to compose: melody, accompaniment, continuation[:STEPS to keep], "
-                   "bars:8-12, box:LOW-HIGH,FIRST-LAST (pitches, steps), chords, all, or an image with white paint; join with +")
+                   "bars:8-12, box:LOW-HIGH,FIRST-LAST (pitches, steps), chords, all, an image with white paint; join with +")
     p.add_argument("--out", type=Path, default=Path("out"), help="folder for input.png, mask.png, result.png, "
                    "side_by_side.png, result.mid, result.wav")
     p.add_argument("--model", default="tiny", help="a shipped model's name or the path of a .safetensors file")
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     took: dict[str, float] = {}
     say = (lambda *_: None) if options.quiet else print
     with _timed(took, "import"):
-        from . import audio, data, masks, picture, plot
+        from . import audio, data, masks, metrics, picture, plot
         from .checkpoint import load_model
         from .notes import read_midi
         from .sample import inpaint
@@ -89,11 +89,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         results = inpaint(model, before, mask, n=options.candidates, seed=options.seed, steps=options.steps, U=options.U,
                           jump=options.jump, method=options.method, sampler=options.sampler, density=options.density,
                           temperature=options.temperature, guidance=options.guidance, bars=lines, callback=callback)
-        counts = [notes_inside(r, mask) for r in results]
+        found = [metrics.adherence(before, r, mask) for r in results]
         bars = mask.any(axis=0).sum() / 16
-        wanted = notes_inside(before, mask) if options.density is None else options.density * bars
-        best = min(range(len(counts)), key=lambda i: abs(counts[i] - wanted))
-        after = results[best]
+        wanted = found[0].onsets_before if options.density is None else options.density * bars
+        best = min(range(len(found)), key=lambda i: abs(found[i].onsets - wanted))
+        after, heard = results[best], found[best]
     with _timed(took, "parse"):
         result = picture.parse(after)
     with _timed(took, "write"):
@@ -105,21 +105,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         result.write_midi(out / "result.mid")
     with _timed(took, "sound"):
         audio.write_wav(out / "result.wav", audio.synthesize(result))
-    say(f"composed {counts[best]} notes where {notes_inside(before, mask)} were, in a mask of {bars:.1f} bars "
+    say(f"composed {heard.onsets} notes where {heard.onsets_before} were, in a mask of {bars:.1f} bars "
         f"({int(mask.sum())} cells); {int(results.refused[best])} stray pixels cleared; "
-        f"outside the mask nothing changed: {bool((after[~mask] == before[~mask]).all())}")
+        f"pixels changed outside the mask: {heard.changed_outside}")
     say(f"model {options.model} ({model.process}), seed {options.seed}; sound: {audio.sound_name()}")
     say("seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in took.items()))
     say(f"{out}/: input.png, mask.png, result.png, side_by_side.png, result.mid, result.wav")
     say("go on with `make lab`, another --seed, or your own file: make demo MIDI=path/to/own.mid MASK=melody")
-    return {"before": notes_inside(before, mask), "after": counts[best], "seconds": took}
-
-
-def notes_inside(picture: np.ndarray, mask: np.ndarray, border: int = 8) -> int:
-    """Notes that begin inside the mask."""
-    from .picture import read_spans
-
-    return int((read_spans(picture, border=border).onset & mask).sum())
+    return {"before": heard.onsets_before, "after": heard.onsets, "seconds": took}
 
 
 def _mask(options: argparse.Namespace, song: Any, before: np.ndarray) -> np.ndarray:

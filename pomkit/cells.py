@@ -151,7 +151,8 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
     pitch class, (h,) by row or (h, w): added to the log-odds of onsets. `guidance` g: logits = u + g (c - u), u without
     the known cells and chords (Ho and Salimans 2022, arXiv 2207.12598). `rule(logits, step, cells) -> logits` may change
     anything. `whole_notes` forbids what is no note (`forbid_fragments`), draws cells that contradict each other again,
-    and holds the number of onsets too, since a sustain drawn early makes sure of one. `callback({i, n, cells, logits})` is called at every step.
+    and holds the number of onsets too, since a sustain drawn early makes sure of one. `callback({i, n, cells, logits})` is
+    called at every step.
     """
     if temperature <= 0:
         raise OptionError(f"temperature is {temperature}; choose a number above 0 (1 = as learned)")

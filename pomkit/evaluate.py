@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from . import masks, metrics
+from . import masks, metrics, plot
 from .checkpoint import Model, card_path, load_model
 from .data import Windows, read_corpus
 from .errors import OptionError, PomkitError
@@ -127,6 +127,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                                           "tasks": table}
             with write_atomically(path) as file:
                 file.write(json.dumps(spec, indent=1).encode() + b"\n")
+            mask = TASKS["middle bars"](songs[0], 0, model.width)
+            pairs = [(p, inpaint(model, p, mask, seed=o.seed, steps=o.steps, **extra)[0])
+                     for _, _, p in held_out(songs, model.width, 4, o.seed)]
+            plot.save_pairs(path.with_suffix(".png"), pairs, mask)
     except PomkitError as fault:
         print(f"pomkit.evaluate: {fault}", file=sys.stderr)
         return 2

@@ -171,8 +171,8 @@ def _uncover(model: Cells, canvas: np.ndarray, region: np.ndarray, border: int, 
         return np.stack([p for p, _ in pairs]), np.array([cleared for _, cleared in pairs])
 
     step = None if report is None else lambda e: report(e | {"preview": lambda: draw(e["cells"])[0]})
-    cells = sample_cells(model, cells, chords, torch.from_numpy(notes).to(device), model.states, whole_notes=True, callback=step,
-                         **options)
+    inside = torch.from_numpy(notes).to(device)
+    cells = sample_cells(model, cells, chords, inside, model.states, whole_notes=True, callback=step, **options)
     return draw(cells)
 
 

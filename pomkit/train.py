@@ -10,7 +10,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from . import plot
-from .cells import Cells, cell_bound, chord_channels, stratified_t
+from .cells import ONSET, VELOCITIES, Cells, cell_bound, chord_channels, stratified_t
 from .checkpoint import Model, build_model, save_model
 from .data import Windows, assets_dir, read_corpus
 from .edm import denoising_loss, sample_sigma
@@ -69,16 +70,16 @@ class TrainOptions:
 
 
 class TrainSet(Dataset):
-    """Windows as tensors, from index `first` to `last`: what a batch holds depends on its index alone."""
+    """The first `count` windows as tensors: what an item holds depends on its index alone."""
 
-    def __init__(self, windows: Windows, model: Model, first: int, last: int) -> None:
-        self.windows, self.model, self.first, self.last = windows, model, first, last
+    def __init__(self, windows: Windows, model: Model, count: int) -> None:
+        self.windows, self.model, self.count = windows, model, count
 
     def __len__(self) -> int:
-        return self.last - self.first
+        return self.count
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        window = self.windows[self.first + index]
+        window = self.windows[index]
         item = {"mask": torch.from_numpy(window.mask)}
         if isinstance(self.model, Cells):
             item["cells"] = torch.from_numpy(self.model.encode(window.picture, self.windows.border))
@@ -119,12 +120,9 @@ def new_model(options: TrainOptions) -> Model:
         raise OptionError(f"process {options.process!r} is unknown; choose cells or edm")
     if options.model not in CONFIGS:
         raise OptionError(f"model {options.model!r} is unknown; choose one of {', '.join(CONFIGS)}")
-    from .cells import ONSET, VELOCITIES
-
     network = CONFIGS[options.model].to_dict()
     if options.process == "cells":
-        bins = len(VELOCITIES)
-        network |= {"in_channels": Cells.in_channels(bins), "out_channels": ONSET + bins}
+        network |= {"in_channels": Cells.in_channels(len(VELOCITIES)), "out_channels": ONSET + len(VELOCITIES)}
         return build_model({"process": "cells", "width": options.width, "network": network, "velocities": VELOCITIES})
     network |= {"in_channels": 7, "mapping_cond_dim": 2} if options.conditioned else {}
     return build_model({"process": "edm", "width": options.width, "network": network, "sigma_data": 0.5,
@@ -182,7 +180,7 @@ class Trainer:
                    disable=not (self.progress and self.accelerator.is_main_process))
         indices = [i for step in range(self.step, o.steps)
                    for i in range((step * world + rank) * o.batch, (step * world + rank + 1) * o.batch)]
-        data = TrainSet(self.windows, self.model, 0, len(indices) and indices[-1] + 1)
+        data = TrainSet(self.windows, self.model, o.steps * world * o.batch)
         loader = DataLoader(data, o.batch, sampler=indices, num_workers=o.loaders)
         recent: list[float] = []
         for batch in loader:
@@ -225,13 +223,21 @@ class Trainer:
     def valid_loss(self) -> float:
         """Loss of the EMA weights on fixed validation windows with fixed noise."""
         with self._ema_weights():
-            data = TrainSet(self.valid, self.model, 0, self.options.valid_windows)
+            data = TrainSet(self.valid, self.model, self.options.valid_windows)
             losses = [loss_of(self.model, {k: v.to(self.accelerator.device) for k, v in batch.items()}, self.options,
                               generator_for(VALID_SEED, i)) for i, batch in enumerate(DataLoader(data, 16))]
         return float(torch.cat(losses).mean())
 
-    def _ema_weights(self) -> _Swapped:
-        return _Swapped(self.model, self.ema)
+    @contextmanager
+    def _ema_weights(self) -> Iterator[None]:
+        own = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema)
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(own)
+            self.model.train()
 
     def _save(self) -> None:
         if not self.accelerator.is_main_process:
@@ -286,22 +292,6 @@ class Trainer:
                 picture = self.valid[i].picture
                 pairs.append((picture, inpaint(self.model, picture, mask, seed=i)[0]))
         plot.save_pairs(self.out / f"samples_{self.step:07d}.png", pairs, mask)
-
-
-class _Swapped:
-    """The model with other weights for a while."""
-
-    def __init__(self, model: Model, weights: dict[str, Tensor]) -> None:
-        self.model, self.weights = model, weights
-
-    def __enter__(self) -> None:
-        self.own = {k: v.clone() for k, v in self.model.state_dict().items()}
-        self.model.load_state_dict(self.weights)
-        self.model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.model.load_state_dict(self.own)
-        self.model.train()
 
 
 def generator_for(seed: int, step: int) -> torch.Generator:

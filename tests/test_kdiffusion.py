@@ -6,7 +6,7 @@ import torch
 
 from pomkit import edm, kdiffusion
 from pomkit.errors import OptionError, PomkitError
-from pomkit.model import HDiT, HDiTConfig
+from pomkit.model import HDiT, HDiTConfig, Level
 
 installed = pytest.mark.skipif(not kdiffusion.available(), reason="k-diffusion is not installed (see README)")
 MEAN = torch.tensor([0.1, -0.2, 0.3, 0.0], dtype=torch.float64)
@@ -32,7 +32,9 @@ def start(n):
 
 def network_denoiser():
     torch.manual_seed(0)
-    denoiser = edm.Denoiser(HDiT(HDiTConfig(patch=(8, 16), mapping_width=32, mapping_d_ff=64)))
+    config = HDiTConfig(patch=(8, 16), mapping_width=32, mapping_d_ff=64,
+                        levels=(Level(1, 32, 64, d_head=16),))
+    denoiser = edm.Denoiser(HDiT(config))
     for parameter in denoiser.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.02)
@@ -61,12 +63,23 @@ def test_what_a_program_has_imported_itself_is_used_and_kept(monkeypatch):
 @pytest.mark.parametrize("name", ["euler", "heun", "dpmpp_2m"])
 def test_ours_are_its_samplers(name):
     denoiser, sigmas = network_denoiser(), edm.karras_sigmas(8)
-    x = sigmas[0] * torch.randn(1, 3, 64, 128, generator=seeded())
+    x = sigmas[0] * torch.randn(1, 3, 32, 64, generator=seeded())
     theirs, ours = (edm.get_sampler(prefix + name)(denoiser, x, sigmas) for prefix in ("k_diffusion:", ""))
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     exact_theirs, exact_ours = (edm.get_sampler(prefix + name)(oracle, start(9), SIGMAS)
                                 for prefix in ("k_diffusion:", ""))
     torch.testing.assert_close(exact_ours, exact_theirs, rtol=0, atol=1e-10)
+
+
+@installed
+@pytest.mark.parametrize("name", ["euler", "heun"])
+def test_our_churn_is_its_churn_on_the_same_noise(name):
+    samples = []
+    for prefix in ("k_diffusion:", ""):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            samples.append(edm.get_sampler(prefix + name)(oracle, start(9), SIGMAS, s_churn=6, s_noise=0.9))
+    torch.testing.assert_close(*samples, rtol=0, atol=1e-10)
 
 
 @installed
@@ -117,7 +130,7 @@ def test_churn_of_its_samplers_obeys_the_seed():
 
 
 @installed
-def test_conditions_and_callback_pass_through():
+def test_conditions_and_callback_pass_through(capfd):
     told, asked = [], []
 
     def denoiser(x, sigma, **conditions):
@@ -128,14 +141,25 @@ def test_conditions_and_callback_pass_through():
     assert [event["i"] for event in told] == list(range(20))
     assert {"sigma", "x", "denoised"} <= told[0].keys()
     assert asked == [{"mask": "mask"}] * 20
+    assert capfd.readouterr().err == ""  # no progress bar
+
+
+@installed
+@pytest.mark.parametrize("name", ["dpm_fast", "dpm_adaptive"])
+def test_samplers_with_levels_of_their_own_end_clean_or_at_the_last_level(name):
+    sample, x = edm.get_sampler(f"k_diffusion:{name}"), start(500)
+    assert torch.equal(sample(oracle, x, SIGMAS[[0, -1]]), oracle(x, SIGMAS[:1].expand(500)))
+    noisy = sample(oracle, x, SIGMAS[:12])
+    expected = COV + SIGMAS[11] ** 2 * torch.eye(4)
+    assert (noisy.flatten(1).T.cov() - expected).norm() < 0.25 * expected.norm()
 
 
 @installed
 @pytest.mark.parametrize("name", ["dpmpp_3m_sde", "dpmpp_sde", "dpm_fast", "dpm_adaptive"])
 def test_by_name_on_our_denoiser_inside_repaint(name):
-    x0 = torch.rand(2, 3, 64, 128, generator=seeded()) * 2 - 1
-    mask = torch.zeros(1, 1, 64, 128, dtype=torch.bool)
-    mask[..., 10:50, 30:90] = True
+    x0 = torch.rand(2, 3, 32, 64, generator=seeded()) * 2 - 1
+    mask = torch.zeros(1, 1, 32, 64, dtype=torch.bool)
+    mask[..., 5:25, 10:50] = True
     first, again = (edm.repaint(network_denoiser(), x0, mask, edm.karras_sigmas(4), U=2,
                                 sampler=f"k_diffusion:{name}", generator=seeded(2)) for _ in range(2))
     assert torch.equal(first, again) and first.isfinite().all()

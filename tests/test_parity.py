@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from pomkit.edm import Denoiser, denoising_loss, get_sampler, karras_sigmas
 from pomkit.errors import OptionError
-from pomkit.model import CONFIGS, HDiT, HDiTConfig, Level, neighborhood_attention, rotary, seam_mask
+from pomkit.model import CONFIGS, HDiT, HDiTConfig, Level, RMSNorm, neighborhood_attention, rotary, seam_mask
 
 FOLDER = Path(__file__).parent / "parity"
 NAMES = ["window_global_p4", "three_levels_p2x4", "global_only_cond"]
@@ -206,7 +206,7 @@ def reach(network: HDiT, row: int, column: int, height: int = 16, width: int = 1
     changed[..., row, column] += 1
     with torch.no_grad():
         difference = network(changed, torch.zeros(1)) - network(x, torch.zeros(1))
-    return (difference.abs().amax(1)[0] > 1e-7)
+    return difference.abs().amax(1)[0] > 1e-7
 
 
 def test_windows_are_local_and_shifts_do_not_leak_over_the_edges():
@@ -219,6 +219,15 @@ def test_windows_are_local_and_shifts_do_not_leak_over_the_edges():
     assert torch.equal(reach(one, 0, 0), felt)
     felt[:6, :6] = True  # windows of the second layer: rows 0-1, 2-5, ...
     assert torch.equal(reach(two, 0, 0), felt)
+
+
+def test_shifts_go_on_from_the_way_down_to_the_way_up():
+    outer = Level(1, 32, 64, "shifted-window", d_head=16, window=4)
+    network = random_network(HDiTConfig(patch=(1, 1), mapping_width=32, mapping_d_ff=64, levels=(
+        outer, Level(1, 32, 64, "none"))))
+    felt = torch.zeros(16, 16, dtype=torch.bool)
+    felt[:6, :6] = True  # whole windows on the way down, shifted ones on the way up
+    assert torch.equal(reach(network, 0, 0), felt)
 
 
 def test_global_attention_reaches_everything_and_none_reaches_its_own_patch():
@@ -255,6 +264,11 @@ def test_neighbourhoods_are_the_nearest_tokens():
         expected = torch.zeros(height, width, dtype=torch.bool)
         expected[row:row + side, column:column + side] = True
         assert torch.equal(seen[q].reshape(height, width), expected)
+    q, k, v = torch.randn(3, 2, 2, height * width, 16)
+    with torch.compiler.set_stance("force_eager"):  # the same function, without the compiler
+        attended = attend(q, k, v, scale=1.0)
+    dense = torch.nn.functional.scaled_dot_product_attention(q, k, v, seen, scale=1.0)
+    torch.testing.assert_close(attended, dense)
 
 
 def test_neighbourhoods_need_a_gpu():
@@ -300,13 +314,20 @@ def test_bfloat16_autocast_stays_near():
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
+def test_norms_are_float32():
+    x = torch.randn(5, 8).bfloat16()
+    normed = RMSNorm(8)(x)
+    assert normed.dtype == torch.float32
+    torch.testing.assert_close(normed, x.float() / x.float().square().mean(-1, keepdim=True).sqrt())
+
+
 def test_one_graph_for_torch_compile():
     """In a process of its own: the compiler warns, and keeps state."""
     code = """
 import torch
 from pomkit.model import HDiT, HDiTConfig, Level
 config = HDiTConfig(patch=(2, 4), mapping_width=32, mapping_d_ff=64, levels=(
-    Level(1, 32, 64, "shifted-window", d_head=16, window=4), Level(1, 32, 64, d_head=16)))
+    Level(1, 32, 64, "shifted-window", d_head=16, window=4), Level(1, 32, 64, "none")))
 network = HDiT(config)
 for parameter in network.parameters():
     torch.nn.init.normal_(parameter, std=0.1) if parameter.ndim > 1 else None

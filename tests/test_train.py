@@ -72,7 +72,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(process, tmp_path
 @pytest.mark.parametrize("process", ["cells", "edm"])
 def test_one_batch_can_be_learned(process, tmp_path):
     trainer = train.Trainer(options(tmp_path, process=process, steps=120, cooldown=0.5), progress=False)
-    batch = torch.utils.data.default_collate([train.TrainSet(trainer.windows, trainer.model, 0, 4)[i] for i in range(4)])
+    batch = torch.utils.data.default_collate([train.TrainSet(trainer.windows, trainer.model, 4)[i] for i in range(4)])
     trainer.model.train()
     first = [trainer._train_step(batch, train.generator_for(0, i)) for i in range(120)]
     assert np.mean(first[-20:]) < 0.6 * np.mean(first[:3])

@@ -282,8 +282,8 @@ def repaint_schedule(n: int, U: int = 1, jump: int = 1) -> list[int]:
 
     Each block of `jump` levels is walked U times, by U - 1 jumps back. As in the paper (Lugmayr et al.
     2022, arXiv 2201.09865, Algorithm 1: "u < U and t > 1") nothing jumps back from the clean picture: the
-    blocks end at level n - 1, the first may be shorter, and the last step is taken once. So there are U (n
-    - 1) + 1 steps, whatever `jump`.
+    blocks end at level n - 1, the first may be shorter, and the last step is taken once. So the steps are
+    U (n - 1) + 1, whatever `jump`. OptionError for numbers below 1.
     """
     if min(n, U, jump) < 1:
         raise OptionError(f"{n} steps, U={U}, jump={jump}; give whole numbers above 0.")
@@ -306,10 +306,10 @@ def repaint(denoiser: Denoise, x0: Tensor, mask: Tensor, sigmas: Tensor, /, U: i
             callback: Callback | None = None, **conditions: Any) -> Tensor:
     """RePaint (arXiv 2201.09865, Algorithm 1) in sigma space: pictures like x0, equal to it outside the mask.
 
-    x0: float (batch, c, height, width); mask: bool, broadcastable to it, True = compose; sigmas: float (n +
-    1,), the last one 0; U, jump: see `repaint_schedule`; sampler: a name or a function with that contract
-    (so options go in by functools.partial); callback({"i", "n", "sigma", "x", "denoised"}): i counts the
-    steps of the whole walk, n is their number; conditions go to the denoiser.
+    x0: float (batch, c, height, width); mask: bool, broadcastable to it, True = compose; sigmas: float
+    (n + 1,), the last one 0; U, jump: see `repaint_schedule`; sampler: a name or a function with that
+    contract (so options go in by functools.partial); callback({"i", "n", "sigma", "x", "denoised"}): i
+    counts the steps of the whole walk, n is their number; conditions go to the denoiser.
     """
     if not mask.any():
         return x0.clone()

@@ -95,6 +95,11 @@ CONFIGS: dict[str, HDiTConfig] = {
     # For CPU cores. A token is a whole tone by two bars of 4/4: narrow in pitch, wide in time learned best.
     "tiny": HDiTConfig(patch=(2, 32), mapping_width=128, mapping_d_ff=256, levels=(
         Level(1, 96, 288, "shifted-window", d_head=32), Level(3, 192, 576, d_head=32))),
+    # Gaussian noise cannot be compressed as cells can: the 48 numbers of a patch must fit the outer width, or the network
+    # cannot take the noise off (measured with the patch of "tiny": the samples stayed noisy).
+    "tiny-edm": HDiTConfig(patch=(2, 8), levels=(
+        Level(1, 96, 192, "none", d_head=32), Level(1, 128, 384, "shifted-window", d_head=32),
+        Level(2, 192, 576, "global", d_head=32)), mapping_width=128, mapping_d_ff=256),
 }
 
 

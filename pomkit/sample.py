@@ -70,7 +70,8 @@ def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, see
     if chords is not None:
         picture, mask = picture.copy(), mask & ~chord_rows(picture, border=border)
         paint_chords(picture, chords, border=border)
-    lead = -(bars[0] if bars is not None and len(bars) else 0) % BAR         # silence before an upbeat: bars lie on 0, 16 ..
+    phases = np.bincount(np.asarray([0] if bars is None else bars, int) % BAR)
+    lead = -int(phases.argmax()) % BAR                                       # silence before an upbeat: bars lie on 0, 16 ..
     todo = np.pad(mask, ((0, 0), (lead, 0)))
     windows = list(lay_windows(todo, model.width))
     tail = max([0] + [w.start + model.width - todo.shape[1] for w in windows])

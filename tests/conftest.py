@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pomkit import Chord, Song
 from pomkit.chords import QUALITIES, ROOTS
@@ -26,6 +27,21 @@ def make_song(rng: np.random.Generator, count: int = 200, end: int = 300, parts:
             found.append(Chord(step, length + int(rng.integers(0, 3)), str(rng.choice(labels))))
         step += length
     return Song(notes, tuple(found), tuple(f"p{i}" for i in range(parts)))
+
+
+def gaussian_oracle(mean, covariance):
+    """The denoiser E[x0 | x] of Gaussian data, x0 ~ N(mean, covariance) flattened, x = x0 + sigma eps."""
+    values, vectors = torch.linalg.eigh(covariance)
+
+    def oracle(x, sigma, **conditions):
+        z = (x.flatten(1) - mean) @ vectors
+        return ((z * values / (values + sigma[:, None] ** 2)) @ vectors.T + mean).reshape(x.shape)
+
+    return oracle
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import torch
+from conftest import gaussian_oracle, seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -27,19 +28,9 @@ from pomkit.model import HDiT, HDiTConfig
 STEP = torch.arange(4.0, dtype=torch.float64)
 MEAN = torch.tensor([0.1, -0.2, 0.3, 0.0], dtype=torch.float64)
 COV = 0.25 * 0.95 ** (STEP[:, None] - STEP).abs()  # four strongly correlated pixels, laid out as 1 x 2 x 2
+oracle = gaussian_oracle(MEAN, COV)
 STOCHASTIC = {"euler": partial(edm.sample_euler, s_churn=20), "heun": partial(edm.sample_heun, s_churn=20),
               "dpmpp_2m_sde": edm.sample_dpmpp_2m_sde}
-
-
-def oracle(x, sigma, **conditions):
-    """E[x0 | x] for x0 ~ N(MEAN, COV) and x = x0 + sigma eps."""
-    values, vectors = torch.linalg.eigh(COV)
-    z = (x.flatten(1) - MEAN) @ vectors
-    return ((z * values / (values + sigma[:, None] ** 2)) @ vectors.T + MEAN).reshape(x.shape)
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def normal(n, seed=0):

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 import torch
+from conftest import gaussian_oracle, seeded
 
 from pomkit import edm, kdiffusion
 from pomkit.errors import OptionError, PomkitError
@@ -11,19 +12,9 @@ from pomkit.model import HDiT, HDiTConfig, Level
 installed = pytest.mark.skipif(not kdiffusion.available(), reason="k-diffusion is not installed (see README)")
 MEAN = torch.tensor([0.1, -0.2, 0.3, 0.0], dtype=torch.float64)
 COV = 0.25 * 0.8 ** (torch.arange(4.0, dtype=torch.float64)[:, None] - torch.arange(4.0)).abs()
+oracle = gaussian_oracle(MEAN, COV)          # pixels laid out as 1 x 2 x 2
 DETERMINISTIC = ("dpm_2", "dpm_adaptive", "dpm_fast", "dpmpp_2m", "euler", "heun", "lms")
 SIGMAS = edm.karras_sigmas(20, 0.01, 20.0).double()
-
-
-def oracle(x, sigma, **conditions):
-    """E[x0 | x] for x0 ~ N(MEAN, COV), laid out as 1 x 2 x 2, and x = x0 + sigma eps."""
-    values, vectors = torch.linalg.eigh(COV)
-    z = (x.flatten(1) - MEAN) @ vectors
-    return ((z * values / (values + sigma[:, None] ** 2)) @ vectors.T + MEAN).reshape(x.shape)
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def start(n):

@@ -24,23 +24,10 @@ _WHERE = {name: module for module, names in _HOME.items() for name in names}
 __all__ = sorted({*_WHERE, *_MODULES})
 
 if TYPE_CHECKING:
-    from . import (
-        audio,
-        cells,
-        checkpoint,
-        chords,
-        data,
-        edm,
-        errors,
-        masks,
-        metrics,
-        model,
-        notes,
-        picture,
-        plot,
-        sample,
-        train,
-    )
+    # isort: off
+    from . import audio, cells, checkpoint, chords, data, edm, errors, evaluate, masks, metrics, model, notes, picture
+    from . import plot, sample, train
+    # isort: on
     from .audio import listen, synthesize
     from .checkpoint import load_model, save_model
     from .chords import Chord

@@ -53,7 +53,7 @@ demo: setup
 		$(if $(strip $(SEED)),--seed $(SEED)) $(ARGS)
 
 lab: setup
-	$(BIN)/python -m jupyter lab notebooks/00_quickstart.ipynb
+	$(BIN)/python -m jupyter lab notebooks/00_quickstart.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m ruff check .

@@ -117,7 +117,7 @@ def test_makefile_has_its_targets_and_runs_pytest_last():
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert {"setup", "demo", "test", "lab", "clean"} <= targets
-    plan = run("make", "-n", "test")
+    plan = run("make", "--no-print-directory", "-n", "test")
     assert "-m pytest tests notebooks" in plan.splitlines()[-1]
     assert all(tool in plan for tool in ("-m ruff check", "-m mypy", "--nbval-lax"))
     assert "make test" in (ROOT / ".ci" / "run").read_text()
@@ -131,7 +131,7 @@ def test_makefile_has_its_targets_and_runs_pytest_last():
       "--steps 5"]),
 ])
 def test_make_demo_passes_its_variables_on(variables, expected):
-    plan = run("make", "-n", "demo", *variables)
+    plan = run("make", "--no-print-directory", "-n", "demo", *variables)
     command = plan[plan.rindex("-m pomkit"):]
     for part in expected:
         assert part in command

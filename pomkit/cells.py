@@ -186,7 +186,10 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
             logits = forbid_fragments(logits, cells)
         if density is not None or temperature != 1 or whole_notes:
             placed = ((cells >= ONSET) & (cells < hidden_state) & mask).flatten(1).sum(1)
-            logits[:, ONSET:] += onset_bias(onset_odds(logits), hidden, (goal - placed).clamp(min=0))[:, None, None, None]
+            shift = onset_bias(onset_odds(logits), hidden, (goal - placed).clamp(min=0))[:, None, None]
+            logits[:, ONSET:] += shift[:, None]
+            if density is not None:                                          # fewer notes: fewer sustains that want a beginning
+                logits[:, SUSTAIN] += shift.clamp(max=0)
         if rule is not None:
             logits = rule(logits, level, cells)
         noise = torch.rand(logits.shape, generator=generator).to(logits).clamp(1e-20, 1 - 1e-7)

@@ -32,7 +32,7 @@ from .data import Windows, assets_dir, read_corpus
 from .edm import denoising_loss, sample_sigma
 from .errors import CheckpointError, OptionError, PomkitError
 from .files import write_atomically
-from .masks import bars
+from .masks import bars, everything
 from .model import CONFIGS
 from .sample import inpaint, to_pixels
 
@@ -84,6 +84,7 @@ class TrainSet(Dataset):
         if isinstance(self.model, Cells):
             item["cells"] = torch.from_numpy(self.model.encode(window.picture, self.windows.border))
             item["chords"] = torch.from_numpy(chord_channels(window.picture, window.mask, self.windows.border))
+            item["mask"] &= torch.from_numpy(everything(self.windows.width, border=self.windows.border))   # no cells there
         else:
             item["x0"] = to_pixels(window.picture)
             item["density"] = torch.tensor(window.density, dtype=torch.float32)

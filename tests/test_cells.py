@@ -127,11 +127,13 @@ def flat_model(onset: float = 0.05):
     return lambda cells, chords, t: p[None, :, None, None].expand(len(cells), -1, *cells.shape[1:]).clone()
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("density, temperature", [(4.0, 1.0), (40.0, 1.0), (None, 0.5)])
-def test_density_and_temperature(density, temperature):
+def test_density_and_temperature(density, temperature, whole):
     cells, mask = torch.zeros(4, 128, 64, dtype=torch.long), torch.zeros(128, 64, dtype=torch.bool)
     mask[20:100, 8:56] = True
     out = sample_cells(flat_model(), cells, torch.zeros(4, 3, 128, 64), mask, 6, 10, density=density, temperature=temperature,
+                       whole_notes=whole,
                        generator=torch.Generator().manual_seed(0))
     onsets = ((out >= ONSET) & mask).flatten(1).sum(1).float().mean()
     wanted = 0.05 * int(mask.sum()) if density is None else density

@@ -78,6 +78,13 @@ def test_one_batch_can_be_learned(process, tmp_path):
     assert np.mean(first[-20:]) < 0.6 * np.mean(first[:3])
 
 
+def test_the_chord_rows_are_no_cells(tmp_path):
+    trainer = train.Trainer(options(tmp_path), progress=False)
+    items = [train.TrainSet(trainer.windows, trainer.model, 40)[i] for i in range(40)]
+    assert any(trainer.windows[i].mask[:8].any() for i in range(40))              # masked chords are drawn, but not scored
+    assert not any(item["mask"][:8].any() or item["mask"][120:].any() for item in items)
+
+
 def test_what_a_run_leaves_behind(tmp_path):
     path = train.Trainer(options(tmp_path, sample_every=6), progress=False).run()
     names = {p.name for p in tmp_path.iterdir()}

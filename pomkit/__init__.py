@@ -11,29 +11,29 @@ _HOME = {
     "errors": ("PomkitError", "MidiError", "PictureError", "CheckpointError", "OptionError"),
     "chords": ("Chord",),
     "notes": ("Song", "ReadReport", "read_midi"),
-    "picture": ("render", "parse", "fold", "unfold", "to_binary", "from_binary"),
+    "picture": ("render", "parse", "fold", "unfold", "to_binary", "from_binary", "split_binary", "binary_losses"),
     "plot": ("show",),
     "checkpoint": ("load_model", "save_model"),
     "sample": ("inpaint", "generate"),
     "audio": ("synthesize", "listen"),
 }
-_MODULES = ("masks", "data", "metrics", "plot", "model", "edm", "cells", "sample", "train", "evaluate", "audio", "picture",
-            "notes", "chords", "checkpoint", "errors")
+_MODULES = ("masks", "midi", "corpus", "data", "metrics", "plot", "model", "edm", "cells", "sample", "train", "evaluate",
+            "audio", "picture", "notes", "chords", "checkpoint", "errors")
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = sorted({*_WHERE, *_MODULES})
 
 if TYPE_CHECKING:
     # isort: off
-    from . import audio, cells, checkpoint, chords, data, edm, errors, evaluate, masks, metrics, model, notes, picture
-    from . import plot, sample, train
+    from . import audio, cells, checkpoint, chords, corpus, data, edm, errors, evaluate, masks, metrics, midi, model
+    from . import notes, picture, plot, sample, train
     # isort: on
     from .audio import listen, synthesize
     from .checkpoint import load_model, save_model
     from .chords import Chord
     from .errors import CheckpointError, MidiError, OptionError, PictureError, PomkitError
     from .notes import ReadReport, Song, read_midi
-    from .picture import fold, from_binary, parse, render, to_binary, unfold
+    from .picture import binary_losses, fold, from_binary, parse, render, split_binary, to_binary, unfold
     from .plot import show
     from .sample import generate, inpaint
 

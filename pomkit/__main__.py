@@ -7,12 +7,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import OptionError, PomkitError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 DEMO_SONG, DEMO_MASK = "auld_lang_syne", "bars:9-12"
 
@@ -23,26 +20,27 @@ def parser() -> argparse.ArgumentParser:
         "python -m pomkit", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Compose a region of a song anew: MIDI in; pictures, MIDI and sound out.",
         epilog="Times are in steps of a 16th note (0.125 s at 120 BPM), pitches are MIDI numbers (C4 = 60), bars count from 1.")
-    p.add_argument("song", nargs="?", default=DEMO_SONG, help="a MIDI file, or the name of a shipped song")
-    p.add_argument("--mask", default=DEMO_MASK, help="what to compose: melody, accompaniment, continuation[:STEPS to keep], "
-                   "bars:8-12, box:LOW-HIGH,FIRST-LAST (pitches, steps), chords, all, an image with white paint; join with +")
-    p.add_argument("--out", type=Path, default=Path("out"), help="folder for input.png, mask.png, result.png, "
-                   "side_by_side.png, result.mid, result.wav")
-    p.add_argument("--model", default="tiny", help="a shipped model's name or the path of a .safetensors file")
-    p.add_argument("--start", type=int, default=0, help="first step of the song to take")
-    p.add_argument("--width", type=int, default=None, help="steps to take (default: to the end of the song)")
-    p.add_argument("--seed", type=int, default=0, help="the same seed composes the same music")
-    p.add_argument("--candidates", type=int, default=1, help="compositions to make; the one nearest to --density is kept, "
-                   "or to the music that was there")
-    p.add_argument("--steps", type=int, default=None, help="network calls in one pass (default: by method)")
-    p.add_argument("--U", type=int, default=1, help="times that each stretch of steps is done (RePaint's resampling)")
-    p.add_argument("--jump", type=int, default=1, help="steps in a stretch that is done again")
-    p.add_argument("--method", default=None, help="uncover (cells); conditioned or repaint (edm); default: the model's own")
-    p.add_argument("--sampler", default=None, help="edm only: euler, heun, dpmpp_2m, dpmpp_2m_sde or k_diffusion:NAME")
-    p.add_argument("--density", type=float, default=None, help="onsets per masked bar of 16 steps (default: as learned)")
-    p.add_argument("--temperature", type=float, default=1.0, help="cells only: below 1 plays safe, above 1 takes risks")
-    p.add_argument("--guidance", type=float, default=1.0, help="weight of the known surroundings")
-    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add = p.add_argument
+    add("song", nargs="?", default=DEMO_SONG, help="a MIDI file, or the name of a shipped song")
+    add("--mask", default=DEMO_MASK, help="what to compose: melody, accompaniment, continuation[:STEPS to keep], bars:8-12, "
+        "box:LOW-HIGH,FIRST-LAST (pitches, steps), chords, all, an image with white paint; join with +")
+    add("--out", type=Path, default=Path("out"),
+        help="folder for input.png, mask.png, result.png, side_by_side.png, result.mid, result.wav")
+    add("--model", default="tiny", help="a shipped model's name or the path of a .safetensors file")
+    add("--start", type=int, default=0, help="first step of the song to take")
+    add("--width", type=int, default=None, help="steps to take (default: to the end of the song)")
+    add("--seed", type=int, default=0, help="the same seed composes the same music")
+    add("--candidates", type=int, default=1,
+        help="compositions to make; the one nearest to --density is kept, or to the music that was there")
+    add("--steps", type=int, default=None, help="network calls in one pass (default: by method)")
+    add("--U", type=int, default=1, help="times that each stretch of steps is done (RePaint's resampling)")
+    add("--jump", type=int, default=1, help="steps in a stretch that is done again")
+    add("--method", default=None, help="uncover (cells); conditioned or repaint (edm); default: the model's own")
+    add("--sampler", default=None, help="edm only: euler, heun, dpmpp_2m, dpmpp_2m_sde or k_diffusion:NAME")
+    add("--density", type=float, default=None, help="onsets per masked bar of 16 steps (default: as learned)")
+    add("--temperature", type=float, default=1.0, help="cells only: below 1 plays safe, above 1 takes risks")
+    add("--guidance", type=float, default=1.0, help="weight of the known surroundings")
+    add("--quiet", action="store_true", help="print nothing but errors")
     return p
 
 
@@ -51,21 +49,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         run(options)
+        return 0
     except PomkitError as fault:
-        print(f"pomkit: {fault}", file=sys.stderr)
-        return 2
+        problem = str(fault)
     except OSError as fault:
-        print(f"pomkit: {fault.filename or options.out}: {fault.strerror or fault}; check the path, its permissions and "
-              "the disk", file=sys.stderr)
-        return 2
-    return 0
+        problem = f"{fault.filename or options.out}: {fault.strerror or fault}; check the path, its permissions and the disk"
+    print(f"pomkit: {problem}", file=sys.stderr)
+    return 2
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Do what the command line asks for; what was done, as a dictionary."""
+def run(options: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
     took: dict[str, float] = {}
     say = (lambda *_: None) if options.quiet else print
     with _timed(took, "import"):
+        from tqdm import tqdm
+
         from . import audio, data, masks, metrics, picture, plot
         from .checkpoint import load_model
         from .notes import read_midi
@@ -78,18 +77,21 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     with _timed(took, "render"):
         before = picture.render(song, options.start, options.width)
     with _timed(took, "mask"):
-        mask = _mask(options, song, before)
+        mask = masks.from_text(options.mask, song, options.start, before.shape[1])
         if not mask.any():
             raise OptionError(f"the mask {options.mask!r} is empty on {song.name}; choose another")
     with _timed(took, "load"):
         model = load_model(options.model)
-    lines = song.bar_lines(options.start + before.shape[1]) - options.start
-    lines = [int(b) for b in lines if b >= 0]
-    with _timed(took, "inpaint"), _progress(options.quiet) as callback:
+    lines = [line for line in (song.bar_lines(options.start + before.shape[1]) - options.start).tolist() if line >= 0]
+    with _timed(took, "inpaint"), tqdm(desc="composing", unit="step", disable=options.quiet) as bar:
+        def progress(event: dict[str, Any]) -> None:
+            bar.total = event["n"]
+            bar.update(event["i"] + 1 - bar.n)
+
         results = inpaint(model, before, mask, n=options.candidates, seed=options.seed, steps=options.steps, U=options.U,
                           jump=options.jump, method=options.method, sampler=options.sampler, density=options.density,
-                          temperature=options.temperature, guidance=options.guidance, bars=lines, callback=callback)
-        found = [metrics.adherence(before, r, mask) for r in results]
+                          temperature=options.temperature, guidance=options.guidance, bars=lines, callback=progress)
+        found = [metrics.adherence(before, result, mask) for result in results]
         bars = mask.any(axis=0).sum() / 16
         wanted = found[0].onsets_before if options.density is None else options.density * bars
         best = min(range(len(found)), key=lambda i: abs(found[i].onsets - wanted))
@@ -112,22 +114,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     say("seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in took.items()))
     say(f"{out}/: input.png, mask.png, result.png, side_by_side.png, result.mid, result.wav")
     say("go on with `make lab`, another --seed, or your own file: make demo MIDI=path/to/own.mid MASK=melody")
-    return {"before": heard.onsets_before, "after": heard.onsets, "seconds": took}
-
-
-def _mask(options: argparse.Namespace, song: Any, before: np.ndarray) -> np.ndarray:
-    from . import masks
-
-    if options.mask.lower().endswith((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")):
-        from PIL import Image, UnidentifiedImageError
-
-        from .errors import PictureError
-        try:
-            with Image.open(options.mask) as image:
-                return masks.check_mask(masks.from_image(image), before)
-        except (FileNotFoundError, UnidentifiedImageError) as fault:
-            raise PictureError(f"{options.mask} is missing or no image; paint white over out/input.png") from fault
-    return masks.from_text(options.mask, song, options.start, before.shape[1])
 
 
 @contextmanager
@@ -135,19 +121,6 @@ def _timed(took: dict[str, float], name: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     took[name] = time.perf_counter() - started
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Any]:
-    """A callback that moves a progress bar."""
-    from tqdm import tqdm
-
-    with tqdm(desc="composing", unit="step", disable=quiet) as bar:
-        def callback(event: dict[str, Any]) -> None:
-            bar.total = event["n"]
-            bar.update(event["i"] + 1 - bar.n)
-
-        yield callback
 
 
 if __name__ == "__main__":

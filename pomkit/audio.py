@@ -1,7 +1,6 @@
-"""Songs as sound: FluidSynth where its library and a soundfont are found, else tones of our own.
+"""Songs as sound: FluidSynth where its library and a soundfont are found, else tones of our own; `sound_name()` says which.
 
-`sound_name()` says which one plays. FluidSynth is tried with one note before it is trusted: its library may
-be missing, or a font damaged.
+FluidSynth is tried with one note before it is trusted: its library may be missing, or a font damaged.
 """
 from __future__ import annotations
 
@@ -40,30 +39,31 @@ PIANO, GAIN = 0, 1.5               # MIDI program; FluidSynth's loudness
 _fluidsynth_lock = threading.Lock()
 
 
-def synthesize(music: Song | np.ndarray, sample_rate: int = 44100, bpm: float = 120,
-               sound: str = "auto") -> np.ndarray:
+def synthesize(music: Song | np.ndarray, sample_rate: int = 44100, bpm: float = 120, sound: str = "auto", *,
+               steps_per_beat: int = 4) -> np.ndarray:
     """The sound of a Song or a picture, every part on a piano: float32 (samples, 2), stereo, in [-1, 1].
 
-    It lasts to the end of the last note and `RELEASE` seconds more; it peaks at 0.05 to 0.95 (0: no notes).
-    `sample_rate` in Hz (8000 to 96000), `bpm` in beats a minute. `sound`: "fluidsynth", "tones" (sine
-    waves that decay) or "auto", the first of these that works. Raises OptionError, PictureError.
+    It lasts to the end of the last note and `RELEASE` seconds more; it peaks at 0.05 to 0.95 (0: no notes). `sample_rate` in Hz
+    (8000 to 96000), `bpm` in beats a minute, `steps_per_beat` of a picture (a Song knows its own). `sound`: "fluidsynth",
+    "tones" (sine waves that decay) or "auto", the first of these that works. Raises OptionError, PictureError.
     """
-    song = music if isinstance(music, Song) else parse(music)
+    song = music if isinstance(music, Song) else parse(music, steps_per_beat=steps_per_beat)
     if not 8000 <= sample_rate <= 96000:
         raise OptionError(f"sample_rate is {sample_rate}; choose 8000 to 96000 Hz")
     if not 4 <= bpm <= 1000:
         raise OptionError(f"bpm is {bpm}; choose a tempo from 4 to 1000 beats a minute")
-    rate, step = int(sample_rate), 60 / bpm / song.steps_per_beat                # Hz, seconds
-    ends = song.notes["onset"] + song.notes["duration"]
-    samples = round((int(ends.max(initial=0)) * step + RELEASE) * rate)
+    rate, onset, duration = int(sample_rate), song.notes["onset"], song.notes["duration"]
+    # In samples, by way of beats: a time is the same number on every grid.
+    begin, held, end = (steps / song.steps_per_beat * (60 / bpm) * rate for steps in (onset, duration, onset + duration))
+    samples = round(end.max(initial=0) + RELEASE * rate)
     if samples > MAX_SAMPLES:
         raise OptionError(f"song {song.name!r} makes {samples / rate / 60:.0f} minutes of sound, more than "
                           f"{MAX_SAMPLES / rate / 60:.0f}; cut it, or choose a lower sample_rate")
     font = _choose(sound)
     if not len(song.notes):
         return np.zeros((samples, 2), np.float32)
-    what = (song.notes, step, samples, rate)
-    audio = _fluidsynth(*what, font) if font else _tones(*what)
+    audio = (_fluidsynth(song.notes, begin, end, samples, rate, font) if font else
+             _tones(song.notes, begin, held, samples, rate))
     audio[-(rate // 20):] *= np.linspace(1, 0, rate // 20, dtype=np.float32)[:, None]    # no click at the end
     peak = max(float(np.abs(audio).max()), 1e-9)
     return audio * np.float32(np.clip(peak, QUIETEST, LOUDEST) / peak)
@@ -75,20 +75,19 @@ def sound_name(sound: str = "auto") -> str:
     return f"FluidSynth, {font.resolve().stem}" if font else "plain tones"
 
 
-def listen(music: Song | np.ndarray, bpm: float = 120, sound: str = "auto") -> Audio:
+def listen(music: Song | np.ndarray, bpm: float = 120, sound: str = "auto", *, steps_per_beat: int = 4) -> Audio:
     """A player for a notebook, the sound embedded as MP3, mono, 5 kB a second; prints which sound it is.
 
-    Raises as `synthesize` does, and PomkitError where the encoder or IPython is missing.
+    Options and errors are those of `synthesize`, and PomkitError where the encoder or IPython is missing.
     """
     try:
         import soundfile
         from IPython.display import Audio
     except (ImportError, OSError) as fault:
         raise PomkitError(f"listen has no encoder ({fault}); run: pip install soundfile ipython") from fault
-    audio = synthesize(music, LISTEN_RATE, bpm, sound)
+    audio = synthesize(music, LISTEN_RATE, bpm, sound, steps_per_beat=steps_per_beat)
     file = io.BytesIO()
-    soundfile.write(file, audio.mean(axis=1), LISTEN_RATE, format="MP3", bitrate_mode="CONSTANT",
-                    compression_level=0.8)
+    soundfile.write(file, audio.mean(axis=1), LISTEN_RATE, format="MP3", bitrate_mode="CONSTANT", compression_level=0.8)
     print(f"sound: {sound_name(sound)}; {len(audio) / LISTEN_RATE:.1f} s")
     player = Audio(data=file.getvalue())
     player.mimetype = "audio/mpeg"                             # IPython takes any bytes for a WAV
@@ -103,20 +102,18 @@ def write_wav(path: str | os.PathLike[str], audio: np.ndarray, sample_rate: int 
     if not np.abs(audio).max(initial=0) <= 1:                  # NaN is caught here too
         raise OptionError(f"the sound's peak is {np.abs(audio).max():.2f}; scale it into [-1, 1]")
     with write_atomically(path) as file, wave.open(file, "wb") as out:
-        out.setnchannels(1 if audio.ndim == 1 else audio.shape[1])
-        out.setsampwidth(2)
-        out.setframerate(int(sample_rate))
+        out.setparams((1 if audio.ndim == 1 else audio.shape[1], 2, int(sample_rate), 0, "NONE", ""))    # 2 bytes a sample
         out.writeframes(np.rint(audio * 32767).astype("<i2").tobytes())
     return Path(path)
 
 
 def _choose(sound: str) -> Path | None:
-    """The soundfont that FluidSynth plays, None: tones. POMKIT_SOUNDFONT names the only font to try."""
     return _probe(sound, os.environ.get("POMKIT_SOUNDFONT", ""))
 
 
 @lru_cache(maxsize=16)
 def _probe(sound: str, own_font: str) -> Path | None:
+    """The soundfont that FluidSynth plays, None: tones. `own_font`, of POMKIT_SOUNDFONT, is the only one to try."""
     if sound not in SOUNDS:
         raise OptionError(f"sound {sound!r} is unknown; choose one of {', '.join(SOUNDS)}")
     if own_font and not Path(own_font).is_file():
@@ -127,17 +124,15 @@ def _probe(sound: str, own_font: str) -> Path | None:
     fault = "no soundfont"
     for font in [Path(own_font)] if own_font else _fonts():
         try:
-            if np.abs(_fluidsynth(note, 0.125, 22050, 22050, font)).max() > 1e-4:
+            if np.abs(_fluidsynth(note, note["onset"], np.array([11025]), 22050, 22050, font)).max() > 1e-4:
                 return font
             fault = f"{font} is silent"
         except (ImportError, OSError, AttributeError, OptionError) as problem:    # no library or a bad font
             fault = str(problem)
-    advice = ("pip install pyfluidsynth, and apt install fluidsynth, brew install fluid-synth or "
-              "conda install fluidsynth")
+    advice = "pip install pyfluidsynth, and apt install fluidsynth, brew install fluid-synth or conda install fluidsynth"
     if sound == "fluidsynth":
         raise OptionError(f"FluidSynth does not play here ({fault}); {advice}, or choose sound 'auto'")
-    logging.getLogger("pomkit").warning("FluidSynth does not play here (%s), plain tones do. To have it: %s",
-                                        fault, advice)
+    logging.getLogger("pomkit").warning("FluidSynth does not play here (%s), plain tones do. To have it: %s", fault, advice)
     return None
 
 
@@ -150,18 +145,17 @@ def _fonts() -> Iterator[Path]:
         yield from Path(folder).glob("*.sf2")
 
 
-def _fluidsynth(notes: np.ndarray, step: float, samples: int, rate: int, font: Path) -> np.ndarray:
+def _fluidsynth(notes: np.ndarray, begin: np.ndarray, end: np.ndarray, samples: int, rate: int, font: Path) -> np.ndarray:
     """Notes through FluidSynth, which writes the samples between two events straight into their place."""
     if sys.platform == "darwin" and os.path.isdir("/opt/homebrew"):      # pyfluidsynth must be told of it
         os.environ.setdefault("HOMEBREW_PREFIX", "/opt/homebrew")
     import fluidsynth
 
     library, pointer = ctypes.CDLL(fluidsynth.lib), ctypes.c_void_p
-    when = np.r_[notes["onset"] + notes["duration"], notes["onset"]] * step * rate
-    onset = np.repeat([False, True], len(notes))               # at the same time ends come before onsets
     channel = notes["part"] % 15 + (notes["part"] % 15 > 8)    # channel 9 is the drums'
-    keys = np.tile([channel, notes["pitch"], notes["velocity"]], 2)
-    events = np.stack([np.rint(when), onset, *keys]).astype(int)[:, np.lexsort((onset, when))]
+    loud = np.r_[0 * notes["velocity"], notes["velocity"]]     # a velocity of 0 ends a note
+    events = np.stack([np.rint(np.r_[end, begin]), *np.tile([channel, notes["pitch"]], 2), loud], axis=1).astype(int)
+    events = events[np.lexsort((loud > 0, events[:, 0]))]      # at the same time ends come before onsets
     out = np.zeros((samples, 2), np.float32)
     left, right = (pointer(out.ctypes.data + 4 * side) for side in (0, 1))
     with _fluidsynth_lock:
@@ -175,25 +169,20 @@ def _fluidsynth(notes: np.ndarray, step: float, samples: int, rate: int, font: P
             for c in np.unique(channel).tolist():
                 synth.program_select(c, number, 0, PIANO)
             now = 0
-            for time, begins, c, pitch, velocity in [*events.T.tolist(), (samples, False, 0, 0, 0)]:
-                if time > now:
-                    place = (left, 2 * now, 2, right, 2 * now, 2)      # pointer, offset, stride of each side
-                    library.fluid_synth_write_float(pointer(synth.synth), time - now, *place)
-                    now = time
-                if begins:
-                    synth.noteon(c, pitch, velocity)
-                else:
-                    synth.noteoff(c, pitch)
+            for time, c, pitch, velocity in [*events.tolist(), (samples, 0, 0, 0)]:
+                place = (left, 2 * now, 2, right, 2 * now, 2)          # pointer, offset, stride of each side
+                library.fluid_synth_write_float(pointer(synth.synth), time - now, *place)
+                synth.noteon(c, pitch, velocity)
+                now = time
         finally:
             synth.delete()
     return out
 
 
-def _tones(notes: np.ndarray, step: float, samples: int, rate: int) -> np.ndarray:
+def _tones(notes: np.ndarray, begin: np.ndarray, held: np.ndarray, samples: int, rate: int) -> np.ndarray:
     """Our own sound: five decaying harmonics a note, low notes on the left and high ones on the right."""
     out = np.zeros((samples, 2), np.float32)
-    start = np.rint(notes["onset"] * step * rate).astype(int)
-    held = np.clip(np.rint(notes["duration"] * step * rate).astype(int), 1, 20 * rate)    # inaudible by then
+    start, held = np.rint(begin).astype(int), np.rint(held).astype(int).clip(1, 20 * rate)    # inaudible by then
     damp = np.exp(-np.arange(rate // 4) / (0.05 * rate))[:, None]                # once the key is let go
     for pitch in np.unique(notes["pitch"]).tolist():
         same = np.flatnonzero(notes["pitch"] == pitch)

@@ -5,8 +5,6 @@ cell of a region with probability t and scores the hidden ones by cross-entropy,
 al. 2021, arXiv 2107.03006, section 3; Hoogeboom et al. 2022, arXiv 2110.02037); sampling begins with the region hidden
 and uncovers it in N steps (Chang et al. 2022, arXiv 2202.04200, on the cosine schedule). Known cells never change.
 """
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -21,11 +19,11 @@ from .chords import chord_tones
 from .edm import repaint_schedule
 from .errors import OptionError
 from .model import HDiT
-from .picture import PITCHES, Spans, belonging, draw_spans, read_chords, read_spans
+from .picture import PITCHES, belonging, draw_spans, read_chords, read_spans
 
 OFF, SUSTAIN, ONSET = 0, 1, 2            # an onset in velocity bin b is state ONSET + b; hidden is the state after the last
 CHORD_CHANNELS = 3                       # the chord's root, its tones, and that it is known
-VELOCITIES = (60, 78, 90, 108)         # what each velocity bin is played with (near the quartiles of pop piano)
+VELOCITIES = (60, 78, 90, 108)           # what each velocity bin is played with (near the quartiles of pop piano)
 
 Rule = Callable[[Tensor, int, Tensor], Tensor]
 CellModel = Callable[[Tensor, Tensor, Tensor], Tensor]     # (cells, chords, t) -> logits
@@ -44,10 +42,10 @@ class Cells(nn.Module):
         self.network, self.velocities, self.width = network, tuple(velocities), width
         self.states = ONSET + len(self.velocities)
         self.card: dict[str, Any] = {}
-        channels = (self.in_channels(len(self.velocities)), self.states)
-        if (network.config.in_channels, network.config.out_channels) != channels:
+        found = (network.config.in_channels, network.config.out_channels)
+        if found != (wanted := (self.in_channels(len(self.velocities)), self.states)):
             raise OptionError(f"cells with {len(self.velocities)} velocity bins need a network with (in, out) channels "
-                              f"{channels}, not {(network.config.in_channels, network.config.out_channels)}")
+                              f"{wanted}, not {found}")
 
     @staticmethod
     def in_channels(bins: int) -> int:
@@ -64,25 +62,19 @@ class Cells(nn.Module):
         return self.network(torch.cat([x, chords], dim=1), t).float()
 
     def encode(self, picture: np.ndarray, border: int = 8) -> np.ndarray:
-        """A picture's cells, int64 (128, width); the border rows are off."""
-        return to_cells(read_spans(picture, border=border), self.velocities)
+        """A picture's cells, int64 (128, width): an onset takes the bin of the nearest velocity, the border rows are off."""
+        spans = read_spans(picture, border=border)
+        nearest = np.abs(spans.velocity[..., None].astype(int) - np.array(self.velocities)).argmin(-1)
+        return np.where(spans.onset, ONSET + nearest, np.where(spans.sustain, SUSTAIN, OFF)).astype(np.int64)
 
     def decode(self, cells: np.ndarray, picture: np.ndarray, mask: np.ndarray, border: int = 8) -> tuple[np.ndarray, int]:
         """`picture` with the masked cells drawn in, and how many sustain cells without a note before them were cleared."""
         onset = (cells >= ONSET) & (cells < self.states)                     # hidden cells (of a preview) are drawn black
-        velocity = np.zeros(cells.shape, np.uint8)
-        velocity[onset] = np.array(self.velocities, np.uint8)[cells[onset] - ONSET]
-        known = read_spans(picture, border=border)                           # a known note keeps its own velocity
-        velocity = np.where(mask | ~known.onset, velocity, known.velocity)
+        known, bins = read_spans(picture, border=border), np.array([0] * ONSET + [*self.velocities, 0], np.uint8)
+        velocity = np.where(mask | ~known.onset, bins[cells], known.velocity)      # a known note keeps its own velocity
         sustain, _ = belonging(onset, cells == SUSTAIN)
         cleared = int(((cells == SUSTAIN) & ~sustain & mask).sum())
         return np.where(mask[..., None], draw_spans(onset, sustain, velocity), picture), cleared
-
-
-def to_cells(spans: Spans, velocities: Sequence[int]) -> np.ndarray:
-    """States int64 (128, width) of onset and sustain cells; an onset takes the bin of the nearest velocity."""
-    distance = np.abs(spans.velocity[..., None].astype(int) - np.array(velocities))
-    return np.where(spans.onset, ONSET + distance.argmin(-1), np.where(spans.sustain, SUSTAIN, OFF)).astype(np.int64)
 
 
 def chord_channels(picture: np.ndarray, mask: np.ndarray | None = None, border: int = 8) -> np.ndarray:
@@ -95,10 +87,9 @@ def chord_channels(picture: np.ndarray, mask: np.ndarray | None = None, border: 
     pitch_class = (127 - np.arange(PITCHES)) % 12
     for onset, duration, label in read_chords(picture, border):
         root, tones = chord_tones(label)
-        channels[0, :, onset:onset + duration] = (pitch_class == root)[:, None]
-        channels[1, :, onset:onset + duration] = tones[pitch_class][:, None]
-        channels[2, :, onset:onset + duration] = 1
-    if mask is not None and border:
+        column = np.stack([pitch_class == root, tones[pitch_class], np.ones(PITCHES)])       # (3, 128)
+        channels[:, :, onset:onset + duration] = column[..., None]
+    if mask is not None:
         channels[:, :, mask[:border].any(axis=0) | mask[PITCHES - border:].any(axis=0)] = 0
     return channels
 
@@ -111,9 +102,7 @@ def cell_bound(model: CellModel, cells: Tensor, chords: Tensor, region: Tensor, 
     cross-entropy / t / size of the region; its mean over uniform t is the bound (arXiv 2110.02037, equation 7, in
     continuous time).
     """
-    t_cells = t.reshape(-1, *[1] * (cells.ndim - 1))
-    draw = torch.rand(cells.shape, generator=generator).to(cells.device)
-    hidden = region & (draw < t_cells)
+    hidden = region & (torch.rand(cells.shape, generator=generator).to(cells.device) < t[:, None, None])
     logits = model(torch.where(hidden, hidden_state, cells), chords, t)
     nats = F.cross_entropy(logits, cells, reduction="none") * hidden
     return nats.flatten(1).sum(1) / (t * region.flatten(1).sum(1).clamp(min=1) * math.log(2))
@@ -137,22 +126,20 @@ def uncovering(cells: int, steps: int) -> list[int]:
 
 
 @torch.inference_mode()
-def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, hidden_state: int, steps: int = 20,
-                 U: int = 1, jump: int = 1, temperature: float = 1.0, density: float | None = None,
-                 pitch_bias: Tensor | None = None, guidance: float = 1.0, rule: Rule | None = None,
-                 whole_notes: bool = False, generator: torch.Generator | None = None,
-                 callback: Callable[[dict[str, Any]], None] | None = None) -> Tensor:
+def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, hidden_state: int, steps: int = 20, U: int = 1,
+                 jump: int = 1, temperature: float = 1.0, density: float | None = None, pitch_bias: Tensor | None = None,
+                 guidance: float = 1.0, rule: Rule | None = None, whole_notes: bool = False,
+                 generator: torch.Generator | None = None, callback: Callable[[dict[str, Any]], None] | None = None) -> Tensor:
     """Fill the masked cells, int64 (batch, h, w); the others stay as they are.
 
     `mask` bool (h, w). Levels follow `uncovering` along `edm.repaint_schedule(steps, U, jump)`: each step draws all hidden
-    cells and keeps a random part of them; going back hides a random part of the new cells again (U > 1: they are redone
-    with more of their surroundings known). `temperature` sharpens which notes, not how many: the number of onsets that
-    the first call expects, or `density`, is held by a bias on their log-odds. `pitch_bias`: float (12,), by
-    pitch class, (h,) by row or (h, w): added to the log-odds of onsets. `guidance` g: logits = u + g (c - u), u without
-    the known cells and chords (Ho and Salimans 2022, arXiv 2207.12598). `rule(logits, step, cells) -> logits` may change
-    anything. `whole_notes` forbids what is no note (`forbid_fragments`), draws cells that contradict each other again,
-    and holds the number of onsets too, since a sustain drawn early makes sure of one. `callback({i, n, cells, logits})` is
-    called at every step.
+    cells and keeps a random part of them; going back hides a random part of the new cells again (U > 1: they are redone with
+    more of their surroundings known). `temperature` sharpens which notes, not how many: the number of onsets that the first
+    call expects, or `density`, is held by a bias on their log-odds. `pitch_bias`: float (12,), by pitch class, (h,) by pitch
+    or (h, w): added to the log-odds of onsets. `guidance` g: logits = u + g (c - u), u without the known cells and chords (Ho
+    and Salimans 2022, arXiv 2207.12598). `rule(logits, step, cells) -> logits` may change anything. `whole_notes` forbids what
+    is no note (`forbid_fragments`), draws cells that contradict each other again, and holds the number of onsets too, since a
+    sustain drawn early makes sure of one. `callback({i, n, cells, logits})` is called at every step.
     """
     if temperature <= 0:
         raise OptionError(f"temperature is {temperature}; choose a number above 0 (1 = as learned)")
@@ -160,12 +147,12 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
     if not total:
         return cells.clone()
     counts = uncovering(total, steps)
-    path = repaint_schedule(len(counts) - 1, U, jump)
+    last = len(counts) - 1
+    path = repaint_schedule(last, U, jump)
     hidden = mask.expand_as(cells).clone()
     cells = torch.where(hidden, hidden_state, cells)
-    bias = None if pitch_bias is None else pitch_bias_rows(pitch_bias, cells.shape[1:]).to(chords)
-    redraw = 1 if whole_notes else 0                                         # one more call settles what the last one broke
-    for i, (level, after) in enumerate([*pairwise(path), *[(len(counts) - 1,) * 2] * redraw]):
+    bias = 0 if pitch_bias is None else pitch_bias_rows(pitch_bias, cells.shape[1:]).to(chords)
+    for i, (level, after) in enumerate(pairwise(path + [last] * whole_notes)):      # one more call settles what is broken
         if after < level:                                                    # back: hide some of the new cells again
             hidden |= choose(mask & ~hidden, counts[level] - counts[after], generator)
             cells = torch.where(hidden, hidden_state, cells)
@@ -180,8 +167,7 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
         if i == 0:                                                           # as many as the model expects by now
             goal = (onset_odds(logits).sigmoid() * hidden).flatten(1).sum(1) if density is None else density
         logits = logits / temperature
-        if bias is not None:
-            logits[:, ONSET:] += bias
+        logits[:, ONSET:] += bias
         if whole_notes:
             logits = forbid_fragments(logits, cells)
         if density is not None or temperature != 1 or whole_notes:
@@ -195,10 +181,10 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
         noise = torch.rand(logits.shape, generator=generator).to(logits).clamp(1e-20, 1 - 1e-7)
         drawn = (logits - torch.log(-torch.log(noise))).argmax(1)            # Gumbel-max: a draw from softmax(logits)
         late = hidden.flatten(1).sum(1).max().item() - (total - counts[level])    # fragments of earlier steps, hidden again
-        new = hidden if after == len(counts) - 1 else choose(hidden, counts[after] - counts[level] + int(late), generator)
+        new = hidden if after == last else choose(hidden, counts[after] - counts[level] + int(late), generator)
         cells = torch.where(new, drawn, cells)
         if whole_notes:                                                      # two cells drawn at once may not fit together
-            broken = new & (cells == SUSTAIN) & (shifted(cells) == OFF)
+            broken = new & (cells == SUSTAIN) & (F.pad(cells, (1, -1), value=OFF) == OFF)
             cells, new = torch.where(broken, hidden_state, cells), new & ~broken
         hidden = hidden & ~new
         if callback is not None and i < len(path) - 1:
@@ -206,25 +192,20 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
     return torch.where(hidden, OFF, cells)
 
 
-def shifted(cells: Tensor, by: int = 1) -> Tensor:
-    """Every cell's neighbour in time, the one before (by = 1) or after (by = -1); off beyond the picture."""
-    return F.pad(cells, (1, 0), value=OFF)[..., :-1] if by == 1 else F.pad(cells, (0, 1), value=OFF)[..., 1:]
-
-
 def forbid_fragments(logits: Tensor, cells: Tensor) -> Tensor:
     """Logits without what is no note: no sustain after a visible off cell, no off cell before a visible sustain."""
+    before, after = F.pad(cells, (1, -1), value=OFF), F.pad(cells, (-1, 1), value=OFF)       # every cell's neighbours in time
     logits = logits.clone()
-    logits[:, SUSTAIN].masked_fill_(shifted(cells) == OFF, -math.inf)
-    logits[:, OFF].masked_fill_(shifted(cells, -1) == SUSTAIN, -math.inf)
+    logits[:, SUSTAIN].masked_fill_(before == OFF, -math.inf)
+    logits[:, OFF].masked_fill_(after == SUSTAIN, -math.inf)
     return logits
 
 
 def choose(among: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
     """`count` random cells of `among`, bool (batch, h, w), for each picture of the batch."""
     rank = torch.rand(among.shape, generator=generator).to(among.device) + ~among
-    chosen = torch.zeros_like(among).flatten(1)
-    chosen.scatter_(1, rank.flatten(1).argsort(1)[:, :count], True)
-    return chosen.reshape(among.shape) & among
+    first = rank.flatten(1).argsort(1)[:, :count]
+    return torch.zeros_like(among).flatten(1).scatter(1, first, True).reshape(among.shape) & among
 
 
 def onset_odds(logits: Tensor) -> Tensor:
@@ -244,8 +225,7 @@ def onset_bias(odds: Tensor, hidden: Tensor, wanted: Tensor) -> Tensor:
 
 def pitch_bias_rows(bias: Tensor, shape: Sequence[int]) -> Tensor:
     """A bias by pitch class (12,), by pitch (128,: index = MIDI pitch) or by cell (h, w), as (h, w)."""
-    height, width = shape
-    bias = torch.as_tensor(bias)
+    (height, width), bias = shape, torch.as_tensor(bias)
     if bias.shape == (12,):
         bias = bias[torch.arange(height) % 12]
     if bias.shape == (height,):

@@ -1,6 +1,4 @@
 """Checkpoints: NAME.safetensors (weights) and NAME.json (architecture, sha256 of the weights, model card)."""
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -9,7 +7,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
 
 from .cells import Cells
 from .data import assets_dir
@@ -34,26 +31,23 @@ def build_model(spec: dict[str, Any]) -> Model:
 
 def spec_of(model: Model) -> dict[str, Any]:
     """The specification from which `build_model` makes the same architecture again; plain JSON values."""
-    spec = {"process": model.process, "width": model.width, "network": model.network.config.to_dict()}
-    if isinstance(model, Cells):
-        return spec | {"velocities": list(model.velocities)}
-    return spec | {"sigma_data": model.sigma_data, "conditioned": model.conditioned}
+    own = {"velocities": list(model.velocities)} if isinstance(model, Cells) else \
+        {"sigma_data": model.sigma_data, "conditioned": model.conditioned}
+    return {"process": model.process, "width": model.width, "network": model.network.config.to_dict(), **own}
 
 
 def save_model(path: str | os.PathLike[str], model: Model, card: dict[str, Any] | None = None,
-               weights: dict[str, Tensor] | None = None, dtype: torch.dtype = torch.float32) -> Path:
-    """Write PATH.safetensors and PATH.json atomically; `weights` replaces the model's own (an EMA, say)."""
-    path = Path(path).with_suffix("")
-    state = model.state_dict() if weights is None else weights
-    data = save({k: v.detach().to("cpu", dtype if v.is_floating_point() else v.dtype).contiguous()
-                 for k, v in state.items()})
-    text = json.dumps({"format": FORMAT, "sha256": hashlib.sha256(data).hexdigest(), **spec_of(model),
-                       "parameters": sum(p.numel() for p in model.parameters()), "card": card or model.card}, indent=1)
-    with write_atomically(path.with_suffix(".safetensors")) as file:
-        file.write(data)
-    with write_atomically(path.with_suffix(".json")) as file:
-        file.write(text.encode() + b"\n")
-    return path.with_suffix(".safetensors")
+               dtype: torch.dtype = torch.float32) -> Path:
+    """Write PATH.safetensors, its floating-point weights as `dtype`, and PATH.json, atomically."""
+    path = Path(path).with_suffix(".safetensors")
+    data = save({k: v.to("cpu", dtype if v.is_floating_point() else v.dtype).contiguous()
+                 for k, v in model.state_dict().items()})
+    spec = {"format": FORMAT, "sha256": hashlib.sha256(data).hexdigest(), **spec_of(model),
+            "parameters": sum(p.numel() for p in model.parameters()), "card": card or model.card}
+    for file_path, content in ((path, data), (path.with_suffix(".json"), json.dumps(spec, indent=1).encode() + b"\n")):
+        with write_atomically(file_path) as file:
+            file.write(content)
+    return path
 
 
 def load_model(name: str | os.PathLike[str], device: str | torch.device | None = None) -> Model:
@@ -63,22 +57,22 @@ def load_model(name: str | os.PathLike[str], device: str | torch.device | None =
     and `.card`. Raises CheckpointError naming the file, the fault and the remedy.
     """
     path = card_path(name)
+    weights = path.with_suffix(".safetensors")
     try:
-        spec = json.loads(path.with_suffix(".json").read_text())
-        data = path.with_suffix(".safetensors").read_bytes()
+        spec, data = json.loads(path.read_text()), weights.read_bytes()
     except FileNotFoundError as fault:
         raise CheckpointError(f"{fault.filename} is missing; a checkpoint is two files, NAME.safetensors and NAME.json") \
             from fault
     except (OSError, ValueError) as fault:
-        raise CheckpointError(f"{path.with_suffix('.json')} cannot be read ({fault}); get the checkpoint again") from fault
+        raise CheckpointError(f"{path} cannot be read ({fault}); get the checkpoint again") from fault
     if not isinstance(spec, dict) or spec.get("format") != FORMAT:
-        raise CheckpointError(f"{path.with_suffix('.json')} is no checkpoint of format {FORMAT}; get it again or train anew")
+        raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}; get it again or train anew")
     if hashlib.sha256(data).hexdigest() != spec.get("sha256"):
-        raise CheckpointError(f"{path.with_suffix('.safetensors')} is damaged or belongs to another checkpoint: its sha256 "
-                              "is not the one in its .json file; get both files again")
+        raise CheckpointError(f"{weights} is damaged or belongs to another checkpoint: its sha256 is not the one in its "
+                              ".json file; get both files again")
     try:
         model = build_model(spec)
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load(data).items()})
+        model.load_state_dict(load(data))                                    # half-precision weights become float32
     except (OptionError, KeyError, TypeError, RuntimeError) as fault:
         raise CheckpointError(f"{path.name} is of another architecture than its .json file says "
                               f"({str(fault).splitlines()[0][:200]}); get both files again") from fault
@@ -96,8 +90,8 @@ def card_path(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if path.suffix in (".safetensors", ".json"):
         return path.with_suffix(".json")
-    for candidate in (path, assets_dir() / "models" / path):
-        if candidate.with_name(candidate.name + ".json").exists():
-            return candidate.with_name(candidate.name + ".json")
+    for card in (Path(f"{path}.json"), assets_dir() / "models" / f"{path}.json"):
+        if card.exists():
+            return card
     raise CheckpointError(f"there is no model {str(name)!r}; choose one of {', '.join(model_names()) or '(none shipped)'} "
                           "or give the path of a .safetensors file")

@@ -1,11 +1,10 @@
 """Measure a model on held-out songs: `python -m pomkit.evaluate MODEL --data CORPUS` writes the figures into its card."""
-from __future__ import annotations
-
 import argparse
 import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice, zip_longest
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from .errors import OptionError, PomkitError
 from .files import write_atomically
 from .notes import Song
 from .picture import render
-from .sample import METHODS, inpaint
+from .sample import inpaint, methods_of
 
 TASKS: dict[str, Callable[[Song, int, int], np.ndarray]] = {
     "middle bars": lambda song, start, width: masks.bars(width, width // 64 + 1, width // 16 - width // 64),
@@ -32,16 +31,11 @@ MEASURES = ("onsets_per_bar", "in_scale", "on_grid")
 def held_out(songs: Sequence[Song], width: int, count: int, seed: int = 0) -> list[tuple[Song, int, np.ndarray]]:
     """`count` windows (song, start, picture): one a song in turn, at a random bar line where the music is dense enough."""
     rng = np.random.default_rng(seed)
-    chosen: list[tuple[Song, int, np.ndarray]] = []
-    starts = {i: rng.permutation(w.starts[0]) for i, w in enumerate(Windows([s], width) for s in songs)}
-    for turn in range(max(map(len, starts.values()))):
-        for i, song in enumerate(songs):
-            if turn < len(starts[i]) and len(chosen) < count:
-                start = int(starts[i][turn])
-                picture = render(song, start, width)
-                if (picture[8:120, :, 0] > 0).sum() >= width / 2:               # no intros and endings
-                    chosen.append((song, start, picture))
-    return chosen
+    starts = [rng.permutation(Windows([song], width).starts[0]) for song in songs]
+    windows = ((song, int(start), render(song, int(start), width)) for turn in zip_longest(*starts)
+               for song, start in zip(songs, turn, strict=True) if start is not None)
+    dense = (w for w in windows if (w[2][8:120, :, 0] > 0).sum() >= width / 2)  # no intros and endings
+    return list(islice(dense, count))
 
 
 def evaluate(model: Model, songs: Sequence[Song], count: int = 48, methods: Sequence[str] | None = None,
@@ -53,7 +47,6 @@ def evaluate(model: Model, songs: Sequence[Song], count: int = 48, methods: Sequ
     "chance" (as many notes, at random cells of the mask). See `metrics.adherence`.
     """
     windows = held_out(songs, model.width, count, seed)
-    methods = list(methods or (m for m in METHODS[model.process] if m != "conditioned" or getattr(model, "conditioned", False)))
     table: dict[str, Any] = {}
     for task in tasks or TASKS:
         if task not in TASKS:
@@ -63,8 +56,8 @@ def evaluate(model: Model, songs: Sequence[Song], count: int = 48, methods: Sequ
             mask = TASKS[task](song, start, model.width)
             whole = render(song)
             results = {"chance": metrics.shuffled(picture, mask, np.random.default_rng((seed, i)))}
-            for method in methods:
-                results[method] = inpaint(model, picture, mask, seed=seed + i, method=method, **options)[0]
+            results |= {method: inpaint(model, picture, mask, seed=seed + i, method=method, **options)[0]
+                        for method in methods or methods_of(model)}
             for name, after in results.items():
                 rows.setdefault(name, []).append(metrics.adherence(picture, after, mask, whole, start))
         table[task] = {"real": summary(rows["chance"], before=True)} | {k: summary(v) for k, v in rows.items()}
@@ -74,25 +67,22 @@ def evaluate(model: Model, songs: Sequence[Song], count: int = 48, methods: Sequ
 def summary(rows: Sequence[metrics.Adherence], before: bool = False) -> dict[str, Any]:
     """Pooled figures of many windows, each with its bootstrap 95 % interval over windows."""
     tail = "_before" if before else ""
-    onsets = np.array([getattr(r, "onsets" + tail) for r in rows], float)
-    real = np.array([r.onsets_before for r in rows], float)
-    values = {"onsets_per_bar": (np.array([getattr(r, "onsets_per_bar" + tail) for r in rows]), np.ones(len(rows)))}
-    for key in ("in_scale", "on_grid"):
-        values[key] = (np.nan_to_num([getattr(r, key + tail) for r in rows]), onsets)
+    columns = dict(zip(metrics.Adherence._fields, np.nan_to_num(np.array(rows, float).T), strict=True))
+    onsets, real = columns["onsets" + tail], columns["onsets_before"]
     picks = np.random.default_rng(0).integers(0, len(rows), (1000, len(rows)))
     out: dict[str, Any] = {"onsets_over_real_median": round(float(np.median(onsets / np.maximum(real, 1))), 3)}
-    for key, (value, weight) in values.items():
+    for key in MEASURES:
+        value, weight = columns[key + tail], np.ones(len(rows)) if key == "onsets_per_bar" else onsets
         means = (value * weight)[picks].sum(1) / np.maximum(weight[picks].sum(1), 1e-9)
         out[key] = round(float((value * weight).sum() / max(weight.sum(), 1e-9)), 4)
         out[key + "_95"] = [round(float(x), 4) for x in np.quantile(means, (0.025, 0.975))]
-    out["changed_outside"] = int(sum(r.changed_outside for r in rows))
-    return out
+    return out | {"changed_outside": int(columns["changed_outside"].sum())}
 
 
 def as_markdown(table: dict[str, Any]) -> str:
     """The table for people."""
-    lines = ["| task | | onsets / real (median) | onsets a bar | in the song's scale | on the eighth-note grid |",
-             "|---|---|---|---|---|---|"]
+    head = "| task | | onsets / real (median) | onsets a bar | in the song's scale | on the eighth-note grid |"
+    lines = [head, "|---" * 6 + "|"]
     for task, rows in table.items():
         for name, row in rows.items():
             cells = [f"{row[k]:.3f} ({row[k + '_95'][0]:.3f}-{row[k + '_95'][1]:.3f})" for k in MEASURES]
@@ -116,21 +106,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         songs = read_corpus(o.data).split(o.split).songs
         model, started = load_model(o.model), time.monotonic()
-        extra = {"temperature": o.temperature} if o.temperature != 1 else {}
-        table = evaluate(model, songs, o.count, seed=o.seed, steps=o.steps, **extra)
+        options = {"seed": o.seed, "steps": o.steps, "temperature": o.temperature}
+        table = evaluate(model, songs, o.count, **options)
         print(as_markdown(table))
         if o.write_card:
-            path = card_path(o.model)
+            path, minutes = card_path(o.model), round((time.monotonic() - started) / 60, 1)
             spec = json.loads(path.read_text())
-            spec["card"]["evaluation"] = {"split": o.split, "windows": o.count, "seed": o.seed, "steps": o.steps,
-                                          "temperature": o.temperature, "minutes": round((time.monotonic() - started) / 60, 1),
-                                          "tasks": table}
+            spec["card"]["evaluation"] = {"split": o.split, "windows": o.count, **options, "minutes": minutes, "tasks": table}
             with write_atomically(path) as file:
                 file.write(json.dumps(spec, indent=1).encode() + b"\n")
             mask = TASKS["middle bars"](songs[0], 0, model.width)
-            pairs = [(p, inpaint(model, p, mask, seed=o.seed, steps=o.steps, **extra)[0])
-                     for _, _, p in held_out(songs, model.width, 4, o.seed)]
-            plot.save_pairs(path.with_suffix(".png"), pairs, mask)
+            plot.save_pairs(path.with_suffix(".png"), [(picture, inpaint(model, picture, mask, **options)[0])
+                                                       for *_, picture in held_out(songs, model.width, 4, o.seed)], mask)
     except PomkitError as fault:
         print(f"pomkit.evaluate: {fault}", file=sys.stderr)
         return 2

@@ -1,10 +1,8 @@
 """A bridge to k-diffusion's samplers (github.com/crowsonkb/k-diffusion, MIT), by name, where it is installed.
 
-Its package would import torchvision, clip and more at once. Only its sampling module is wanted, so that is
-loaded alone, and nothing of it stays in `sys.modules`: a program's own `import k_diffusion` is not disturbed.
+Its package would import torchvision, clip and more at once. Only its sampling module is wanted, so that is loaded alone, and
+nothing of it stays in `sys.modules`: a program's own `import k_diffusion` is not disturbed.
 """
-
-import importlib
 import importlib.util
 import inspect
 import sys
@@ -31,11 +29,8 @@ def load() -> ModuleType:
     before = set(sys.modules)
     try:
         spec = importlib.util.find_spec("k_diffusion")
-        if spec is None:
-            raise ImportError("No module named 'k_diffusion'")
-        package = ModuleType("k_diffusion")  # an empty one, so that its own __init__ does not run
-        package.__path__ = list(spec.submodule_search_locations or ())
-        sys.modules.setdefault("k_diffusion", package)
+        if spec is not None:
+            sys.modules.setdefault("k_diffusion", importlib.util.module_from_spec(spec))  # its __init__ does not run
         if "torchvision" not in sys.modules:
             sys.modules.update({name: ModuleType(name) for name in UNUSED})
         return importlib.import_module("k_diffusion.sampling")
@@ -63,61 +58,50 @@ def names() -> list[str]:
 def sampler(name: str) -> Callable[..., Tensor]:
     """k-diffusion's `sample_NAME` with our contract (see `edm.sample_heun`); OptionError for another name.
 
-    Keywords in its own signature (eta, s_churn, order ...) are its options, all others go to the denoiser.
-    Samplers that choose their own levels (dpm_fast, dpm_adaptive) take the first and the last level above 0
-    from `sigmas`.
+    Keywords in its own signature (eta, s_churn, order ...) are its options, all others go to the denoiser. Samplers that
+    choose their own levels (dpm_fast, dpm_adaptive) take the first and the last level above 0 from `sigmas`.
     """
     if name not in names():
         raise OptionError(f"k-diffusion has no sampler {name!r}; choose one of {', '.join(names())}.")
     sample = getattr(load(), f"sample_{name}")
     parameters = inspect.signature(sample).parameters
 
-    def run(denoiser: Callable[..., Tensor], x: Tensor, sigmas: Tensor,
-            callback: Callable[[dict[str, Any]], None] | None = None, *,
-            generator: torch.Generator | None = None, **conditions: Any) -> Tensor:
-        options = {key: conditions.pop(key) for key in list(conditions) if key in parameters}
-        if "noise_sampler" in parameters:
-            options.setdefault("noise_sampler", noise_sampler(x, generator))
+    def run(denoiser: Callable[..., Tensor], x: Tensor, sigmas: Tensor, callback: Callable[..., None] | None = None, *,
+            generator: torch.Generator | None = None, **keywords: Any) -> Tensor:
+        def finite(x: Tensor, sigma: Tensor, **conditions: Any) -> Tensor:
+            """The denoiser; PomkitError where it answers NaN, on which an adaptive sampler would search for ever."""
+            denoised = denoiser(x, sigma, **conditions)
+            if denoised.isnan().any():
+                raise PomkitError(f"The model answered NaN at sigma {float(sigma[0]):.3g}; use another one.")
+            return denoised
+
+        levels = sigmas[sigmas > 0]
+        conditions = {key: value for key, value in keywords.items() if key not in parameters}
+        defaults = {"noise_sampler": noise_sampler(x, generator), "n": max(len(levels) - 1, 1)}
+        options = {key: value for key, value in (defaults | keywords).items() if key in parameters}
         options |= {"extra_args": conditions, "callback": callback, "disable": True}
         with torch.random.fork_rng([x.device] if x.is_cuda else [], enabled=generator is not None):
             if generator is not None:  # some samplers draw from torch's own generator
                 torch.manual_seed(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
             if "sigmas" in parameters:
                 return sample(denoiser, x, sigmas, **options)
-            levels = sigmas[sigmas > 0]
-            if "n" in parameters:
-                options.setdefault("n", max(len(levels) - 1, 1))
             if len(levels) > 1:
-                x = sample(finite(denoiser), x, float(levels[-1]), float(levels[0]), **options)
+                x = sample(finite, x, float(levels[-1]), float(levels[0]), **options)
             return x if sigmas[-1] > 0 else denoiser(x, levels[-1].expand(len(x)), **conditions)
 
     return run
 
 
-def finite(denoiser: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The denoiser; PomkitError where it answers NaN, on which an adaptive sampler would search for ever."""
-    def checked(x: Tensor, sigma: Tensor, **conditions: Any) -> Tensor:
-        denoised = denoiser(x, sigma, **conditions)
-        if denoised.isnan().any():
-            raise PomkitError(f"The model answered NaN at sigma {float(sigma[0]):.3g}; use another one.")
-        return denoised
-
-    return checked
-
-
 def noise_sampler(x: Tensor, generator: torch.Generator | None) -> Callable[[Tensor, Tensor], Tensor]:
-    """Increments of one Brownian motion per unit of standard deviation, drawn from a generator.
-
-    Two-stage samplers ask for the way to a level between and then for the whole way; the two must agree.
-    """
+    """Increments of one Brownian motion per unit of standard deviation, drawn from a generator."""
     device = x.device if generator is None else generator.device
-    last: tuple[float, float, Tensor] | None = None
+    last = 0.0, 0.0, x  # what was asked before: from, to, and the answer
 
     def increment(sigma: Tensor, sigma_next: Tensor) -> Tensor:
         nonlocal last
         start, end = float(sigma), float(sigma_next)
         noise = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype).to(x.device)
-        if last is not None and last[0] == start > last[1] > end:
+        if last[0] == start > last[1] > end:  # two stages: to a level between, then the whole way; both must agree
             share = (start - last[1]) / (start - end)
             noise = share**0.5 * last[2] + (1 - share) ** 0.5 * noise
         last = start, end, noise

@@ -5,11 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .picture import PITCHES, check_picture, read_spans
-
-# Krumhansl and Kessler's key profiles (Krumhansl 1990, table 4.1): how well each pitch class fits a key, from its tonic.
-MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+from .chords import KEY_PROFILES
+from .picture import PITCHES, read_spans
 
 
 class Adherence(NamedTuple):
@@ -26,26 +23,19 @@ class Adherence(NamedTuple):
     changed_outside: int
 
 
-def pitch_class_weights(picture: np.ndarray, border: int = 8) -> np.ndarray:
-    """Sounding steps of each pitch class, int (12,)."""
-    spans = read_spans(picture, border=border)
-    sounding = (spans.onset | spans.sustain).sum(axis=1)
-    return np.bincount((127 - np.arange(PITCHES)) % 12, sounding, minlength=12).astype(int)
-
-
 def scale_of(picture: np.ndarray, border: int = 8) -> np.ndarray:
     """The seven pitch classes of the picture's most likely key, bool (12,): Krumhansl-Schmuckler on sounding time.
 
     A minor key counts as its natural minor scale, so it is the scale of its relative major.
     """
-    weights = pitch_class_weights(picture, border)
+    spans = read_spans(picture, border=border)
+    row = np.nonzero(spans.onset | spans.sustain)[0]
+    weights = np.bincount((127 - row) % 12, minlength=12)                    # sounding steps of each pitch class
     if weights.std() == 0:
         return np.ones(12, bool)
-    keys = [(np.corrcoef(weights, np.roll(profile, tonic))[0, 1], (tonic + shift) % 12)
-            for profile, shift in ((MAJOR, 0), (MINOR, 3)) for tonic in range(12)]
-    scale = np.zeros(12, bool)
-    scale[(np.array([0, 2, 4, 5, 7, 9, 11]) + max(keys)[1]) % 12] = True
-    return scale
+    _, tonic = max((np.corrcoef(weights, np.roll(KEY_PROFILES[mode], tonic))[0, 1], (tonic + shift) % 12)
+                   for mode, shift in (("maj", 0), ("min", 3)) for tonic in range(12))
+    return np.isin(np.arange(12), (np.array([0, 2, 4, 5, 7, 9, 11]) + tonic) % 12)
 
 
 def grid_phase(picture: np.ndarray, grid: int = 2, border: int = 8) -> int:
@@ -58,13 +48,10 @@ def adherence(before: np.ndarray, after: np.ndarray, mask: np.ndarray, song: np.
               grid: int = 2, border: int = 8) -> Adherence:
     """How the composed region of `after` compares with the real one of `before`, uint8 (128, width, 3) each.
 
-    Counted on the notes that begin inside `mask`, bool (128, width): onsets, onsets per masked bar of 16 steps, the share
-    in the song's scale (`scale_of`) and the share on its grid (`grid_phase`), both taken from `song`, a picture of which
-    `before` shows the columns from `start` on (default: `before` itself). `changed_outside`: pixels outside the mask that
-    differ, which must be 0.
+    Counted on the notes that begin inside `mask`, bool (128, width): onsets, onsets per masked bar of 16 steps, the share in
+    the song's scale (`scale_of`) and on its grid (`grid_phase`), both taken from `song`, a picture of which `before` shows the
+    columns from `start` on (default: `before` itself). `changed_outside`: pixels outside the mask that differ; must be 0.
     """
-    for picture in (before, after):
-        check_picture(picture)
     song = before if song is None else song
     scale, phase = scale_of(song, border), grid_phase(song, grid, border)
     bars = max(int(mask[border:PITCHES - border].any(axis=0).sum()), 1) / 16

@@ -1,10 +1,9 @@
 """HDiT, the hourglass diffusion transformer (Crowson et al. 2024, arXiv 2401.11605), on rectangular pictures.
 
-A picture is cut into patches (tokens). Outer levels see many tokens and attend locally, each deeper level
-merges 2 x 2 tokens into one, and the innermost usually attends to all of them; on the way up tokens are split
-again and mixed with the skip. The noise level and an optional condition set the gain of every layer's norms.
+A picture is cut into patches (tokens). Outer levels see many tokens and attend locally, each deeper level merges 2 x 2 tokens
+into one, and the innermost usually attends to all of them; on the way up tokens are split again and mixed with the skip. The
+noise level and an optional condition set the gain of every layer's norms.
 """
-
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -65,12 +64,11 @@ class HDiTConfig:
     mapping_cond_dim: int = 0
 
     def __post_init__(self) -> None:
-        sizes = dict(vars(self))
-        patch, levels = sizes.pop("patch"), sizes.pop("levels")
-        if not (isinstance(patch, tuple) and len(patch) == 2 and isinstance(levels, tuple) and levels):
-            raise OptionError(f"patch {patch}, levels {levels}; give (pitch, time) and a tuple of Levels.")
-        need_whole(0, **{name: sizes.pop(name) for name in ("mapping_depth", "mapping_cond_dim")})
-        need_whole(**sizes, patch_pitch=patch[0], patch_time=patch[1])
+        if not (isinstance(self.patch, tuple) and len(self.patch) == 2 and isinstance(self.levels, tuple) and self.levels):
+            raise OptionError(f"patch {self.patch}, levels {self.levels}; give (pitch, time) and a tuple of Levels.")
+        need_whole(0, mapping_depth=self.mapping_depth, mapping_cond_dim=self.mapping_cond_dim)
+        need_whole(in_channels=self.in_channels, out_channels=self.out_channels, mapping_width=self.mapping_width,
+                   mapping_d_ff=self.mapping_d_ff, patch_pitch=self.patch[0], patch_time=self.patch[1])
         if self.mapping_width % 2:
             raise OptionError(f"mapping_width is {self.mapping_width}; it must be even (cosines and sines).")
 
@@ -88,23 +86,22 @@ class HDiTConfig:
             raise OptionError(f"This is not a configuration of HDiT: {error!r}.") from error
 
 
+local, pocket = partial(Level, attention="shifted-window"), partial(HDiTConfig, mapping_width=128, mapping_d_ff=256)
 CONFIGS: dict[str, HDiTConfig] = {
     # The paper's Oxford-flowers model, 22.3 M parameters; "Pictures of MIDI" has neighbourhoods there.
-    "reference": HDiTConfig(levels=(
-        Level(2, 128, 384, "shifted-window"), Level(2, 256, 768, "shifted-window"), Level(4, 512, 1536))),
+    "reference": HDiTConfig(levels=(local(2, 128, 384), local(2, 256, 768), Level(4, 512, 1536))),
     # For CPU cores. A token is a whole tone by two bars of 4/4: narrow in pitch, wide in time learned best.
-    "tiny": HDiTConfig(patch=(2, 32), mapping_width=128, mapping_d_ff=256, levels=(
-        Level(1, 96, 288, "shifted-window", d_head=32), Level(3, 192, 576, d_head=32))),
+    "tiny": pocket(patch=(2, 32), levels=(local(1, 96, 288, d_head=32), Level(3, 192, 576, d_head=32))),
+    "small": pocket(patch=(2, 32), levels=(local(1, 128, 384, d_head=32), Level(4, 256, 768, d_head=32))),
     # Gaussian noise cannot be compressed as cells can: the 48 numbers of a patch must fit the outer width, or the network
     # cannot take the noise off (measured with the patch of "tiny": the samples stayed noisy).
-    "tiny-edm": HDiTConfig(patch=(2, 8), levels=(
-        Level(1, 96, 192, "none", d_head=32), Level(1, 128, 384, "shifted-window", d_head=32),
-        Level(2, 192, 576, "global", d_head=32)), mapping_width=128, mapping_d_ff=256),
+    "tiny-edm": pocket(patch=(2, 8), levels=(
+        Level(1, 96, 192, "none", d_head=32), local(1, 128, 384, d_head=32), Level(2, 192, 576, d_head=32))),
 }
 
 
-# Geometry depends on sizes alone, so it is computed once per size and device. A tensor born in inference mode
-# could never serve a later training step, hence the guards.
+# Geometry depends on sizes alone, so it is computed once per size and device. A tensor born in inference mode could never
+# serve a later training step, hence the guards.
 
 def to_windows(x: Tensor, window: tuple[int, int], shift: int) -> Tensor:
     """Roll (batch, height, width, channels) by `shift` and cut it into (batch, windows, tokens, channels)."""
@@ -112,40 +109,28 @@ def to_windows(x: Tensor, window: tuple[int, int], shift: int) -> Tensor:
     return rearrange(x, "b (nh h) (nw w) c -> b (nh nw) (h w) c", h=window[0], w=window[1])
 
 
-def from_windows(x: Tensor, height: int, window: tuple[int, int], shift: int) -> Tensor:
-    """The inverse of `to_windows` for a grid of `height` rows."""
-    nh, h, w = height // window[0], *window
-    x = rearrange(x, "b (nh nw) (h w) c -> b (nh h) (nw w) c", nh=nh, h=h, w=w)  # (batch, height, width, c)
-    return x.roll((-shift, -shift), (1, 2)) if shift else x
-
-
 @lru_cache(maxsize=256)
 def rotary(height: int, width: int, window: tuple[int, int], shift: int, heads: int, d_head: int,
            device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and sine of axial RoPE for a grid of tokens: two float (windows, heads, tokens, d_head / 4).
 
-    Positions are token centres in a box of the grid's aspect ratio, the longer side [-1, 1]. Frequencies go
-    from pi to 10 pi in equal ratios, dealt to the heads in turn. Half of d_head turns: a quarter per axis.
+    Positions are token centres in a box of the grid's aspect ratio, the longer side [-1, 1]. Frequencies go from pi to 10 pi
+    in equal ratios, dealt to the heads in turn. Half of d_head turns: a quarter per axis.
     """
     with torch.inference_mode(False):
-        n = heads * d_head // 8
-        y, x = ((2 * torch.arange(side, device=device) + 1 - side) / max(height, width)
-                for side in (height, width))
+        y, x = ((2 * torch.arange(side, device=device) + 1 - side) / max(height, width) for side in (height, width))
         position = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1)  # (height, width, 2)
+        position = to_windows(position[None], window, shift)[0]  # (windows, tokens, 2)
+        n = heads * d_head // 8
         frequency = math.pi * 10 ** (torch.arange(n, device=device) / n)
-        frequency = rearrange(frequency, "(e heads) -> heads 1 e", heads=heads)  # (heads, 1, d_head / 8)
-        theta = (position[:, :, None, :, None] * frequency).flatten(2)  # (height, width, heads * d_head / 4)
-        theta = to_windows(theta[None], window, shift)[0]  # (windows, tokens, heads * d_head / 4)
-        theta = rearrange(theta, "n l (heads e) -> n heads l e", heads=heads)  # (windows, heads, tokens, ...)
+        frequency = rearrange(frequency, "(e heads) -> heads 1 1 e", heads=heads)  # (heads, 1, 1, d_head / 8)
+        theta = (position[:, None, :, :, None] * frequency).flatten(3)  # (windows, heads, tokens, d_head / 4)
         return theta.cos(), theta.sin()
 
 
 @lru_cache(maxsize=256)
 def seam_mask(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Who may see whom in shifted windows: bool (windows, 1, tokens, tokens), True = visible.
-
-    Rolling brings tokens of opposite edges of the picture into one window; there each sees its own edge only.
-    """
+    """Who may see whom where rolling has joined opposite edges: bool (windows, 1, tokens, tokens), True = visible."""
     with torch.inference_mode(False):
         row, column = ((torch.arange(side, device=device) + shift) // window for side in (height, width))
         region = row[:, None] * (width + 1) + column  # (height, width): the window before wrapping round
@@ -155,10 +140,7 @@ def seam_mask(height: int, width: int, window: int, shift: int, device: torch.de
 
 @lru_cache(maxsize=64)
 def neighborhood_attention(height: int, width: int, side: int, device: torch.device) -> Callable:
-    """Compiled FlexAttention where a token sees the `side` x `side` tokens nearest to it.
-
-    At an edge the neighbourhood moves inwards and keeps its size (Hassani et al. 2023, arXiv 2204.07143).
-    """
+    """FlexAttention to the `side` x `side` nearest tokens, moved inwards at an edge (Hassani et al. 2023, arXiv 2204.07143)."""
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     def near(q: Tensor, k: Tensor, size: int) -> Tensor:
@@ -185,8 +167,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         gain = self.gain if cond is None else 1 + self.linear(cond)[:, None, None].float()  # (b, 1, 1, width)
-        x = x.float()
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * gain
+        return F.rms_norm(x.float(), x.shape[-1:], eps=1e-6) * gain
 
 
 class FeedForward(nn.Module):
@@ -207,39 +188,39 @@ class Attention(nn.Module):
 
     def __init__(self, level: Level, mapping_width: int, shift: int) -> None:
         super().__init__()
-        self.kind, self.window, self.shift = level.attention, level.window, shift
-        self.heads, self.d_head = level.width // level.d_head, level.d_head
+        self.level, self.shift, self.heads = level, shift, level.width // level.d_head
         self.norm = RMSNorm(level.width, mapping_width)
         self.qkv, self.out = linear(level.width, 3 * level.width), linear(level.width, level.width)
         self.scale = nn.Parameter(torch.full((self.heads,), 10.0))
 
     def forward(self, x: Tensor, cond: Tensor) -> Tensor:
         height, width = x.shape[1:3]
-        window = (self.window, self.window) if self.kind == "shifted-window" else (height, width)
+        window = (self.level.window,) * 2 if self.level.attention == "shifted-window" else (height, width)
         qkv = self.qkv(to_windows(self.norm(x, cond), window, self.shift))  # (batch, windows, tokens, 3 c)
         qkv = rearrange(qkv, "b n l (t heads e) -> t b n heads l e", t=3, heads=self.heads)
-        turns = rotary(height, width, window, self.shift, self.heads, self.d_head, x.device)
+        turns = rotary(height, width, window, self.shift, self.heads, self.level.d_head, x.device)
         q, k = self.rotate(qkv[:2], *turns).flatten(1, 2)  # (batch * windows, heads, tokens, d_head)
         y = self.attend(q, k, qkv[2].flatten(0, 1), height, width)  # the same
-        y = rearrange(y, "(b n) heads l e -> b n l (heads e)", b=len(x))  # (batch, windows, tokens, width)
-        return x + from_windows(self.out(y), height, window, self.shift)
+        y = self.out(rearrange(y, "n heads l e -> n l (heads e)"))  # (batch * windows, tokens, width)
+        y = rearrange(y, "(b nh nw) (h w) c -> b (nh h) (nw w) c", b=len(x), nh=height // window[0], h=window[0])
+        return x + (y.roll((-self.shift, -self.shift), (1, 2)) if self.shift else y)
 
     def rotate(self, qk: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Scale (2, batch, windows, heads, tokens, d_head) to cosine similarity, and turn by the position."""
-        x, quarter = qk.float(), self.d_head // 4
+        x, quarter = qk.float(), self.level.d_head // 4
         x = x * (torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6) * self.scale.sqrt()[:, None, None])
         a, b, still = x.split((quarter, quarter, 2 * quarter), -1)
         return torch.cat((a * cos - b * sin, b * cos + a * sin, still), -1).to(qk.dtype)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
         """softmax(q k') v on (batch * windows, heads, tokens, d_head), over the tokens that may be seen."""
-        if self.kind == "neighborhood":
+        if self.level.attention == "neighborhood":
             if q.device.type != "cuda":
                 raise OptionError('attention="neighborhood" needs a CUDA GPU; else use "shifted-window".')
-            return neighborhood_attention(height, width, self.window, q.device)(q, k, v, scale=1.0)
+            return neighborhood_attention(height, width, self.level.window, q.device)(q, k, v, scale=1.0)
         mask = None
         if self.shift:
-            mask = seam_mask(height, width, self.window, self.shift, q.device)
+            mask = seam_mask(height, width, self.level.window, self.shift, q.device)
             mask = mask.repeat(len(q) // len(mask), 1, 1, 1)  # (batch * windows, 1, tokens, tokens)
         return F.scaled_dot_product_attention(q, k, v, mask, scale=1.0)
 
@@ -255,15 +236,6 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor) -> Tensor:
         return self.feed_forward(x if self.attention is None else self.attention(x, cond), cond)
-
-
-class Stack(nn.ModuleList):
-    """Layers, one after the other."""
-
-    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        for layer in self:
-            x = layer(x, cond)
-        return x
 
 
 def merge(in_width: int, out_width: int, ph: int = 2, pw: int = 2, form: str = TOKENS) -> nn.Module:
@@ -289,8 +261,8 @@ class HDiT(nn.Module):
         mapping, (*outer, inner) = config.mapping_width, config.levels
         widths = [level.width for level in config.levels]
 
-        def stack(level: Level, first: int = 0) -> Stack:
-            return Stack(Layer(level, mapping, first + i) for i in range(level.depth))
+        def stack(level: Level, first: int = 0) -> nn.ModuleList:
+            return nn.ModuleList(Layer(level, mapping, first + i) for i in range(level.depth))
 
         self.register_buffer("frequencies", torch.randn(mapping // 2))
         self.time_in = nn.Linear(mapping, mapping)
@@ -314,16 +286,16 @@ class HDiT(nn.Module):
     @property
     def multiple(self) -> tuple[int, int]:
         """Pixels (height, width) of which the sides of a picture must be multiples."""
-        tokens = math.lcm(*(2**i * (level.window if level.attention == "shifted-window" else 1)
-                            for i, level in enumerate(self.config.levels)))
+        levels = self.config.levels
+        windows = (2**i * level.window for i, level in enumerate(levels) if level.attention == "shifted-window")
+        tokens = math.lcm(2 ** (len(levels) - 1), *windows)
         return self.config.patch[0] * tokens, self.config.patch[1] * tokens
 
     def forward(self, x: Tensor, c_noise: Tensor, mapping_cond: Tensor | None = None) -> Tensor:
-        """F(x; c_noise), float (batch, out_channels, height, width).
+        """F(x; c_noise), float (batch, out_channels, height, width); OptionError where a shape does not fit.
 
-        x: float (batch, in_channels, height, width), sides multiples of `multiple`; c_noise: float (batch,),
-        ln(sigma) / 4 in EDM; mapping_cond: float (batch, mapping_cond_dim), None = zeros. OptionError where a
-        shape does not fit.
+        x: float (batch, in_channels, height, width), sides multiples of `multiple`; c_noise: float (batch,), ln(sigma) / 4 in
+        EDM; mapping_cond: float (batch, mapping_cond_dim), None = zeros.
         """
         channels, cond_dim, (h, w) = self.config.in_channels, self.config.mapping_cond_dim, self.multiple
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % h or x.shape[3] % w or not x.numel():
@@ -337,31 +309,29 @@ class HDiT(nn.Module):
         angle = 2 * math.pi * c_noise.float()[:, None] * self.frequencies  # (batch, mapping_width / 2)
         cond = self.time_in(torch.cat((angle.cos(), angle.sin()), -1))  # (batch, mapping_width)
         if self.cond_in is not None:
-            mapping_cond = x.new_zeros(len(x), cond_dim) if mapping_cond is None else mapping_cond
-            cond = cond + self.cond_in(mapping_cond)
+            cond = cond + self.cond_in(x.new_zeros(len(x), cond_dim) if mapping_cond is None else mapping_cond)
         cond = self.mapping(cond)
 
+        layers: Any
         x, skips = self.patch_in(x), []  # from here on x is (batch, rows, columns, width)
-        for i, layers in enumerate(self.down):
-            x = layers(x, cond)
+        for layers, join in zip(self.down, self.merges, strict=True):
+            for layer in layers:
+                x = layer(x, cond)
             skips.append(x)
-            x = self.merges[i](x)
-        x = self.middle(x, cond)
-        for i in reversed(range(len(skips))):
-            x = skips[i] + self.mix[i] * (self.splits[i](x) - skips[i])
-            x = self.up[i](x, cond)
+            x = join(x)
+        for layer in self.middle:
+            x = layer(x, cond)
+        for skip, cut, mix, layers in reversed(list(zip(skips, self.splits, self.mix, self.up, strict=True))):
+            x = skip + mix * (cut(x) - skip)
+            for layer in layers:
+                x = layer(x, cond)
         return self.patch_out(self.out_norm(x))
 
     def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """AdamW's groups as in k-diffusion: what makes the gains learns at a third; decay on matrices only.
-
-        The trainer multiplies its rate by `lr_scale`. The first matrices of noise level and condition do not
-        decay either.
-        """
+        """AdamW's groups as in k-diffusion: what makes the gains learns at a third (`lr_scale`); decay on matrices only."""
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
-            mapping = name.startswith("mapping.") or name.endswith(".norm.linear.weight")
-            decays = parameter.ndim > 1 and not name.startswith(("time_in.", "cond_in."))
-            key = 1 / 3 if mapping else 1.0, weight_decay if decays else 0.0
-            groups.setdefault(key, []).append(parameter)
+            gains = name.startswith("mapping.") or name.endswith(".norm.linear.weight")
+            decays = parameter.ndim > 1 and not name.startswith(("time_in.", "cond_in."))  # nor on these first matrices
+            groups.setdefault((1 / 3 if gains else 1.0, weight_decay if decays else 0.0), []).append(parameter)
         return [{"params": p, "lr_scale": scale, "weight_decay": wd} for (scale, wd), p in groups.items()]

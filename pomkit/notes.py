@@ -1,11 +1,13 @@
-"""Song: the note table on the 16th grid; MIDI in and out; chords.
+"""Song: the note table on a grid of steps; MIDI in and out.
 
-Time is counted in steps (16ths, `steps_per_beat` = 4). Steps come from MIDI ticks, never from seconds, so every
-song stands at 120 BPM: one step lasts 0.125 s.
+Time is counted in steps (16ths where `steps_per_beat` is 4). Steps come from MIDI ticks, never from seconds, so every song
+stands at 120 BPM: a beat lasts 0.5 s, a 16th 0.125 s.
 """
 from __future__ import annotations
 
+import cmath
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,26 +15,34 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from .chords import NO_CHORD, UNKNOWN_CHORD, Chord, chords_from_markers, tidy_chords, transpose_chord
+from .chords import NO_CHORD, UNKNOWN_CHORD, Chord, chords_from_markers, estimate_chords, tidy_chords, transpose_chord
 from .errors import MidiError, OptionError
 from .files import write_atomically
+from .midi import DRUMS, EMPTY_PART, MAX_BYTES, Events, read_events
 
 if TYPE_CHECKING:
     import pretty_midi
 
 NOTE_DTYPE = np.dtype([("onset", "i4"), ("duration", "i4"), ("pitch", "i4"), ("velocity", "i4"), ("part", "i4")])
 MAX_STEPS = 2**20          # no song is longer; a lying MIDI file could otherwise ask for gigabytes of columns
+NOTE_RANGES = {"onset": (0, MAX_STEPS - 1), "duration": (1, MAX_STEPS), "pitch": (0, 127), "velocity": (1, 127),
+               "part": (0, 2**16 - 1)}
+LEAST, MOST = np.array(list(NOTE_RANGES.values()), "i4").T[..., None]
+MAX_METERS = 4096          # changes of time signature that are believed
 TICKS_PER_BEAT = 480       # of the files that pomkit writes
+GRIDS = (1, 2, 3, 4, 6, 8, 12, 24)       # steps per beat: quarters, 8ths, their triplets, 16ths, ..., 64th triplets
 
 
 @dataclass(frozen=True)
 class ReadReport:
-    """What reading or `Song.canonical` did: notes counted in and out, `kept + merged + dropped` = notes given.
+    """What reading or `Song.canonical` did; `kept + merged + dropped` is the number of notes that were given.
 
-    `phase` is the constant offset of the file's notes from the 16th grid that was taken out, `quantisation_error`
-    the mean distance of the onsets from the grid after that, both in steps. `merged`: notes that shared pitch and
-    step with another; `shortened`: notes cut by a re-strike of their pitch; `dropped`: notes outside the pitches or
-    parts asked for. `chords_changed` labels were reduced or cut, `chords_dropped` could not be held at all.
+    `phase`: the constant offset of the notes from the grid that was taken out; `quantisation_error`: the mean distance of the
+    onsets from the grid after that, both in steps; `better_grid`: the steps per beat that would fit better, else those in use.
+    `merged`: notes that shared pitch and step with another; `shortened`: notes cut by a re-strike of their pitch; `dropped`:
+    notes outside the pitches or parts asked for, `drums` of them left out as drums. Of the file: notes of no length
+    (`zero_length`: now a step) or without an end (`unended`: now to the end of their track), presses of the pedal, pitch bends
+    and controllers. `chords_changed` labels were reduced or cut, `chords_dropped` could not be held at all.
     """
 
     phase: float = 0.0
@@ -41,6 +51,13 @@ class ReadReport:
     merged: int = 0
     shortened: int = 0
     dropped: int = 0
+    drums: int = 0
+    zero_length: int = 0
+    unended: int = 0
+    pedals: int = 0
+    bends: int = 0
+    controllers: int = 0
+    better_grid: int = 4
     chords_changed: int = 0
     chords_dropped: int = 0
     remarks: tuple[str, ...] = ()
@@ -52,8 +69,8 @@ class Song:
 
     `notes`: structured array of `NOTE_DTYPE` (onset and duration in steps, pitch 0-127, velocity 1-127, part), sorted
     and read-only; `chords`: Chord tuples; `parts`: the parts' names; `bars`: steps of the bar lines (empty: 4/4 from
-    step 0); `source_tempo`: the file's first tempo in BPM, for information. `==` compares notes and chords. Raises
-    OptionError where a value is out of its range.
+    step 0); `meters`: (step, numerator, denominator) where the file names them; `source_tempo`: the file's first tempo in BPM,
+    for information. `==` compares notes and chords. Raises OptionError where a value is out of its range.
     """
 
     notes: np.ndarray
@@ -64,25 +81,41 @@ class Song:
     name: str = ""
     source_tempo: float | None = None
     report: ReadReport = field(default_factory=ReadReport, repr=False)
+    meters: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        notes = np.array(self.notes, dtype=NOTE_DTYPE)
-        for key, low, high in (("onset", 0, MAX_STEPS), ("duration", 1, MAX_STEPS), ("pitch", 0, 127),
-                               ("velocity", 1, 127), ("part", 0, 65535)):
-            if len(notes) and not (low <= notes[key].min() and notes[key].max() <= high):
-                raise OptionError(f"song {self.name!r}: a note's {key} is outside {low} to {high}; correct it")
-        notes = notes[np.lexsort([notes[k] for k in ("velocity", "duration", "part", "pitch", "onset")])]
+        if self.steps_per_beat not in GRIDS:
+            raise OptionError(f"steps_per_beat is {self.steps_per_beat}; choose one of {', '.join(map(str, GRIDS))}")
+        # As a plain table, because numpy is many times slower on records; (notes, 5) int32.
+        records = np.ascontiguousarray(np.asarray(self.notes, NOTE_DTYPE).reshape(-1))
+        table = records.view("i4").reshape(-1, len(NOTE_RANGES)).copy()
+        columns = np.ascontiguousarray(table.T)
+        outside = (columns - LEAST).view("u4") > (MOST - LEAST).view("u4")          # what is below wraps around to far above
+        if outside.any():
+            key, (low, high) = list(NOTE_RANGES.items())[np.flatnonzero(outside.any(axis=1))[0]]
+            raise OptionError(f"song {self.name!r}: a note's {key} is outside {low} to {high}; correct it")
+        onset, duration, pitch, velocity, part = columns.astype(np.int64)
+        place = onset << 43 | pitch << 36 | part << 20 | duration - 1               # 20, 7, 16 and 20 bits
+        if not (place[1:] > place[:-1]).all():
+            order = np.argsort(place)
+            again = place[order]
+            table = table.take(np.lexsort((velocity, place)) if (again[1:] == again[:-1]).any() else order, axis=0)
+        notes = table.view(NOTE_DTYPE).reshape(-1)
         notes.flags.writeable = False
         set_ = object.__setattr__
         set_(self, "notes", notes)
-        set_(self, "chords", tuple(sorted(Chord(int(o), int(d), str(label)) for o, d, label in self.chords)))
+        chords = (c if type(c) is Chord else Chord(int(c[0]), int(c[1]), str(c[2])) for c in self.chords)
+        set_(self, "chords", tuple(sorted(chords)))
         count = int(notes["part"].max()) + 1 if len(notes) else 0
         names = tuple(self.parts) + tuple(f"part {i}" for i in range(len(self.parts), count))
         set_(self, "parts", names)
-        set_(self, "bars", tuple(int(b) for b in self.bars))
+        set_(self, "bars", tuple(map(int, self.bars)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Song) and np.array_equal(self.notes, other.notes) and self.chords == other.chords
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_canonical"}
 
     def __repr__(self) -> str:
         return (f"Song({self.name!r}, {len(self.notes)} notes, {self.end} steps, {len(self.bar_lines()) - 1} bars, "
@@ -102,6 +135,22 @@ class Song:
         if lines[-1] < end:                                     # go on as the last bar went
             lines = np.r_[lines, np.arange(lines[-1] + length, end + length, length)]
         return lines[: max(int(np.searchsorted(lines, end)) + 1, 2)] if len(lines) > 1 else np.array([0, length])
+
+    @property
+    def meter(self) -> str:
+        """The time signatures that hold for a tenth of the song or more, the most used one first: "4/4", "6/8 3/4"."""
+        signs, share = self._meters(), Counter[str]()
+        for (step, numerator, denominator), after in zip(signs, [*(sign[0] for sign in signs[1:]), self.end], strict=True):
+            share[f"{numerator}/{denominator}"] += max(after - step, 0)
+        return " ".join(sign for sign, steps in share.most_common() if 10 * steps >= self.end)
+
+    def with_chords(self) -> Song:
+        """The song with chords estimated from its notes, one for each half bar (each bar where its beats are not even)."""
+        lines = self.bar_lines()
+        middle = (lines[:-1] + lines[1:]) // 2
+        even = np.diff(lines) // self.steps_per_beat % 2 == 0
+        edges = np.unique(np.r_[lines, middle[even]])
+        return replace(self, chords=estimate_chords(self.notes, edges[:: len(edges) // 2**14 + 1]))       # fewer if endless
 
     def select(self, parts: Sequence[int | str] | None) -> np.ndarray:
         """True for the notes of the named or numbered parts (None: all), bool (notes,); OptionError if unknown."""
@@ -132,16 +181,22 @@ class Song:
         neighbours joined. `parse(render(c)) == c` holds for every canonical c (border 8).
         """
         check_border(border)
-        notes = self.notes[self.select(parts)]
-        inside = (notes["pitch"] >= border) & (notes["pitch"] < 128 - border)
-        merged_notes = notes[inside]
-        merged_notes["part"] = 0
-        merged_notes, merged, shortened = _untangle(merged_notes)
-        chords, changed = tidy_chords(self.chords)
-        report = ReadReport(kept=len(merged_notes), merged=merged, shortened=shortened,
-                            dropped=len(self.notes) - int(inside.sum()), chords_changed=changed if border else 0,
-                            chords_dropped=0 if border else len(self.chords))
-        return replace(self, notes=merged_notes, chords=chords if border else (), parts=("all",), report=report)
+        cache = self.__dict__.setdefault("_canonical", {})
+        key = (parts if parts is None or isinstance(parts, str | int) else tuple(parts), border)
+        if key not in cache:
+            inside = (self.notes["pitch"] >= border) & (self.notes["pitch"] < 128 - border) & self.select(parts)
+            notes = self.notes.view(f"V{NOTE_DTYPE.itemsize}")[inside].view(NOTE_DTYPE)
+            notes["part"] = 0
+            notes, merged, shortened = _untangle(notes)
+            chords, changed = tidy_chords(self.chords)
+            report = ReadReport(kept=len(notes), merged=merged, shortened=shortened,
+                                dropped=len(self.notes) - int(inside.sum()), chords_changed=changed if border else 0,
+                                chords_dropped=0 if border else len(self.chords))
+            notes.flags.writeable = False
+            cache[key] = song = object.__new__(Song)                     # sorted and in range: nothing is left to check
+            song.__dict__.update(self.__getstate__(), notes=notes, chords=chords if border else (), parts=("all",),
+                                 report=report)
+        return cache[key]
 
     def to_pretty_midi(self, bpm: float = 120) -> pretty_midi.PrettyMIDI:
         """The song as a pretty_midi.PrettyMIDI: one piano instrument a part, times in seconds at `bpm`."""
@@ -150,7 +205,7 @@ class Song:
         midi = pretty_midi.PrettyMIDI(resolution=TICKS_PER_BEAT, initial_tempo=bpm)
         step = 60 / bpm / self.steps_per_beat
         for number, name in enumerate(self.parts):
-            instrument = pretty_midi.Instrument(0, name=name)
+            instrument = pretty_midi.Instrument(0, is_drum=_is_drums(name), name=name)
             for onset, duration, pitch, velocity, _ in self.notes[self.notes["part"] == number].tolist():
                 instrument.notes.append(pretty_midi.Note(velocity, pitch, onset * step, (onset + duration) * step))
             midi.instruments.append(instrument)
@@ -159,195 +214,230 @@ class Song:
         return midi
 
     @classmethod
-    def from_pretty_midi(cls, midi: pretty_midi.PrettyMIDI, name: str = "") -> Song:
-        """A Song from a pretty_midi.PrettyMIDI, by its ticks; drums are left out and named in the report."""
-        columns, names = [], []
-        kept = [i for i in midi.instruments if not i.is_drum]
-        for part, instrument in enumerate(kept):
-            rows = [(midi.time_to_tick(n.start), midi.time_to_tick(n.end), n.pitch, n.velocity, part)
-                    for n in instrument.notes]
-            columns.append(np.array(rows, dtype=np.int64).reshape(-1, 5))
-            names.append(instrument.name or f"part {part}")
-        ticks = np.concatenate(columns) if columns else np.zeros((0, 5), np.int64)
-        meters = [(midi.time_to_tick(m.time), m.numerator, m.denominator) for m in midi.time_signature_changes]
-        tempo = float(midi.get_tempo_changes()[1][0]) if len(midi.get_tempo_changes()[1]) else None
-        remarks = _drum_remark(sum(len(i.notes) for i in midi.instruments if i.is_drum))
-        return _song_from_ticks(ticks, midi.resolution, names, meters, [], tempo, name or "a PrettyMIDI", remarks)
+    def from_pretty_midi(cls, midi: pretty_midi.PrettyMIDI, name: str = "", steps_per_beat: int = 4,
+                         drums: bool = False) -> Song:
+        """A Song from a pretty_midi.PrettyMIDI, by its ticks, as `read_midi` makes one."""
+        tick = midi.time_to_tick
+        parts = list(enumerate(midi.instruments))
+        rows = sorted((tick(n.start), tick(n.end), n.pitch, n.velocity, i) for i, p in parts for n in p.notes)
+        _, tempi = midi.get_tempo_changes()
+        events = Events(float(midi.resolution), np.array(rows, np.int64).reshape(-1, 5).T,
+                        [(i, DRUMS if p.is_drum else 0, p.program) for i, p in parts], {i: p.name for i, p in parts},
+                        [(0, int(60e6 / t)) for t in tempi[:1]],
+                        [(tick(m.time), m.numerator, m.denominator) for m in midi.time_signature_changes])
+        return _song(events, name or "a PrettyMIDI", steps_per_beat, drums)
 
     def write_midi(self, path: str | os.PathLike[str], bpm: float = 120) -> Path:
-        """Write a standard MIDI file atomically: one track a part, meters from `bars`, chords as markers; MidiError."""
-        import symusic as sm
+        """Write a standard MIDI file atomically: one track a part, the meters, chords as markers, drums on channel 10."""
+        import mido
 
         if not 4 <= bpm <= 1000:
             raise OptionError(f"bpm is {bpm}; choose a tempo from 4 to 1000 beats a minute")
-        ticks = TICKS_PER_BEAT // self.steps_per_beat
-        score: Any = sm.Score(TICKS_PER_BEAT)
-        score.tempos.append(sm.Tempo(0, bpm))
-        for onset, numerator, denominator in self._meters():
-            score.time_signatures.append(sm.TimeSignature(onset * ticks, numerator, denominator))
-        for number, name in enumerate(self.parts):
-            track: Any = sm.Track(name=name, program=0)
-            n = self.notes[self.notes["part"] == number]
-            track.notes = sm.Note.from_numpy(n["onset"] * ticks, n["duration"] * ticks,
-                                             n["pitch"].astype(np.int8), n["velocity"].astype(np.int8))
-            score.tracks.append(track)
+        head = [(0, mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(bpm)))]
+        head += [(step, mido.MetaMessage("time_signature", numerator=n, denominator=d)) for step, n, d in self._meters()]
         for chord, after in zip(self.chords, [*self.chords[1:], None], strict=False):
             label = chord.label if ":" in chord.label or chord.label == NO_CHORD else f"{chord.label}:maj"
-            score.markers.append(sm.TextMeta(chord.onset * ticks, label))
+            head.append((chord.onset, mido.MetaMessage("marker", text=label)))
             end = chord.onset + chord.duration
             if after is None or after.onset > end:
-                score.markers.append(sm.TextMeta(end * ticks, UNKNOWN_CHORD))
-        with write_atomically(path) as file:
-            file.write(score.dumps_midi())
+                head.append((end, mido.MetaMessage("marker", text=UNKNOWN_CHORD)))
+        tracks = [sorted(head, key=lambda m: m[0])]
+        for number, name in enumerate(self.parts):
+            channel = DRUMS if _is_drums(name) else 0
+            rows = self.notes[self.notes["part"] == number].tolist()
+            offs = [(on + length, mido.Message("note_off", note=pitch, velocity=64, channel=channel))
+                    for on, length, pitch, _, _ in rows]
+            ons = [(on, mido.Message("note_on", note=pitch, velocity=loud, channel=channel)) for on, _, pitch, loud, _ in rows]
+            about = [(0, mido.MetaMessage("track_name", name=name.encode().decode("latin-1")))]
+            about += [] if rows else [(0, mido.MetaMessage("sequencer_specific", data=EMPTY_PART))]
+            tracks.append(about + sorted(offs + ons, key=lambda m: m[0]))         # stable: ends stand before beginnings
+        # MAX_STEPS must fit a delta time: at one step a beat a beat is 240 ticks.
+        file = mido.MidiFile(ticks_per_beat=min(TICKS_PER_BEAT, 240 * self.steps_per_beat))
+        for track in tracks:
+            times = np.diff([0, *(step * file.ticks_per_beat // self.steps_per_beat for step, _ in track)]).tolist()
+            file.tracks.append(mido.MidiTrack(m.copy(time=t) for (_, m), t in zip(track, times, strict=True)))
+        with write_atomically(path) as out:
+            file.save(file=out)
         return Path(path)
 
     def _meters(self) -> list[tuple[int, int, int]]:
-        """(step, numerator, denominator) wherever the length of a bar changes."""
+        """(step, numerator, denominator): the file's, or made from `bars` wherever the length of a bar changes."""
+        if self.meters:
+            return list(self.meters)
         lines = self.bar_lines()
         lengths = np.diff(lines)
-        changes = np.r_[0, np.flatnonzero(np.diff(lengths)) + 1]
         meters = []
-        for i in changes:
+        for i in np.r_[0, np.flatnonzero(np.diff(lengths)) + 1]:
             unit = next((u for u in (1, 2, 4, 8) if lengths[i] * u % self.steps_per_beat == 0), 8)
-            meters.append((int(lines[i]), max(int(lengths[i] * unit // self.steps_per_beat), 1), 4 * unit))
+            meters.append((int(lines[i]), min(max(int(lengths[i] * unit // self.steps_per_beat), 1), 255), 4 * unit))
         return meters
 
 
-def read_midi(source: str | os.PathLike[str] | bytes | IO[bytes]) -> Song:
-    """Read a MIDI file (a path, its bytes or an open binary file) as a Song on the 16th grid.
+def read_midi(source: str | os.PathLike[str] | bytes | IO[bytes], steps_per_beat: int = 4, drums: bool = False,
+              pedal: bool = False, salvage: bool = False, estimate: bool = False) -> Song:
+    """Read a MIDI file (path, bytes or open binary file; gzip and RIFF too) as a Song on a grid of `steps_per_beat`.
 
-    Onsets and ends are rounded to steps after the file's constant phase against the grid is taken out (the circular
-    mean of the onsets, only where its resultant is at least .5 and the error falls). Drums are left out. What was
-    merged, shortened or dropped stands in `song.report`. Raises MidiError naming file, fault and remedy.
+    Onsets and ends are rounded to steps after the file's constant phase against the grid is taken out (the circular mean of
+    the onsets, only where its resultant is at least .5 and the error falls). Each track, channel and program is a part.
+    `drums`: keep channel 10 as parts too. `pedal`: notes last until the sustain pedal is released. `salvage`: of a damaged file
+    take what can be read. `estimate`: estimate the chords where the file names none (as markers or lyrics in Harte syntax).
+    What was done stands in `song.report`. Raises MidiError naming file, fault and remedy.
     """
-    import symusic as sm
-
+    if steps_per_beat not in GRIDS:
+        raise OptionError(f"steps_per_beat is {steps_per_beat}; choose one of {', '.join(map(str, GRIDS))}")
     data, name = _read_bytes(source)
-    if data[:4] == b"RIFF" and data[8:12] == b"RMID":
-        data = data[20:]
-    if data[:4] != b"MThd":
-        kind = "is empty" if not data else "is no MIDI file (it does not begin with MThd)"
-        raise MidiError(f"{name} {kind}; choose a standard MIDI file (.mid)")
-    if len(data) >= 14 and data[12] & 0x80:
-        raise MidiError(f"{name} counts time in SMPTE frames, not in beats; export it with ticks per quarter note")
-    if len(data) >= 14 and data[12:14] == b"\0\0":
-        raise MidiError(f"{name} has a time division of 0 ticks per quarter note; export it again")
-    try:
-        score: Any = sm.Score.from_midi(data)
-    except Exception as fault:                                  # symusic raises many kinds; all mean the same
-        reason = str(fault).splitlines()[0][:120] if str(fault) else type(fault).__name__
-        raise MidiError(f"{name} is damaged or cut off ({reason}); export it again") from fault
-    columns: list[np.ndarray] = []
-    names: list[str] = []
-    drums = 0
-    for track in score.tracks:
-        if track.is_drum:
-            drums += len(track.notes)
-        elif len(track.notes):
-            n = track.notes.numpy()
-            start = n["time"].astype(np.int64)
-            rows = np.stack([start, start + n["duration"], n["pitch"], n["velocity"],
-                             np.full(len(start), len(names))], axis=1)
-            columns.append(rows)
-            names.append(track.name.strip() or f"part {len(names)}")
-    ticks = np.concatenate(columns) if columns else np.zeros((0, 5), np.int64)
-    if not len(ticks):
-        raise MidiError(f"{name} holds no notes" + (f" except {drums} on drums" if drums else "")
-                        + "; choose a file with at least one pitched note")
-    good = (ticks[:, 0] >= 0) & (ticks[:, 1] >= ticks[:, 0]) & (ticks[:, 3] > 0)
-    stray = int((~good).sum())
-    remarks = _drum_remark(drums) + ((f"{stray} notes with impossible times left out",) if stray else ())
-    meters = [(m.time, m.numerator, m.denominator) for m in score.time_signatures]
-    markers = [(m.time, m.text) for m in score.markers]
-    tempo = float(score.tempos[0].qpm) if len(score.tempos) else None
-    return _song_from_ticks(ticks[good], score.ticks_per_quarter, names, meters, markers, tempo, name, remarks, stray)
+    song = _song(read_events(data, name, salvage, pedal), name, steps_per_beat, drums)
+    return song.with_chords() if estimate and not song.chords else song
 
 
-def _song_from_ticks(ticks: np.ndarray, per_beat: int, names: Sequence[str], meters: Sequence[tuple[int, int, int]],
-                     markers: Sequence[tuple[int, str]], tempo: float | None, name: str,
-                     remarks: tuple[str, ...] = (), stray: int = 0) -> Song:
-    """Quantise a table of (start tick, end tick, pitch, velocity, part) to steps and report what it cost."""
-    per_step = per_beat / 4
-    if len(ticks) and ticks[:, 1].max() / per_step > MAX_STEPS:
-        raise MidiError(f"{name} is longer than {MAX_STEPS} steps of a 16th; cut out the part that you need")
-    start, end = ticks[:, 0] / per_step, ticks[:, 1] / per_step
-    phase, error = _grid_phase(start)
-    notes = np.zeros(len(ticks), NOTE_DTYPE)
-    notes["onset"] = np.maximum(np.rint(start - phase), 0)
-    notes["duration"] = np.maximum(np.rint(end - phase) - notes["onset"], 1)
-    notes["pitch"], notes["velocity"], notes["part"] = ticks[:, 2], np.minimum(ticks[:, 3], 127), ticks[:, 4]
+def _song(events: Events, name: str, steps_per_beat: int, drums: bool) -> Song:
+    """Quantise ticks to steps, name the parts, and report what it cost."""
+    kept = {i: j for j, i in enumerate(i for i, part in enumerate(events.parts) if drums or part[1] != DRUMS)}
+    start, end, pitch, velocity, part = events.notes
+    count = len(start)
+    if len(kept) < len(events.parts):
+        number = np.array([kept.get(i, -1) for i in range(len(events.parts))])[part]
+        start, end, pitch, velocity, part = (column[number >= 0] for column in (start, end, pitch, velocity, number))
+    if not len(start):
+        why = f" but {count} of drums (drums=True keeps them)" if count else "".join(f" ({r})" for r in events.remarks)
+        raise MidiError(f"{name} holds no notes{why}; choose a file with at least one pitched note")
+    per_step = events.per_beat / steps_per_beat
+    if len(kept) > 2**16:
+        raise MidiError(f"{name} has {len(kept)} parts, more than {2**16}; split it")
+    if end.max() / per_step >= MAX_STEPS:
+        raise MidiError(f"{name} is longer than {MAX_STEPS} steps; cut out the part that you need, or check its time division")
+    exact = start / per_step
+    phase, error, missed = _grid_phase(exact)
+    notes = np.empty(len(start), NOTE_DTYPE)
+    notes["onset"] = np.maximum(np.rint(exact - phase), 0)
+    notes["duration"] = np.maximum(np.rint(end / per_step - phase) - notes["onset"], 1)
+    notes["pitch"], notes["velocity"], notes["part"] = pitch, velocity, part
     notes, merged, shortened = _untangle(notes)
-    length = int((notes["onset"] + notes["duration"]).max()) if len(notes) else 0
-    bars, remark = _bars_from_meters(meters, per_step, length)
-    report = ReadReport(phase=phase, quantisation_error=error, kept=len(notes), merged=merged, shortened=shortened,
-                        dropped=stray, remarks=remarks + remark)
-    chords = chords_from_markers([(round(tick / per_step), text) for tick, text in markers], length)
-    return Song(notes, chords, tuple(names), bars, 4, Path(name).stem, tempo, report)
+    length = int((notes["onset"] + notes["duration"]).max())
+    chords: tuple[Chord, ...] = ()
+    for texts in (events.markers, events.lyrics):
+        steps = [(min(round(tick / per_step), MAX_STEPS), text) for tick, text in texts]
+        chords = chords or chords_from_markers(steps, length)
+    length = max([length] + [c.onset + c.duration for c in chords[-1:]])
+    meters = [m for m in ((round(tick / per_step), n, d) for tick, n, d in sorted(events.meters)) if m[0] < length]
+    bars, remark = _bars(meters, steps_per_beat, length)
+    better, off = _better_grid(start / events.per_beat, steps_per_beat) if missed > 0.03 else (steps_per_beat, ())
+    left_out = (f"{count - len(start)} notes of drums left out",) if count > len(start) else ()
+    report = ReadReport(phase, error, len(notes), merged, shortened, count - len(start), count - len(start),
+                        int(np.count_nonzero(start == end)), events.unended, events.pedals, events.bends, events.controllers,
+                        better, remarks=(*events.remarks, *left_out, *remark, *off))
+    tempo = next((60e6 / pace for _, pace in events.tempos if pace), None)
+    return Song(notes, chords, _part_names(events, list(kept)), bars, steps_per_beat, Path(name).stem, tempo, report,
+                () if remark else tuple(meters))
 
 
-def _grid_phase(start: np.ndarray) -> tuple[float, float]:
-    """The phase in (-.5, .5] steps by which onsets (in steps, float) sit off the grid, and the mean error after it."""
-    def distance(x: np.ndarray) -> float:
-        return float(np.abs(x - np.rint(x)).mean()) if len(x) else 0.0
+def _is_drums(name: str) -> bool:
+    return name.startswith("drums") or "(drums)" in name
 
-    mean = np.exp(2j * np.pi * start).mean() if len(start) else 0j
-    phase = float(np.angle(mean) / (2 * np.pi))
-    if abs(mean) >= 0.5 and distance(start - phase) < distance(start):
-        return phase, distance(start - phase)
-    return 0.0, distance(start)
+
+def _part_names(events: Events, kept: Sequence[int]) -> tuple[str, ...]:
+    """Names that tell the parts apart: the track's, a number after it where it would stand twice, drums called so."""
+    names: dict[str, int] = {}
+    for number, i in enumerate(kept):
+        track, channel, _ = events.parts[i]
+        name = events.names.get(track) or ("drums" if channel == DRUMS else f"part {number}")
+        if channel != DRUMS:
+            name = name.replace("drums", "Drums")
+        elif not _is_drums(name):
+            name += " (drums)"
+        names[name] = count = names.get(name, 0) + 1
+        while count > 1 and f"{name} {count}" in names:
+            count += 1
+        names[f"{name} {count}" if count > 1 else name] = count
+    return tuple(names)
+
+
+def _better_grid(beats: np.ndarray, steps_per_beat: int) -> tuple[int, tuple[str, ...]]:
+    """The coarsest grid that holds the present one and all but 3 % of the onsets (in beats) within .2 of its steps."""
+    beats = beats[:: len(beats) // 250 + 1]                                   # enough to judge by
+    for grid in (g for g in GRIDS if g % steps_per_beat == 0):
+        if _grid_phase(beats * grid)[2] <= 0.03:
+            return grid, () if grid == steps_per_beat else (f"steps_per_beat={grid} would fit its onsets better",)
+    return steps_per_beat, ("its onsets lie on no grid (played freely?): they were moved to the nearest steps",)
+
+
+def _grid_phase(onsets: np.ndarray) -> tuple[float, float, float]:
+    """The phase in (-.5, .5] steps by which onsets (in steps, float) sit off the grid; after it, mean error, share over .2."""
+    off = onsets - np.rint(onsets)
+    angle = (2 * np.pi * off).astype(np.float32)                             # single precision is four times as quick
+    total = complex(np.cos(angle).sum(), np.sin(angle).sum())
+    phase = cmath.phase(total) / (2 * np.pi)
+    plain, shifted = np.abs(off), off - phase
+    shifted = np.abs(shifted - np.rint(shifted))
+    if abs(total) < 0.5 * len(off) or shifted.sum() >= plain.sum():
+        phase, shifted = 0.0, plain
+    return phase, float(shifted.sum()) / len(off), np.count_nonzero(shifted > 0.2) / len(off)
 
 
 def _untangle(notes: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """One note for a part, pitch and step, ending where its pitch begins again: (notes, merged, shortened)."""
-    if not len(notes):
-        return notes.copy(), 0, 0
-    notes = notes[np.lexsort((notes["onset"], notes["pitch"], notes["part"]))]
-    line = notes["part"].astype(np.int64) * 128 + notes["pitch"]
-    first = np.r_[True, (np.diff(line) != 0) | (np.diff(notes["onset"]) != 0)]
-    starts = np.flatnonzero(first)
-    out = notes[starts]
-    out["velocity"] = np.maximum.reduceat(notes["velocity"], starts)
-    out["duration"] = np.maximum.reduceat(notes["duration"], starts)
-    gap = np.diff(out["onset"])
-    cut = (np.diff(line[starts]) == 0) & (out["duration"][:-1] > gap)
-    out["duration"][:-1] = np.where(cut, gap, out["duration"][:-1])
-    return out, len(notes) - len(out), int(cut.sum())
+    """One note for a part, pitch and step, ending where its pitch begins again: (notes, merged, shortened).
+
+    `notes`: ordered by onset within each part; they stay in their order.
+    """
+    table = notes.view("i4").reshape(-1, len(NOTE_RANGES)).copy()
+    onset, duration, pitch, velocity, part = table.T
+    line = part.astype(np.int64) << 7 | pitch
+    order = np.argsort(line.astype(np.uint16) if line.max(initial=0) < 2**16 else line, kind="stable")
+    line, onset, last = line[order], onset[order], duration[order]
+    gap = np.append(np.where(line[1:] != line[:-1], MAX_STEPS, onset[1:] - onset[:-1]), MAX_STEPS)[:len(line)]
+    merged = len(gap) - np.count_nonzero(gap)                               # gap: to the next note of the pitch
+    if merged:                                                              # 0: keep the loudest velocity, longest duration
+        first = np.append(0, np.flatnonzero(gap[:-1]) + 1)
+        velocity[order[first]] = np.maximum.reduceat(velocity[order], first)
+        last, gap = np.maximum.reduceat(last, first), gap[np.append(first[1:], len(gap)) - 1]
+        order = order[first]
+    duration[order] = np.minimum(last, gap)
+    if merged:
+        keep = np.zeros(len(table), bool)
+        keep[order] = True
+        table = table.take(np.flatnonzero(keep), axis=0)
+    return table.view(NOTE_DTYPE).reshape(-1), int(merged), int(np.count_nonzero(last > gap))
 
 
-def _bars_from_meters(meters: Sequence[tuple[int, int, int]], per_step: float,
-                      length: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _bars(meters: Sequence[tuple[int, int, int]], steps_per_beat: int, length: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Bar lines in steps from time signatures; 4/4 with a remark where they are implausible (as POP909's 1/4)."""
+    if len(meters) > MAX_METERS:
+        return (), (f"{len(meters)} time signatures, more than music has: bars of 4/4 assumed",)
     lines: list[int] = []
-    meters = sorted(meters) or [(0, 4, 4)]
-    if meters[0][0] > 0:
+    if not meters or meters[0][0] > 0:
         meters = [(0, 4, 4), *meters]
-    for (tick, numerator, denominator), after in zip(meters, [*meters[1:], None], strict=True):
-        bar = numerator * 16 / denominator if denominator else 0.0
-        if numerator < 2 or bar < 4 or bar > 64 or bar != int(bar):
+    for (step, numerator, denominator), after in zip(meters, [*(m[0] for m in meters[1:]), length], strict=True):
+        bar = numerator * 4 * steps_per_beat / denominator
+        if numerator < 2 or denominator > 64 or not steps_per_beat <= bar <= 16 * steps_per_beat:
             return (), (f"implausible time signature {numerator}/{denominator}: bars of 4/4 assumed",)
-        end = length if after is None else min(round(after[0] / per_step), length)
-        lines += range(round(tick / per_step), max(end, round(tick / per_step) + 1), int(bar))
-        if after is None:
-            lines.append(lines[-1] + int(bar))
+        count = max(int(np.ceil((min(after, length) - step) / bar)), int(step < length), 0)
+        lines += np.rint(step + bar * np.arange(count + (after == length))).astype(int).tolist()
     return tuple(sorted(set(lines))), ()
 
 
-def _drum_remark(count: int) -> tuple[str, ...]:
-    return (f"{count} notes of drums left out",) if count else ()
-
-
 def _read_bytes(source: str | os.PathLike[str] | bytes | IO[bytes]) -> tuple[bytes, str]:
+    """The bytes (one more than a file may have, at most) and what to call them."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source), "the bytes given"
-    if hasattr(source, "read"):
-        return source.read(), str(getattr(source, "name", "the file given"))
+    name = str(getattr(source, "name", "the file given") if hasattr(source, "read") else source)
     try:
-        return Path(source).read_bytes(), str(source)
+        if hasattr(source, "read"):
+            data = source.read(MAX_BYTES + 1)
+            while isinstance(data, bytes) and len(data) <= MAX_BYTES and (more := source.read(MAX_BYTES + 1 - len(data))):
+                data += more                                             # a pipe gives less than it is asked for
+        elif not Path(source).is_file() and Path(source).exists():
+            raise MidiError(f"{name} is a folder or device, not a file; choose a MIDI file in it")
+        else:
+            with open(source, "rb") as file:
+                data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as fault:
-        raise MidiError(f"{source} does not exist; check the path") from fault
-    except (OSError, ValueError) as fault:
-        reason = getattr(fault, "strerror", None) or str(fault)
-        raise MidiError(f"{source} cannot be read ({reason}); check the path and its permissions") from fault
+        raise MidiError(f"{name} does not exist; check the path") from fault
+    except (OSError, ValueError, TypeError) as fault:
+        reason = getattr(fault, "strerror", None) or fault
+        raise MidiError(f"{name} cannot be read ({reason}); check the path and its permissions") from fault
+    if not isinstance(data, bytes):
+        raise MidiError(f"{name} is open as text; open it in binary mode ('rb')")
+    return data, name
 
 
 def check_border(border: int) -> None:

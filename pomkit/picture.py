@@ -1,188 +1,260 @@
 """A song as a picture and back: `parse(render(song)) == song` for canonical songs.
 
-A picture is uint8 (128, width, 3), RGB, row 0 = pitch 127, a column = a step. A note of velocity v is one pixel
-(2v, 0, 0) at its onset and pixels (0, 2v, 0) for the rest of its duration. Chords are solid colours in the top and
-bottom `border` rows. The paper's variants (onset style "early", folding) are options.
+A picture is uint8 (128, width, 3), RGB, row 0 = pitch 127, a column = a step. A note of velocity v is one pixel (2v, 0, 0) at
+its onset and (0, 2v, 0) for the rest of its duration. Chords are solid colours in the top and bottom `border` rows. Options:
+onset style "early" and folding, as in the paper. `from_image` reads what comes from elsewhere.
 """
 from __future__ import annotations
 
 import colorsys
+import io
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .chords import NO_CHORD, QUALITIES, ROOTS, Chord, reduce_chord
+from .chords import LABELS, Chord, ranges, tidy_chords, viterbi
 from .errors import OptionError, PictureError
 from .notes import MAX_STEPS, NOTE_DTYPE, ReadReport, Song, check_border
 
-ONSET_STYLES = ("start", "early")
 PITCHES = 128
 
 
 class Spans(NamedTuple):
-    """What the pixels say: bool (128, width) `onset` and `sustain`, uint8 (128, width) `velocity`, and refusals."""
+    """What the pixels say, (128, width) each, and how many cells are no music: `refused`, and `paint` (a mask)."""
 
     onset: np.ndarray
     sustain: np.ndarray
     velocity: np.ndarray
     refused: int
+    paint: int
 
 
 def render(song: Song, start: int = 0, width: int | None = None, parts: Sequence[int | str] | None = None,
            onsets: str = "start", border: int = 8) -> np.ndarray:
-    """Draw `width` steps of a song from step `start` as a picture, uint8 (128, width, 3).
-
-    `width` None draws to the song's end. A note that sounds already at `start` begins there with an onset. `parts`
-    chooses parts by name or number. `onsets` "start": the note's first pixel is red (2v); "early": a (255, 0, 0) pixel
-    stands in the column before the note, as in the paper's first version (lost in column 0). `border` rows at the top
-    and bottom hold the chords (0: none). Raises OptionError.
+    """Draw `width` steps of a song from step `start` (None: to its end) as a picture, uint8 (128, width, 3).
+    `parts`: names or numbers. A note that sounds already at `start` begins there. `onsets` "start": a note's first pixel is red
+    (2v); "early": a (255, 0, 0) pixel stands in the column before it, as in the paper's first version (lost in column 0).
+    `border` rows at the top and bottom hold the chords (0: none). Raises OptionError.
     """
-    _check_style(onsets)
     song = song.canonical(parts, border)
     width = max(song.end - start, 1) if width is None else width
-    if start < 0 or not 1 <= width <= MAX_STEPS:
-        raise OptionError(f"start {start} and width {width}: start must be 0 or more, width 1 to {MAX_STEPS} steps")
+    if onsets not in ("start", "early") or start < 0 or not 1 <= width <= MAX_STEPS:
+        raise OptionError(f"{onsets=}, {start=}, {width=}: choose onsets start or early, start from 0, width 1 to {MAX_STEPS}")
+    notes = song.notes[:song.notes["onset"].searchsorted(start + width)]                       # sorted by onset
+    notes = notes[notes["onset"] + notes["duration"] > start]
+    first = np.maximum(notes["onset"] - start, 0)
+    length = np.minimum(notes["onset"] - start + notes["duration"], width) - first
+    cell, value = (127 - notes["pitch"]) * width + first, 2 * notes["velocity"]                # cells in row-major order
     picture = np.zeros((PITCHES, width, 3), np.uint8)
-    first = np.maximum(song.notes["onset"] - start, 0)
-    last = np.minimum(song.notes["onset"] + song.notes["duration"] - start, width)
-    seen = last > first
-    first, last = first[seen], last[seen]
-    row, value = 127 - song.notes["pitch"][seen], 2 * song.notes["velocity"][seen]
-    length = last - first
-    columns = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length) + np.repeat(first, length)
-    picture[np.repeat(row, length), columns, 1] = np.repeat(value, length)
-    if onsets == "start":
-        picture[row, first] = 0
-        picture[row, first, 0] = value
-    else:
-        before = first > 0
-        picture[row[before], first[before] - 1] = (255, 0, 0)
-    if border:
-        paint_chords(picture, song.chords, start, border)
+    flat = picture.reshape(-1)
+    flat[3 * ranges(cell, length) + 1] = value.repeat(length)
+    mark, red = (cell, value) if onsets == "start" else (cell[first > 0] - 1, 255)
+    flat[3 * mark], flat[3 * mark + 1] = red, 0
+    paint_chords(picture, song.chords, start, border)
     return picture
 
 
-def parse(picture: np.ndarray, onsets: str = "start", border: int = 8, threshold: int = 0) -> Song:
-    """Read a picture, uint8 (128, width, 3), as a Song: the exact inverse of `render` on canonical songs.
-
-    Red or green above `threshold` (of 255) counts as ink; green without a red or green pixel before it is no note,
-    it is counted in `song.report.dropped`. Chords are decoded by nearest colour. Raises PictureError, OptionError.
+def parse(picture: Any, onsets: str = "start", border: int = 8, threshold: int = 0, steps_per_beat: int = 4) -> Song:
+    """Read a picture, or whatever `from_image` takes, as a Song: the exact inverse of `render` on canonical songs.
+    Red or green above `threshold` (of 255) is ink; at 0 all of it, less a JPEG's noise. White or blue paint is a mask, no note;
+    other colours, and green that follows no red or green cell, are counted in `report.dropped`. PictureError, OptionError.
     """
+    check_border(border)
+    given = picture if isinstance(picture, np.ndarray) else _decode(picture)
+    picture = from_image(given, border, clean=threshold == 0)
     spans = read_spans(picture, onsets, border, threshold)
-    row, onset = np.nonzero(spans.onset)
-    notes = np.zeros(len(row), NOTE_DTYPE)
-    notes["onset"], notes["pitch"] = onset, 127 - row
-    notes["duration"] = _next_false(spans.sustain)[row, onset] - onset
-    notes["velocity"] = spans.velocity[row, onset]
-    report = ReadReport(kept=len(notes), dropped=spans.refused)
-    return Song(notes, read_chords(picture, border), ("all",), report=report)
+    cells = np.flatnonzero(spans.onset | spans.sustain)                                        # in row-major order
+    heads = np.flatnonzero(spans.onset.reshape(-1)[cells])                                     # until the next: one note
+    notes = np.zeros(len(heads), NOTE_DTYPE)
+    row, notes["onset"] = np.divmod(cells[heads], picture.shape[1])
+    notes["pitch"], notes["duration"] = 127 - row, np.diff(heads, append=len(cells))
+    notes["velocity"] = spans.velocity[row, notes["onset"]]
+    remarks = [f"{spans.paint} painted cells are a mask, no notes: masks.from_image reads it"] * bool(spans.paint)
+    if threshold == 0 and not np.array_equal(picture, from_image(given, border, clean=False)):
+        remarks.append("the noise of a JPEG was taken out, and faint notes may have gone with it; a PNG loses nothing")
+    return Song(notes, read_chords(picture, border), ("all",), steps_per_beat=steps_per_beat,
+                report=ReadReport(kept=len(notes), dropped=spans.refused, remarks=tuple(remarks)))
+
+
+def from_image(source: Any, border: int = 8, clean: bool = True) -> np.ndarray:
+    """A picture, uint8 (128, width, 3), of any image of one: an array, a PIL image, a file's path or bytes or the open file.
+    Unfolds 256 rows and lays transparency on black; in greyscale a run of lit cells is a note; paint stays. `clean` takes out a
+    JPEG's noise where a tenth of the lit cells shows it: note F1 on the shipped songs at quality 95 / 85 / 75 is 1.00 / .99 /
+    .90 with full colour, .99 / .94 / .83 with halved colour, the usual one. Raises PictureError.
+    """
+    pixels = source if isinstance(source, np.ndarray) else _decode(source)
+    pixels = pixels * np.uint8(255) if pixels.dtype == bool else pixels
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels                                 # (rows, width, channels)
+    pixels = unfold(pixels) if pixels.ndim == 3 and len(pixels) == 2 * PITCHES else pixels
+    check_picture(pixels, (1, 2, 3, 4))
+    if pixels.shape[2] in (2, 4):
+        pixels = ((pixels[..., :-1].astype(np.uint16) * pixels[..., -1:] + 127) // 255).astype(np.uint8)
+    if pixels.shape[2] == 3:
+        return _without_noise(pixels, border) if clean and pixels[border:PITCHES - border, :, 2].any() else pixels
+    grey = np.where(pixels[..., 0] > 20 * clean, pixels[..., 0], 0)                            # 20 and less is paper
+    grey[:border] = grey[PITCHES - border:] = 0
+    onset = np.diff(grey > 0, axis=1, prepend=False)                                           # of silence too: 0 there
+    return np.stack([grey * onset, grey * ~onset, 0 * grey], axis=-1)
+
+
+def _decode(source: Any) -> np.ndarray:
+    """The pixels of a PIL image or an image file, uint8 (height, width) or (height, width, 2 to 4); PictureError."""
+    from PIL import Image
+
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        image = source if isinstance(source, Image.Image) else Image.open(file, formats=("PNG", "JPEG", "GIF", "BMP"))
+        if image.width * image.height > 2**24:                                                 # 131,072 columns
+            raise ValueError(f"{image.width} x {image.height} pixels, at most {2**24} are read")
+        alpha = "A" in image.mode or "transparency" in image.info
+        return np.asarray(image.convert(("L" if image.mode in ("1", "L", "LA") else "RGB") + "A" * alpha))
+    except Exception as fault:                                  # Pillow raises many kinds; all mean the same
+        raise PictureError(f"{file} is no picture ({fault}); choose a PNG, JPEG, GIF or BMP file of 128 rows") from fault
+
+
+def _without_noise(picture: np.ndarray, border: int) -> np.ndarray:
+    """The picture before it was a JPEG: along each row the likeliest course of silence, onsets and sustained cells (Viterbi),
+    judged by brightness and redness: JPEG blurs the colours of two cells, but not their brightness."""
+    inner = picture[border:PITCHES - border]
+    paint = painted(inner)
+    lit, blue = (np.count_nonzero(cells & ~paint) for cells in (inner.any(axis=2), inner[..., 2] > 0))
+    if blue <= lit / 10 or picture.shape[1] > 2**16:                                           # no JPEG is wider
+        return picture
+    colours = np.zeros((17, 3))                                                                # off, 8 onsets, 8 sustains
+    colours[1:9, 0] = colours[9:, 1] = 2 * np.geomspace(45, 127, 8)
+    view = np.array([(0.3, 0.27), (0.59, -0.23), (0.11, -0.04)])                               # RGB to brightness, redness
+    states, move = colours @ view * (1, 0.5), np.full((17, 17), -np.inf)
+    move[:, 0], move[:, 1:9], move[range(1, 17), [*range(9, 17)] * 2] = 0, -500, 0
+    picture = picture.copy()
+    for row in range(0, len(inner), 8):                                                        # in strips, to save memory
+        seen = np.where(paint[row:row + 8, :, None], 0, inner[row:row + 8]).swapaxes(0, 1) @ view
+        score = (2 * seen @ states.T - (states**2).sum(axis=1)).astype(np.float32)             # -|seen - state|^2 + constant
+        score[0, :, 9:] = -np.inf
+        picture[border + row:][:seen.shape[1]] = colours[viterbi(score, move).T]
+    picture[border:PITCHES - border][paint] = 255
+    return picture
+
+
+def painted(picture: np.ndarray) -> np.ndarray:
+    """The cells of white or pure blue paint, bool (rows, width): a mask drawn into a picture."""
+    red, green, blue = np.moveaxis(picture, -1, 0)
+    return (red > 180) & (green > 180) & (blue > 180) | (blue > 200) & (red < 50) & (green < 50)
 
 
 def read_spans(picture: np.ndarray, onsets: str = "start", border: int = 8, threshold: int = 0) -> Spans:
     """Onset and sustain cells of a picture outside its borders; sustain that belongs to no onset is refused."""
     check_picture(picture)
     check_border(border)
-    _check_style(onsets)
-    ink = picture[..., :2].copy()
-    ink[:border] = 0
-    ink[PITCHES - border:] = 0
-    ink[ink <= threshold] = 0
-    red, green = ink[..., 0].astype(np.int16), ink[..., 1].astype(np.int16)
+    if onsets not in ("start", "early"):
+        raise OptionError(f"onset style {onsets!r} is unknown; choose start or early")
+    ink = np.moveaxis(picture, -1, 0).copy()                                                   # (3, 128, width)
+    ink[:, :border] = ink[:, PITCHES - border:] = 0
+    paint = painted(np.moveaxis(ink, 0, -1))
+    ink *= (ink > threshold) & ~paint
+    red, green, _ = ink
     if onsets == "early":                          # the red pixel belongs to the silence (or the note) before the onset
-        mark = red > green
-        green = np.where(mark, 0, green)
-        before = np.pad(green > 0, ((0, 0), (1, 0)))[:, :-1]
-        onset, sustain, loud = (green > 0) & ~before, (green > 0) & before, green
-    else:
-        onset, loud = (red > 0) & (red >= green), np.maximum(red, green)
-        sustain = (green > 0) & ~onset
-    velocity = np.clip((loud + 1) // 2, 1, 127).astype(np.uint8)
-    sustain, refused = belonging(onset, sustain)
-    return Spans(onset, sustain, velocity, refused)
+        green *= red <= green
+        red[:] = np.diff(green > 0, axis=1, prepend=False) * green
+    onset, loud = (red > 0) & (red >= green), np.maximum(red, green)
+    sustain, _ = belonging(onset, (green > 0) & ~onset)
+    refused = np.count_nonzero(ink.any(axis=0) & ~onset & ~sustain)
+    return Spans(onset, sustain, np.clip((loud >> 1) + (loud & 1), 1, 127), int(refused), int(np.count_nonzero(paint)))
 
 
 def draw_spans(onset: np.ndarray, sustain: np.ndarray, velocity: np.ndarray) -> np.ndarray:
     """A picture uint8 (128, width, 3) of onset and sustain cells, a whole note as loud as its onset's `velocity`."""
     start = np.maximum.accumulate(np.where(onset, np.arange(onset.shape[1]), 0), axis=1)
     value = 2 * np.take_along_axis(velocity, start, axis=1)
-    return np.stack([np.where(onset, value, 0), np.where(sustain, value, 0), np.zeros_like(value)], axis=-1)
+    return np.stack([value * onset, value * sustain, 0 * value], axis=-1)
 
 
 def belonging(onset: np.ndarray, sustain: np.ndarray) -> tuple[np.ndarray, int]:
     """The sustain cells that follow an onset without a gap, and how many do not; bool (128, width) each."""
-    columns = np.arange(onset.shape[1])
-    last = np.maximum.accumulate(np.where(sustain, -1, columns), axis=1)      # the last cell that is no sustain
-    good = sustain & (last >= 0) & np.take_along_axis(onset, np.maximum(last, 0), axis=1)
-    return good, int(sustain.sum() - good.sum())
+    cells = np.flatnonzero(onset | sustain)                                                    # in row-major order
+    begins = onset.reshape(-1)[cells]
+    heads = np.flatnonzero(begins | (np.diff(cells, prepend=-2) > 1) | (cells % onset.shape[1] == 0))
+    out = np.zeros_like(sustain)
+    out.reshape(-1)[cells] = begins[heads].repeat(np.diff(heads, append=len(cells))) & ~begins
+    return out, int(np.count_nonzero(sustain) - np.count_nonzero(out))
 
 
 def fold(picture: np.ndarray) -> np.ndarray:
     """The paper's square: the second half mirrored left-right under the first, (128, w, 3) -> (256, w / 2, 3)."""
     check_picture(picture)
-    if picture.shape[1] % 2:
+    half, odd = divmod(picture.shape[1], 2)
+    if odd:
         raise PictureError(f"{picture.shape[1]} columns cannot be folded; make the width even (512 in the paper)")
-    half = picture.shape[1] // 2
-    return np.concatenate([picture[:, :half], picture[:, half:][:, ::-1]])
+    return np.concatenate([picture[:, :half], picture[:, :half - 1:-1]])
 
 
 def unfold(square: np.ndarray) -> np.ndarray:
     """The inverse of `fold`: (256, w, 3) -> (128, 2 w, 3)."""
-    square = np.asarray(square)
-    if square.ndim != 3 or square.shape[0] != 2 * PITCHES or square.shape[2] != 3:
-        raise PictureError(f"a folded picture has shape (256, width, 3), not {square.shape}")
-    return np.concatenate([square[:PITCHES], square[PITCHES:][:, ::-1]], axis=1)
+    if np.ndim(square) != 3 or len(square) != 2 * PITCHES:
+        raise PictureError(f"a folded picture has shape (256, width, 3), not {np.shape(square)}")
+    return np.concatenate([square[:PITCHES], square[PITCHES:, ::-1]], axis=1)
 
 
-def to_binary(song: Song, start: int = 0, low: int = 31, size: int = 64) -> np.ndarray:
-    """The Stanford form: `size` pitches from `low` x `size` steps from `start`, uint8 (64, 64) of 0/255.
-
-    One bit a cell, so velocity is lost and a repeated note merges with the one before it. Row 0 = highest pitch.
-    """
-    if not 0 <= low <= PITCHES - size:
-        raise OptionError(f"low is {low}; choose 0 to {PITCHES - size}")
-    picture = render(song, start, size, border=0)
-    return np.where(picture.any(axis=2), 255, 0).astype(np.uint8)[PITCHES - low - size: PITCHES - low]
+def to_binary(song: Song, start: int = 0, low: int = 31, size: int = 64, width: int | None = None) -> np.ndarray:
+    """The Stanford form: `size` pitches from `low` x `width` (None: `size`) steps from `start`, uint8 (64, 64) of 0/255, the
+    highest pitch first. One bit a cell: velocity is lost, and a repeated note merges with the one before it."""
+    if not 0 <= low <= PITCHES - size < PITCHES:
+        raise OptionError(f"low is {low} and size {size}; choose pitches within 0 to {PITCHES - 1}")
+    picture = render(song, start, width or size, border=0)[PITCHES - low - size:PITCHES - low]
+    return np.where(picture.any(axis=2), 255, 0).astype(np.uint8)
 
 
-def from_binary(image: np.ndarray, low: int = 31, velocity: int = 80) -> Song:
-    """A Song from a black-and-white picture (height, width), nonzero = sounding; row 0 = pitch low + height - 1."""
-    image = np.asarray(image)
-    if image.ndim != 2 or not 1 <= image.shape[0] <= PITCHES - low:
-        raise PictureError(f"a black-and-white picture has shape (64, width), not {image.shape}")
-    lit = image > 0
-    onset = lit & ~np.pad(lit, ((0, 0), (1, 0)))[:, :-1]
-    row, column = np.nonzero(onset)
-    notes = np.zeros(len(row), NOTE_DTYPE)
-    notes["onset"], notes["pitch"], notes["velocity"] = column, low + len(image) - 1 - row, velocity
-    notes["duration"] = _next_false(lit & ~onset)[row, column] - column
-    return Song(notes, parts=("all",), report=ReadReport(kept=len(notes)))
+def split_binary(song: Song, low: int = 31, size: int = 64) -> np.ndarray:
+    """A whole song as Stanford pictures, one after the other, uint8 (n, size, size) of 0/255; `from_binary` joins them."""
+    n = max(-(-song.canonical(border=0).end // size), 1)
+    return to_binary(song, 0, low, size, n * size).reshape(size, n, size).swapaxes(0, 1)
+
+
+def from_binary(image: np.ndarray, low: int = 31, velocity: int = 80, steps_per_beat: int = 4) -> Song:
+    """A Song from a black-and-white picture (64, width), nonzero = sounding, the last row = pitch `low`; or from n of them,
+    (n, 64, 64), laid end to end: a note that crosses from one to the next is one note. PictureError, OptionError."""
+    lit = np.asarray(image)
+    if lit.ndim not in (2, 3) or lit.dtype.kind not in "bui" or not lit.size or not 0 <= low <= PITCHES - lit.shape[-2]:
+        raise PictureError(f"black and white is bool or uint8 (64, width), {low=} + rows <= 128, not {lit.dtype} {lit.shape}")
+    if not 1 <= velocity <= 127:
+        raise OptionError(f"velocity is {velocity}; choose 1 to 127")
+    lit = (lit.reshape(-1, *lit.shape[-2:]) > 0).swapaxes(0, 1).reshape(lit.shape[-2], -1)                  # laid end to end
+    grey = np.pad(lit * np.uint8(2 * velocity), ((PITCHES - low - len(lit), low), (0, 0)))
+    return parse(grey, border=0, threshold=1, steps_per_beat=steps_per_beat)
+
+
+def binary_losses(song: Song, low: int = 31, size: int = 64) -> ReadReport:
+    """What `split_binary` does to a song, to be held against `song.canonical().report`: here repeats merge too."""
+    notes, kept = song.notes, len(from_binary(split_binary(song, low, size), low).notes)
+    dropped = int(((notes["pitch"] < low) | (notes["pitch"] >= low + size)).sum())
+    return ReadReport(kept=kept, merged=len(notes) - kept - dropped, dropped=dropped, chords_dropped=len(song.chords),
+                      remarks=(f"{len(np.unique(notes['velocity']))} velocities became one",))
 
 
 @lru_cache(maxsize=1)
 def palette() -> dict[str, tuple[int, int, int]]:
-    """The colour of every chord label that a picture can hold: hue by root on the circle of fifths, RGB 0-255.
-
-    The qualities differ in saturation and brightness; "N" is grey, "not known" is black. No colour is white or pure
-    blue, which are the colours of a painted mask.
-    """
-    colours = {NO_CHORD: (110, 110, 110)}
+    """The RGB colour of every chord label that a picture can hold: hue by root on the circle of fifths, saturation and
+    brightness by quality; "N" is grey, "not known" black. None is white or pure blue, the colours of a painted mask."""
     tints = [(s, v) for s in (0.75, 0.5) for v in (0.86, 0.76, 0.66, 0.56, 0.46, 0.36, 0.26)]
-    for i, name in enumerate(ROOTS):
-        for quality, (saturation, value) in zip(QUALITIES, tints, strict=True):
-            rgb = colorsys.hsv_to_rgb((i * 7 % 12) / 12, saturation, value)
-            colours[f"{name}:{quality}"] = (round(255 * rgb[0]), round(255 * rgb[1]), round(255 * rgb[2]))
-    return colours
+    rgb = [(110 / 255,) * 3, *(colorsys.hsv_to_rgb(i * 7 % 12 / 12, *tint) for i in range(12) for tint in tints)]
+    return {label: (round(255 * r), round(255 * g), round(255 * b)) for label, (r, g, b) in zip(LABELS, rgb, strict=True)}
 
 
 def paint_chords(picture: np.ndarray, chords: Sequence[Chord], start: int = 0, border: int = 8) -> None:
     """Paint chords into the border rows of a picture in place; columns without a chord become black."""
-    rows = np.r_[:border, PITCHES - border:PITCHES]
-    picture[rows] = 0
-    for onset, duration, label in chords:
-        picture[rows, max(onset - start, 0):max(onset + duration - start, 0)] = palette()[reduce_chord(label)]
+    edges, colours = _colour_spans(tuple(chords))
+    edges = np.minimum(np.maximum(edges - start, 0), picture.shape[1])
+    picture[:border] = picture[PITCHES - border:] = colours.repeat(edges[1:] - edges[:-1], axis=0)
+
+
+@lru_cache(maxsize=64)
+def _colour_spans(chords: tuple[Chord, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Where the colour of the border changes, from the first to the last possible step, and the colours between, (n, 3)."""
+    chords, _ = tidy_chords(chords)
+    colours = np.zeros((2 * len(chords) + 1, 3), np.uint8)                                     # black before and after each
+    colours[1::2] = np.reshape([palette()[c.label] for c in chords], (-1, 3))
+    return np.array([-MAX_STEPS, *(s for c in chords for s in (c.onset, c.onset + c.duration)), 2 * MAX_STEPS]), colours
 
 
 def read_chords(picture: np.ndarray, border: int = 8) -> tuple[Chord, ...]:
@@ -190,33 +262,16 @@ def read_chords(picture: np.ndarray, border: int = 8) -> tuple[Chord, ...]:
     if not border:
         return ()
     rows = np.concatenate([picture[:border], picture[PITCHES - border:]])
-    colours = np.median(rows, axis=0)              # (width, 3); a few stray pixels do not matter
-    labels = ["", *palette()]
-    table = np.array([(0, 0, 0), *palette().values()], float)                # black: nothing known
-    nearest = np.empty(len(colours), int)
-    unique, inverse = np.unique(colours, axis=0, return_inverse=True)
-    nearest = ((unique[:, None] - table) ** 2).sum(-1).argmin(1)[inverse.reshape(-1)]
-    edges = np.flatnonzero(np.r_[True, np.diff(nearest) != 0, True])
-    return tuple(Chord(int(a), int(b - a), labels[nearest[a]])
-                 for a, b in pairwise(edges) if nearest[a])
+    colours = np.partition(rows, border, axis=0)[border]                          # the median
+    unique, which = np.unique(colours, axis=0, return_inverse=True)
+    labels, table = ["", *palette()], np.array([(0, 0, 0), *palette().values()])                     # black: nothing known
+    nearest = ((unique[:, None] - table) ** 2).sum(axis=-1).argmin(axis=1)[which.reshape(-1)]
+    edges = np.flatnonzero(np.diff(nearest, prepend=-1, append=-1)).tolist()
+    return tuple(Chord(a, b - a, labels[nearest[a]]) for a, b in zip(edges, edges[1:], strict=False) if nearest[a])
 
 
-def check_picture(picture: np.ndarray) -> None:
-    """Raise PictureError unless `picture` is uint8 (128, width, 3)."""
-    shape, dtype = getattr(picture, "shape", None), getattr(picture, "dtype", type(picture))
-    if shape is None or len(shape) != 3 or shape[0] != PITCHES or shape[2] != 3 or dtype != np.uint8 or not shape[1]:
-        raise PictureError(f"a picture is uint8 (128, width, 3), not {dtype} {shape}; make one with pomkit.render")
-    if shape[1] > MAX_STEPS:
-        raise PictureError(f"a picture of {shape[1]} columns is too wide (at most {MAX_STEPS}); cut it")
-
-
-def _next_false(sustain: np.ndarray) -> np.ndarray:
-    """For every cell the first column after it that is no sustain cell, int (128, width)."""
-    width = sustain.shape[1]
-    stop = np.where(np.pad(sustain, ((0, 0), (0, 1))), width, np.arange(width + 1))
-    return np.minimum.accumulate(stop[:, ::-1], axis=1)[:, ::-1][:, 1:]
-
-
-def _check_style(onsets: str) -> None:
-    if onsets not in ONSET_STYLES:
-        raise OptionError(f"onset style {onsets!r} is unknown; choose one of {', '.join(ONSET_STYLES)}")
+def check_picture(picture: np.ndarray, channels: tuple[int, ...] = (3,)) -> None:
+    """Raise PictureError unless `picture` is uint8 (128, width, 3), or has as many channels as allowed."""
+    shape, dtype = (picture.shape, picture.dtype) if isinstance(picture, np.ndarray) else ((), type(picture))
+    if len(shape) != 3 or dtype != np.uint8 or shape[0] != PITCHES or not 0 < shape[1] <= MAX_STEPS or shape[2] not in channels:
+        raise PictureError(f"a picture is uint8 (128, width, 3), not {dtype} {shape}; crop or scale it (64 x 64: from_binary)")

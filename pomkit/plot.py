@@ -5,7 +5,8 @@ Everything is matplotlib, imported with the first figure; `save_png` writes a pi
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,99 +16,88 @@ from .chords import Chord
 from .errors import OptionError, PictureError
 from .files import write_atomically
 from .masks import check_mask
-from .notes import Song
+from .notes import NOTE_DTYPE, Song
 from .picture import PITCHES, check_picture, palette, read_chords, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
-# Onset, sustained; onset, sustained of new notes. "picture" is the model's red and green; "safe", after Okabe
-# and Ito, keeps the four apart for every kind of colour vision.
+# Onset, sustained; onset, sustained of new notes. "picture" is the model's red and green; "safe", after Okabe and Ito, keeps
+# the four apart for every kind of colour vision.
 COLOURS = {
     "picture": ((255, 50, 40), (60, 215, 80), (255, 255, 255), (80, 170, 255)),
     "safe": ((240, 228, 66), (86, 180, 233), (255, 255, 255), (230, 110, 20)),
 }
-BACKGROUND, WHITE_KEYS = (10, 10, 14), (20, 20, 26)
-BLACK_KEYS = (1, 3, 6, 8, 10)
+BLACK_KEYS, BACKGROUND, WHITE_KEYS = (1, 3, 6, 8, 10), (10, 10, 14), (20, 20, 26)
 STRIP = (1.005, 0.025)             # bottom and height of the chords' strip, in heights of the Axes
-LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 1, "handleheight": 1}
-SHORT = {"maj": "", "min": "m", "min7": "m7", "hdim7": "ø", "dim": "°", "dim7": "°7",
-         "maj6": "6", "min6": "m6"}
+GRID: dict[str, Any] = {"color": "white", "linewidth": 0.6}
+SHORT = {"maj": "", "min": "m", "min7": "m7", "hdim7": "ø", "dim": "°", "dim7": "°7", "maj6": "6", "min6": "m6"}
 
 
-def show(music: Song | np.ndarray, mask: np.ndarray | None = None, ax: Axes | None = None,
-         bars: Sequence[int] | None = None, title: str | None = None, *, before: np.ndarray | None = None,
-         crop: bool | tuple[int, int] = True, legend: bool = True, colours: str = "picture",
-         border: int = 8) -> Axes:
+def show(music: Song | np.ndarray, mask: np.ndarray | None = None, ax: Axes | None = None, bars: Sequence[int] | None = None,
+         title: str | None = None, *, before: np.ndarray | None = None, crop: bool | tuple[int, int] = True,
+         legend: bool = True, colours: str = "picture", border: int = 8, steps_per_beat: int = 4) -> Axes:
     """Draw a Song or a picture, uint8 (128, width, 3), as a piano roll for people, and return the Axes.
 
-    `mask`, bool (128, width), is laid over it; with `before`, the picture before inpainting, the notes that
-    differ from it are coloured as new. Bars are numbered from 1 at the steps in `bars` (None: the Song's bar
-    lines, else 4/4). `crop` True shows the pitches in use, False all, (low, high) these. `colours` "safe"
-    suits colour-blind eyes. x counts steps, y MIDI pitches. Raises OptionError, PictureError.
+    `mask`, bool (128, width), is laid over it; with `before`, the picture before inpainting, the notes that differ from it are
+    coloured as new. Bars are numbered from 1 at the steps in `bars` (None: the Song's bar lines, else 4/4 at `steps_per_beat`).
+    `crop` True shows the pitches in use, False all, (low, high) these. `colours` "safe" suits colour-blind eyes. x counts
+    steps, y MIDI pitches. Raises OptionError, PictureError.
     """
     import matplotlib.pyplot as plt
 
-    picture, chords, lines = _read(music, bars, border)
+    song = music if isinstance(music, Song) else Song(np.zeros(0, NOTE_DTYPE), steps_per_beat=steps_per_beat)
+    picture = render(music, border=border) if isinstance(music, Song) else music
+    check_picture(picture)
     if colours not in COLOURS:
         raise OptionError(f"colours {colours!r} are unknown; choose one of {', '.join(COLOURS)}")
-    mask = None if mask is None else check_mask(mask, picture)
-    if before is not None and before.shape != picture.shape:
+    region = np.zeros(picture.shape[:2], bool) if mask is None else check_mask(mask, picture)
+    before = picture if before is None else before
+    if before.shape != picture.shape:
         raise PictureError(f"the picture before is {before.shape}, this one {picture.shape}; make them match")
+    new = (picture != before).any(axis=2)
+    if not isinstance(crop, tuple):
+        crop = _pitches_in_use([picture], region, border) if crop else (0, PITCHES - 1)
     if ax is None:
         ax = plt.subplots(figsize=(12, 4.2), dpi=110, layout="constrained")[1]
-    new = np.zeros(picture.shape[:2], bool) if before is None else (picture != before).any(axis=2)
-    width = picture.shape[1]
-    ax.imshow(_canvas(picture, new, colours, border), aspect="auto", extent=(0, width, -0.5, PITCHES - 0.5),
-              interpolation="nearest")
-    if not isinstance(crop, tuple):
-        crop = _pitches_in_use([picture], mask, border) if crop else (0, PITCHES - 1)
-    low, high = crop
-    _draw_grid(ax, lines, width, low, high)
-    if mask is not None:
-        _draw_mask(ax, mask)
-    if high < PITCHES - border:                        # the chord rows are cut off: a strip on top shows them
-        _draw_chords(ax, chords, None if mask is None else mask[:border])
+    _lay(ax, _canvas(picture, new, colours, border))
+    _draw_grid(ax, song.bar_lines(picture.shape[1]) if bars is None else np.unique(bars), picture.shape[1], *crop)
+    if region.any():
+        _draw_mask(ax, region)
+    chords, strip, upright = read_chords(picture, border), crop[1] < PITCHES - border, False
+    if strip:                                          # the chord rows are cut off: a strip on top shows them
+        upright = _draw_chords(ax, chords, region[:border])
     if legend:
-        keys = _legend_keys(colours, mask is not None, bool(new.any()))
-        ax.legend(handles=keys, loc="upper right", bbox_to_anchor=(1, -0.06), ncols=len(keys), **LEGEND)
+        _draw_legend(ax, colours, mask is not None, bool(new.any()), loc="upper right", bbox_to_anchor=(1, -0.06))
     if title:
-        ax.set_title(title, loc="left", fontsize=11, pad=24 if chords and high < PITCHES - border else 6)
+        ax.set_title(title, loc="left", fontsize=11, pad=6 if not (chords and strip) else 38 if upright else 24)
     return ax
 
 
-def side_by_side(before: np.ndarray, mask: np.ndarray, after: np.ndarray,
-                 path: str | os.PathLike[str] | None = None, bars: Sequence[int] | None = None,
-                 colours: str = "picture", border: int = 8) -> tuple[Axes, ...]:
+def side_by_side(before: np.ndarray, mask: np.ndarray, after: np.ndarray, path: str | os.PathLike[str] | None = None,
+                 bars: Sequence[int] | None = None, colours: str = "picture", border: int = 8) -> tuple[Axes, ...]:
     """Input, mask and result below each other (in a row if narrower than 10 bars), with the new notes marked.
 
-    `before` and `after` are pictures, uint8 (128, width, 3), `mask` is bool (128, width). With `path` the
-    figure is written there as PNG, atomically, and not shown. Returns the three Axes; raises as `show`.
+    `before` and `after` are pictures, uint8 (128, width, 3), `mask` is bool (128, width). With `path` the figure is written
+    there as PNG, atomically, and not shown. Returns the three Axes; raises as `show`.
     """
+    import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
 
     for picture in (before, after):
         check_picture(picture)
-    wide = before.shape[1] >= 160
-    size, grid = ((12, 10), (3, 1)) if wide else ((15, 4.6), (1, 3))
-    if path is None:
-        import matplotlib.pyplot as plt
-
-        figure = plt.figure(figsize=size, dpi=110, layout="constrained")
-    else:
-        figure = Figure(figsize=size, dpi=110, layout="constrained")
-    crop = _pitches_in_use([before, after], mask, border)
-    common: dict[str, Any] = dict(bars=bars, crop=crop, colours=colours, border=border, legend=False)
+    size, grid = ((12, 10), (3, 1)) if before.shape[1] >= 160 else ((15, 4.6), (1, 3))
+    figure = (plt.figure if path is None else Figure)(figsize=size, dpi=110, layout="constrained")
+    common: dict[str, Any] = dict(bars=bars, crop=_pitches_in_use([before, after], mask, border), colours=colours,
+                                  border=border, legend=False)
     axes = tuple(figure.subplots(*grid).ravel())
     show(before, None, axes[0], title="input", **common)
     show(before, mask, axes[1], title="mask", **common)
     show(after, mask, axes[2], title="result", before=before, **common)
-    keys = _legend_keys(colours, masked=True, new=True)
-    figure.legend(handles=keys, loc="outside lower right", ncols=len(keys), **LEGEND)
+    _draw_legend(figure, colours, masked=True, new=True, loc="outside lower right")
     if path is not None:
-        _write(path, figure)
+        _write(path, figure.savefig)
     return axes
 
 
@@ -119,7 +109,7 @@ def save_pairs(path: str | os.PathLike[str], pairs: Sequence[tuple[np.ndarray, n
     for axes, (before, after) in zip(figure.subplots(len(pairs), 2, squeeze=False), pairs, strict=True):
         show(before, None, axes[0], legend=False)
         show(after, mask, axes[1], before=before, legend=False)
-    return _write(path, figure)
+    return _write(path, figure.savefig)
 
 
 def loss_plot(path: str | os.PathLike[str], steps: Sequence[int], losses: Sequence[float],
@@ -133,7 +123,7 @@ def loss_plot(path: str | os.PathLike[str], steps: Sequence[int], losses: Sequen
     figure = Figure(figsize=(8, 4), dpi=110, layout="constrained")
     ax = figure.subplots()
     ax.plot(x, y, color="0.75", linewidth=0.8, label="training")
-    window = max(len(y) // 50, 1)
+    window = len(y) // 50
     if window > 1:
         smooth = np.convolve(y, np.ones(window) / window, "valid")
         ax.plot(x[window - 1:], smooth, color="C0", label=f"training, mean of {window}")
@@ -145,7 +135,7 @@ def loss_plot(path: str | os.PathLike[str], steps: Sequence[int], losses: Sequen
     ax.set(xlabel="step", ylabel=label)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
-    return _write(path, figure)
+    return _write(path, figure.savefig)
 
 
 def save_png(path: str | os.PathLike[str], picture: np.ndarray, scale: int = 1) -> Path:
@@ -155,67 +145,53 @@ def save_png(path: str | os.PathLike[str], picture: np.ndarray, scale: int = 1) 
     check_picture(picture)
     if not (isinstance(scale, int) and 1 <= scale <= 64):
         raise OptionError(f"scale is {scale}; choose 1 to 64 pixels a cell")
+    return _write(path, Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)).save)
+
+
+def _write(path: str | os.PathLike[str], save: Callable[..., Any]) -> Path:
     with write_atomically(path) as file:
-        Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)).save(file, format="PNG")
+        save(file, format="png")
     return Path(path)
 
 
-def _write(path: str | os.PathLike[str], figure: Figure) -> Path:
-    with write_atomically(path) as file:
-        figure.savefig(file, format="png")
-    return Path(path)
-
-
-def _read(music: Song | np.ndarray, bars: Sequence[int] | None,
-          border: int) -> tuple[np.ndarray, Sequence[Chord], np.ndarray]:
-    """Picture, chords and bar lines (steps, increasing, within the picture) of a Song or a picture."""
-    picture = render(music, border=border) if isinstance(music, Song) else music
-    check_picture(picture)
-    width = picture.shape[1]
-    if bars is not None:
-        lines = np.unique(np.asarray(bars, int))
-    else:
-        lines = music.bar_lines() if isinstance(music, Song) else np.arange(0, width + 1, 16)
-    return picture, read_chords(picture, border), lines[(lines >= 0) & (lines <= width)]
+def _lay(ax: Axes, image: np.ndarray) -> None:
+    """An image (128, width, channels) over the Axes, x in steps, y in pitches."""
+    ax.imshow(image, aspect="auto", extent=(0, image.shape[1], -0.5, PITCHES - 0.5), interpolation="nearest")
 
 
 def _canvas(picture: np.ndarray, new: np.ndarray, colours: str, border: int) -> np.ndarray:
     """The picture in colours that read well, uint8 (128, width, 3): quiet notes lifted, key rows shaded."""
     canvas = np.full(picture.shape, WHITE_KEYS, float)
     canvas[np.isin((127 - np.arange(PITCHES)) % 12, BLACK_KEYS)] = BACKGROUND
-    red, green = picture[..., 0].astype(int), picture[..., 1].astype(int)
-    onset, ink = red > green, np.maximum(red, green) > 0
-    kind = np.where(onset, 0, 1) + 2 * new                                       # (128, width)
-    level = 0.45 + 0.55 * np.maximum(red, green) / 254
-    canvas[ink] = (np.array(COLOURS[colours])[kind] * level[..., None])[ink]
+    onset, loud = picture[..., 0] > picture[..., 1], picture[..., :2].max(axis=-1)             # (128, width)
+    colour = np.array(COLOURS[colours])[np.where(onset, 0, 1) + 2 * new]                       # (128, width, 3)
+    canvas[loud > 0] = (colour * (0.45 + 0.55 * loud / 254)[..., None])[loud > 0]
     rows = np.r_[:border, PITCHES - border:PITCHES]
     canvas[rows] = picture[rows]
     return canvas.clip(0, 255).astype(np.uint8)
 
 
-def _pitches_in_use(pictures: Sequence[np.ndarray], mask: np.ndarray | None, border: int) -> tuple[int, int]:
+def _pitches_in_use(pictures: Sequence[np.ndarray], mask: np.ndarray, border: int) -> tuple[int, int]:
     """Lowest and highest pitch to show: all notes, and the mask unless it is as high as the picture."""
-    used = np.any(np.stack([p[..., :2].any(axis=(1, 2)) for p in pictures]), axis=0)       # (128,)
-    marked = np.zeros(PITCHES, bool) if mask is None else np.any(mask, axis=1)
-    if marked[border:PITCHES - border].mean() < 0.8:
-        used = used | marked
+    used = np.any([picture[..., :2].any(axis=(1, 2)) for picture in pictures], axis=0)         # (128,)
+    if mask[border:PITCHES - border].any(axis=1).mean() < 0.8:
+        used |= mask.any(axis=1)
     used[:border] = used[PITCHES - border:] = False
     pitches = 127 - np.flatnonzero(used) if used.any() else np.array([60])
-    low, high = pitches.min() - 3, pitches.max() + 3
+    low, high = int(pitches.min()) - 3, int(pitches.max()) + 3
     spread = max(28 - (high - low), 0) // 2                                      # show two octaves at least
-    return max(int(low - spread), border), min(int(high + spread), PITCHES - 1 - border)
+    return max(low - spread, border), min(high + spread, PITCHES - 1 - border)
 
 
 def _draw_grid(ax: Axes, lines: np.ndarray, width: int, low: int, high: int) -> None:
-    """Bar lines with numbers from 1, a line under every C, and the names of the octaves."""
-    starts = lines[lines < width]
-    every = next(n for n in 2 ** np.arange(21) if len(starts) / n <= 34)
-    numbers = np.arange(0, len(starts), every)
-    ax.vlines(starts[numbers], -0.5, PITCHES - 0.5, color="white", alpha=0.28, linewidth=0.6)
-    ax.vlines(starts, -0.5, PITCHES - 0.5, color="white", alpha=0.28 / every**2, linewidth=0.6)
-    ax.set_xticks(starts[numbers], [str(n + 1) for n in numbers], fontsize=8)
-    octaves = np.arange(0, PITCHES, 12)
-    ax.hlines(octaves - 0.5, 0, width, color="white", alpha=0.28, linewidth=0.6)
+    """Bar lines (steps) with numbers from 1, a line under every C, and the names of the octaves."""
+    lines = lines[(lines >= 0) & (lines < width)]
+    every = next(n for n in 2 ** np.arange(21) if len(lines) / n <= 34)
+    numbers, octaves = np.arange(0, len(lines), every), np.arange(0, PITCHES, 12)
+    ax.vlines(lines[numbers], -0.5, PITCHES - 0.5, alpha=0.28, **GRID)
+    ax.vlines(lines, -0.5, PITCHES - 0.5, alpha=0.28 / every**2, **GRID)
+    ax.hlines(octaves - 0.5, 0, width, alpha=0.28, **GRID)
+    ax.set_xticks(lines[numbers], [str(n + 1) for n in numbers], fontsize=8)
     ax.set_yticks(octaves, [f"C{n - 1}" for n in range(len(octaves))], fontsize=8)
     ax.set(xlim=(0, width), ylim=(low - 0.5, high + 0.5), ylabel="pitch")
     ax.set_xlabel("bar", loc="left")
@@ -225,45 +201,38 @@ def _draw_grid(ax: Axes, lines: np.ndarray, width: int, low: int, high: int) -> 
 
 def _draw_mask(ax: Axes, mask: np.ndarray) -> None:
     """Lay white glass over the cells of a mask, bool (128, width), and draw its outline."""
-    from matplotlib.collections import LineCollection
-
-    glass = np.zeros((*mask.shape, 4))
-    glass[mask] = (1, 1, 1, 0.2)
-    ax.imshow(glass, aspect="auto", extent=(0, mask.shape[1], -0.5, PITCHES - 0.5), interpolation="nearest")
-    row, x = np.nonzero(np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(int), axis=1))     # edges left, right
-    upright = np.stack([np.c_[x, 127.5 - row], np.c_[x, 126.5 - row]], axis=1)             # (edges, 2, 2)
-    row, x = np.nonzero(np.diff(np.pad(mask, ((1, 1), (0, 0))).astype(int), axis=0))     # edges above, below
-    level = np.stack([np.c_[x, 127.5 - row], np.c_[x + 1, 127.5 - row]], axis=1)
-    faint = 0.45 if len(upright) > 500 else 1.0                    # a mask full of holes would hide the notes
-    ax.add_collection(LineCollection(list(np.r_[upright, level]), colors="white", alpha=faint,
-                                     linewidths=0.9 * faint, capstyle="round"))
+    _lay(ax, mask[..., None] * (1, 1, 1, 0.2))
+    upright, level = (np.nonzero(np.diff(mask, axis=axis, prepend=False, append=False)) for axis in (1, 0))    # edges: row, x
+    faint = 0.45 if len(upright[0]) > 500 else 1.0                     # a mask full of holes would hide the notes
+    line: dict[str, Any] = dict(colors="white", alpha=faint, linewidth=0.9 * faint, capstyle="round")
+    ax.vlines(upright[1], 127.5 - upright[0], 126.5 - upright[0], **line)
+    ax.hlines(127.5 - level[0], level[1], level[1] + 1, **line)
 
 
-def _draw_chords(ax: Axes, chords: Sequence[Chord], mask: np.ndarray | None) -> None:
-    """A strip of the chords' colours and names above the Axes; white where `mask`, (border, width), is."""
+def _draw_chords(ax: Axes, chords: Sequence[Chord], mask: np.ndarray) -> bool:
+    """A strip of the chords' colours and names (are they upright?) above the Axes; white where `mask`, (border, width), is."""
     place = ax.get_xaxis_transform()                   # x in steps, y in heights of the Axes
-    inches = ax.bbox.width / ax.figure.dpi / ax.get_xlim()[1]                              # of a step, about
+    strip = partial(ax.broken_barh, yrange=STRIP, transform=place, clip_on=False)
+    inches = ax.bbox.width / ax.figure.dpi / ax.get_xlim()[1]                                  # of a step, about
     many = min((c.duration for c in chords), default=0) * inches < 0.4
     for onset, duration, label in chords:
-        colour = [value / 255 for value in palette()[label]]
-        ax.broken_barh([(onset, duration)], STRIP, transform=place, clip_on=False, facecolors=[colour])
+        strip([(onset, duration)], facecolors=[np.array(palette()[label]) / 255])
         root, _, quality = label.partition(":")
         ax.text(onset, 1.04, root + SHORT.get(quality, quality), transform=place, fontsize=6.5 if many else 8,
                 rotation=90 if many else 0, va="bottom", color="0.25")
-    if mask is not None and mask.any():
-        edges = np.flatnonzero(np.diff(np.r_[False, mask.any(axis=0), False]))
-        spans = list(zip(edges[::2], np.diff(edges)[::2], strict=True))
-        ax.broken_barh(spans, STRIP, transform=place, clip_on=False, facecolors="white", edgecolors="0.4",
-                       alpha=0.7)
+    if mask.any():
+        edges = np.flatnonzero(np.diff(mask.any(axis=0), prepend=False, append=False))
+        strip(list(zip(edges[::2], np.diff(edges)[::2], strict=True)), facecolors="white", edgecolors="0.4", alpha=0.7)
+    return many
 
 
-def _legend_keys(colours: str, masked: bool, new: bool) -> list[Patch]:
-    """What the colours mean, as keys for a legend."""
+def _draw_legend(place: Axes | Figure, colours: str, masked: bool, new: bool, **where: Any) -> None:
+    """What the colours mean, in one row of keys."""
     from matplotlib.patches import Patch
 
-    names = ["note begins", "note sounds on", *(["new note begins", "new note sounds on"] if new else [])]
+    names = ["note begins", "note sounds on", "new note begins", "new note sounds on"][:4 if new else 2]
     keys = [Patch(facecolor=(red / 255, green / 255, blue / 255), edgecolor="0.3", linewidth=0.5, label=name)
             for name, (red, green, blue) in zip(names, COLOURS[colours], strict=False)]
     if masked:
         keys.append(Patch(facecolor="0.25", edgecolor="black", linewidth=0.9, label="to regenerate"))
-    return keys
+    place.legend(handles=keys, ncols=len(keys), frameon=False, fontsize=8, handlelength=1, handleheight=1, **where)

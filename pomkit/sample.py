@@ -1,28 +1,25 @@
 """inpaint and generate: one mask API over both processes."""
-from __future__ import annotations
-
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import edm
+from . import edm, masks
 from .cells import Cells, chord_channels, sample_cells
 from .checkpoint import Model
 from .chords import Chord, estimate_chords
 from .errors import OptionError
-from .masks import check_mask, everything
-from .masks import chords as chord_rows
 from .picture import MAX_STEPS, PITCHES, check_picture, draw_spans, paint_chords, parse, read_chords, read_spans
 
 Callback = Callable[[dict[str, Any]], None]
+Drawn = tuple[np.ndarray, np.ndarray]        # pictures (n, 128, width, 3), and cells or pixels cleared (n,)
 BAR = 16                       # windows begin on bars of 4/4, as in training
 INK = 20                       # a generated pixel below this (of 255) is black, as in the paper
-METHODS = {"cells": ("uncover",), "edm": ("conditioned", "repaint")}
-STEPS = {"uncover": 20, "conditioned": 20, "repaint": 40}
+METHODS = {"cells": {"uncover": 20}, "edm": {"conditioned": 20, "repaint": 40}}      # and their network calls in one pass
 FOREIGN = {"cells": ("sampler",), "edm": ("temperature", "rule", "pitch_bias")}
 
 
@@ -38,8 +35,7 @@ class Pictures(np.ndarray):
     seconds: float
 
     def __array_finalize__(self, source: Any) -> None:
-        for key in ("seed", "refused", "seconds"):
-            setattr(self, key, getattr(source, key, None))
+        self.__dict__ |= getattr(source, "__dict__", {})
 
 
 def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, seed: int | None = None,
@@ -49,26 +45,25 @@ def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, see
             border: int = 8, callback: Callback | None = None) -> Pictures:
     """Compose the masked region of a picture n times, uint8 (n, 128, width, 3); the rest is returned bit-identical.
 
-    `picture`: uint8 (128, width, 3) of any width; `mask`: bool (128, width), True = regenerate. `seed` None draws one (it
-    is in the result's `.seed`). `steps`: network calls in one pass (default: by method); `U`, `jump`: RePaint's resampling
-    (arXiv 2201.09865), each `jump` steps done U times. `method`: "uncover" for cells; "conditioned" (one pass, where the
-    model was trained for it) or "repaint" for edm. `sampler`: edm only, see `edm.SAMPLERS`, or "k_diffusion:NAME".
-    `density`: onsets per masked bar of 16 steps. `guidance`: weight of the known surroundings (1 = as learned).
-    `temperature`, `pitch_bias`, `rule`: cells only, see `cells.sample_cells`. `chords`: written into the chord rows first.
-    `bars`: steps of the picture's bar lines, to lay windows on them. Masked chord rows are composed by edm, and in cells
-    estimated from the notes. `callback({i, n, preview, ...})`: at each step; preview() gives the pictures so far.
-    Raises PictureError, OptionError.
+    `picture`: uint8 (128, width, 3) of any width; `mask`: bool (128, width), True = regenerate. `seed` None draws one (it is in
+    the result's `.seed`). `steps`: network calls in one pass (default: by method); `U`, `jump`: RePaint's resampling (arXiv
+    2201.09865), each `jump` steps done U times. `method`: "uncover" for cells; "conditioned" (one pass, where the model was
+    trained for it) or "repaint" for edm. `sampler`: edm only, see `edm.SAMPLERS`, or "k_diffusion:NAME". `density`: onsets per
+    masked bar of 16 steps. `guidance`: weight of the known surroundings (1 = as learned). `temperature`, `pitch_bias`, `rule`:
+    cells only, see `cells.sample_cells`. `chords`: written into the chord rows first. `bars`: steps of the picture's bar lines,
+    to lay windows on them. Masked chord rows are composed by edm, and in cells estimated from the notes. `callback({i, n,
+    preview, ...})`: at each step; preview() gives the pictures so far. Raises PictureError, OptionError.
     """
     started = time.monotonic()
     check_picture(picture)
-    mask = check_mask(mask, picture)
-    method, steps = _check_options(model, method, steps, n, U, jump, guidance, density,
-                                   {"sampler": sampler, "temperature": None if temperature == 1 else temperature,
-                                    "rule": rule, "pitch_bias": pitch_bias})
+    mask = masks.check_mask(mask, picture)
+    options = _checked(model, n=n, steps=steps, U=U, jump=jump, method=method, sampler=sampler, density=density, rule=rule,
+                       pitch_bias=pitch_bias, guidance=guidance, temperature=None if temperature == 1 else temperature)
     seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
-    generator = torch.Generator().manual_seed(seed)
+    options |= {"border": border, "generator": torch.Generator().manual_seed(seed)}
+    compose = partial(_uncover, model, **options) if isinstance(model, Cells) else partial(_denoise, model, **options)
     if chords is not None:
-        picture, mask = picture.copy(), mask & ~chord_rows(picture, border=border)
+        picture, mask = picture.copy(), mask & ~masks.chords(picture, border=border)
         paint_chords(picture, chords, border=border)
     phases = np.bincount(np.asarray([0] if bars is None else bars, int) % BAR)
     lead = -int(phases.argmax()) % BAR                                       # silence before an upbeat: bars lie on 0, 16 ..
@@ -80,22 +75,17 @@ def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, see
     visible, refused = slice(lead, lead + picture.shape[1]), np.zeros(n, int)
     for number, window in enumerate(windows):
         inside = slice(window.start, window.start + model.width)
-        region = todo[:, inside].copy()
-        options = {"steps": steps, "U": U, "jump": jump, "guidance": guidance, "generator": generator}
-        report = _reporter(callback, number, len(windows), canvas, inside, visible)
-        if isinstance(model, Cells):
-            options |= {"density": density, "temperature": temperature, "rule": rule, "pitch_bias": pitch_bias}
-            drawn, cleared = _uncover(model, canvas[:, :, inside], region, border, options, report)
-        else:
-            options |= {"density": density, "sampler": sampler or "dpmpp_2m", "method": method}
-            drawn, cleared = _denoise(model, canvas[:, :, inside], region, border, options, report)
-        commit = slice(window.start, min(window.stop, todo.shape[1]))
-        canvas[:, :, commit] = drawn[:, :, :commit.stop - commit.start]
-        todo[:, commit] = False
+        report = partial(_report, callback, canvas, inside, visible, number, len(windows))
+        drawn, cleared = compose(canvas[:, :, inside], todo[:, inside].copy(), report=report)
+        canvas[:, :, window] = drawn[:, :, :window.stop - window.start]
+        todo[:, window] = False
         refused += cleared
     result = np.ascontiguousarray(canvas[:, :, visible])
-    if isinstance(model, Cells) and border:
-        _refill_chords(result, mask, border)
+    if isinstance(model, Cells) and (hidden := mask & masks.chords(mask, border=border)).any():
+        for music in result:
+            guess, notes = np.zeros_like(music), parse(music, border=border).notes
+            paint_chords(guess, estimate_chords(notes, music.shape[1]), border=border)
+            music[hidden] = guess[hidden]
     result[:, ~mask] = picture[~mask]
     out = result.view(Pictures)
     out.seed, out.refused, out.seconds = seed, refused, time.monotonic() - started
@@ -108,7 +98,7 @@ def generate(model: Model, width: int = 512, n: int = 1, seed: int | None = None
     if not 1 <= width <= MAX_STEPS:
         raise OptionError(f"width is {width}; choose 1 to {MAX_STEPS} steps")
     empty = np.zeros((PITCHES, width, 3), np.uint8)
-    mask = everything(empty, chords=chords is None, border=border)
+    mask = masks.everything(empty, chords=chords is None, border=border)
     return inpaint(model, empty, mask, n, seed, border=border, chords=chords, **options)
 
 
@@ -121,10 +111,8 @@ def lay_windows(mask: np.ndarray, width: int) -> Iterator[slice]:
     columns = np.flatnonzero(mask.any(axis=0))
     last_start = max(0, -(-(mask.shape[1] - width) // BAR) * BAR)
     while len(columns):
-        start = (int(columns[0]) - width // 4) // BAR * BAR
-        start = min(max(start, 0), last_start)
-        beyond = columns[columns >= start + width]
-        stop = start + (3 * width // 4 if len(beyond) else width)
+        start = min(max((int(columns[0]) - width // 4) // BAR * BAR, 0), last_start)
+        stop = start + (width if columns[-1] < start + width else 3 * width // 4)
         yield slice(start, stop)
         columns = columns[columns >= stop]
 
@@ -149,57 +137,46 @@ def clean(picture: np.ndarray, mask: np.ndarray, border: int = 8) -> tuple[np.nd
     tidy = draw_spans(spans.onset, spans.sustain, spans.velocity)
     ink = (picture[..., :2] > INK).any(axis=2)
     cleared = int((ink & ~(spans.onset | spans.sustain) & mask)[border:PITCHES - border].sum())
-    if border:
-        paint_chords(tidy, read_chords(picture, border), border=border)
+    paint_chords(tidy, read_chords(picture, border), border=border)
     return np.where(mask[..., None], tidy, picture), cleared
 
 
-def _uncover(model: Cells, canvas: np.ndarray, region: np.ndarray, border: int, options: dict[str, Any],
-             report: Callback | None) -> tuple[np.ndarray, np.ndarray]:
-    """One window by the cells process: pictures (n, 128, width, 3) and cells cleared (n,)."""
+def _uncover(model: Cells, canvas: np.ndarray, region: np.ndarray, *, border: int, report: Callable[..., None], method: str,
+             density: float | None = None, **options: Any) -> Drawn:
+    """One window by the cells process."""
     device = next(model.parameters()).device
-    notes = region.copy()
-    notes[:border] = notes[PITCHES - border:] = False
     cells = torch.from_numpy(np.stack([model.encode(p, border) for p in canvas])).to(device)
     chords = torch.from_numpy(np.stack([chord_channels(p, region, border) for p in canvas])).to(device)
-    if options["density"] is not None:
-        options["density"] *= notes.any(axis=0).sum() / BAR
-    if options["pitch_bias"] is not None:
-        options["pitch_bias"] = torch.as_tensor(np.asarray(options["pitch_bias"], np.float32))
+    notes = region & ~masks.chords(region, border=border)
+    onsets = None if density is None else density * notes.any(axis=0).sum() / BAR
 
-    def draw(cells: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        pairs = [model.decode(c, p, notes, border) for c, p in zip(cells.cpu().numpy(), canvas, strict=True)]
-        return np.stack([p for p, _ in pairs]), np.array([cleared for _, cleared in pairs])
+    def draw(cells: Tensor) -> Drawn:
+        return _stacked(model.decode(c, p, notes, border) for c, p in zip(cells.cpu().numpy(), canvas, strict=True))
 
-    step = None if report is None else lambda e: report(e | {"preview": lambda: draw(e["cells"])[0]})
-    inside = torch.from_numpy(notes).to(device)
-    cells = sample_cells(model, cells, chords, inside, model.states, whole_notes=True, callback=step, **options)
-    return draw(cells)
+    return draw(sample_cells(model, cells, chords, torch.from_numpy(notes).to(device), model.states, density=onsets,
+                             whole_notes=True, callback=lambda e: report(e, partial(draw, e["cells"])), **options))
 
 
-def _denoise(model: edm.Denoiser, canvas: np.ndarray, region: np.ndarray, border: int, options: dict[str, Any],
-             report: Callback | None) -> tuple[np.ndarray, np.ndarray]:
-    """One window by the edm process, conditioned or by RePaint: pictures (n, 128, width, 3) and pixels cleared (n,)."""
-    device, generator = next(model.parameters()).device, options["generator"]
+@torch.inference_mode()
+def _denoise(model: edm.Denoiser, canvas: np.ndarray, region: np.ndarray, *, border: int, report: Callable[..., None],
+             method: str, steps: int, guidance: float, density: float | None = None, **options: Any) -> Drawn:
+    """One window by the edm process, conditioned or by RePaint."""
+    device = next(model.parameters()).device
     x0 = to_pixels(canvas).to(device)
-    mask = torch.from_numpy(region).to(device)[None, None].expand(len(x0), 1, -1, -1)
-    conditions: dict[str, Any] = {}
-    if options["density"] is not None:
-        conditions["density"] = torch.full((len(x0),), float(options["density"]), device=device)
-    sigmas = edm.karras_sigmas(options["steps"]).to(device)
-    denoiser: Any = model
-    if options["method"] == "conditioned":
-        denoiser = seeing(model, x0, mask, options["guidance"])
+    mask = torch.from_numpy(region).to(device).expand(len(x0), 1, -1, -1)
+    conditions: dict[str, Any] = {} if density is None else {"density": torch.full((len(x0),), float(density), device=device)}
+    denoiser = seeing(model, x0, mask, guidance) if method == "conditioned" else model
 
-    def draw(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        pairs = [clean(p, region, border) for p in to_picture(torch.where(mask, x, x0))]
-        return np.stack([p for p, _ in pairs]), np.array([cleared for _, cleared in pairs])
+    def draw(x: Tensor) -> Drawn:
+        return _stacked(clean(p, region, border) for p in to_picture(torch.where(mask, x, x0)))
 
-    step = None if report is None else lambda e: report(e | {"preview": lambda: draw(e["denoised"])[0]})
-    with torch.inference_mode():
-        x = edm.repaint(denoiser, x0, mask, sigmas, U=options["U"], jump=options["jump"], sampler=options["sampler"],
-                        generator=generator, callback=step, **conditions)
-    return draw(x)
+    return draw(edm.repaint(denoiser, x0, mask, edm.karras_sigmas(int(steps)).to(device),
+                            callback=lambda e: report(e, partial(draw, e["denoised"])), **options, **conditions))
+
+
+def _stacked(pairs: Iterable[tuple[np.ndarray, int]]) -> Drawn:
+    pictures, cleared = zip(*pairs, strict=True)
+    return np.stack(pictures), np.array(cleared)
 
 
 def seeing(model: edm.Denoiser, known: Tensor, mask: Tensor, guidance: float = 1.0) -> Callable[..., Tensor]:
@@ -214,59 +191,44 @@ def seeing(model: edm.Denoiser, known: Tensor, mask: Tensor, guidance: float = 1
     return denoiser
 
 
-def _refill_chords(pictures: np.ndarray, mask: np.ndarray, border: int) -> None:
-    """Masked chord rows: chords estimated from the notes, in place."""
-    columns = mask[:border].any(axis=0) | mask[PITCHES - border:].any(axis=0)
-    if not columns.any():
-        return
-    for picture in pictures:
-        guess = np.zeros_like(picture)
-        paint_chords(guess, estimate_chords(parse(picture, border=border).notes, picture.shape[1]), border=border)
-        for rows in (slice(0, border), slice(PITCHES - border, PITCHES)):
-            picture[rows] = np.where(mask[rows, :, None], guess[rows], picture[rows])
+def _report(callback: Callback | None, canvas: np.ndarray, inside: slice, visible: slice, number: int, count: int,
+            event: dict[str, Any], draw: Callable[[], Drawn]) -> None:
+    """Tell the callback of a step, its counts taken over all windows and its preview over the whole picture."""
+    def preview() -> np.ndarray:
+        whole = canvas.copy()
+        whole[:, :, inside] = draw()[0]
+        return whole[:, :, visible]
 
-
-def _reporter(callback: Callback | None, number: int, count: int, canvas: np.ndarray, inside: slice,
-              visible: slice) -> Callback | None:
-    """The callback with its counts taken over all windows and its preview over the whole picture."""
-    if callback is None:
-        return None
-
-    def report(event: dict[str, Any]) -> None:
-        def preview() -> np.ndarray:
-            whole = canvas.copy()
-            whole[:, :, inside] = event["preview"]()
-            return whole[:, :, visible]
-
+    if callback is not None:
         n = event["n"]
         callback(event | {"i": number * n + event["i"], "n": count * n, "preview": preview})
 
-    return report
+
+def methods_of(model: Model) -> list[str]:
+    """The methods by which a model can inpaint, its default first."""
+    return [m for m in METHODS[model.process] if m != "conditioned" or getattr(model, "conditioned", False)]
 
 
-def _check_options(model: Model, method: str | None, steps: int | None, n: int, U: int, jump: int, guidance: float,
-                   density: float | None, special: dict[str, Any]) -> tuple[str, int]:
-    """The method and its number of steps; OptionError for what does not exist or is foreign to the process."""
-    process = model.process
-    for key in FOREIGN[process]:
-        if special[key] is not None:
-            other = "edm" if process == "cells" else "cells"
-            raise OptionError(f"{key} is an option of {other} models, this one is {process}; leave it out")
-    if method is None:
-        method = "repaint" if process == "edm" and not getattr(model, "conditioned", False) else METHODS[process][0]
+def _checked(model: Model, n: int, **options: Any) -> dict[str, Any]:
+    """The options that are given, with method and steps; OptionError for what does not exist or is foreign to the process."""
+    process, options = model.process, {key: value for key, value in options.items() if value is not None}
+    if foreign := [key for key in FOREIGN[process] if key in options]:
+        raise OptionError(f"{foreign[0]} is an option of {'edm' if process == 'cells' else 'cells'} models, this one is "
+                          f"{process}; leave it out")
+    method = options.setdefault("method", methods_of(model)[0])
     if method not in METHODS[process]:
         raise OptionError(f"method {method!r} does not exist for a model of process {process}; "
                           f"choose one of {', '.join(METHODS[process])}")
-    if method == "conditioned" and not getattr(model, "conditioned", False):
+    if method not in methods_of(model):
         raise OptionError("this model was trained without known pixels; use method='repaint'")
-    if method == "repaint" and guidance != 1:
+    if method == "repaint" and options["guidance"] != 1:
         raise OptionError("guidance needs method='conditioned'; RePaint's network does not see the known pixels")
-    steps = STEPS[method] if steps is None else steps
-    for name, value, most in (("n", n, 1024), ("steps", steps, 10000), ("U", U, 1000), ("jump", jump, 10000)):
+    options.setdefault("steps", METHODS[process][method])
+    for name, most in {"n": 1024, "steps": 10000, "U": 1000, "jump": 10000}.items():
+        value = n if name == "n" else options.get(name)
         if not isinstance(value, int | np.integer) or not 1 <= value <= most:
             raise OptionError(f"{name} is {value!r}; choose a whole number from 1 to {most}")
-    if density is not None and not 0 <= density < 10000:
-        raise OptionError(f"density is {density}; choose onsets per masked bar, 0 or more")
-    if special["sampler"] is not None:
-        edm.get_sampler(special["sampler"])
-    return method, int(steps)
+    if not 0 <= options.get("density", 0) < 10000:
+        raise OptionError(f"density is {options['density']}; choose onsets per masked bar, 0 or more")
+    edm.get_sampler(options.get("sampler", "dpmpp_2m"))
+    return options

@@ -10,6 +10,7 @@ import pytest
 
 from pomkit import OptionError, PictureError, Song, audio, render
 from pomkit.audio import LISTEN_RATE, RELEASE, listen, sound_name, synthesize, write_wav
+from pomkit.notes import GRIDS
 
 
 def song(*notes):
@@ -100,6 +101,36 @@ def test_sixteen_parts_are_all_pianos(sound):
         assert np.abs(first - other).max() < 0.05 * first.max()
 
 
+def on_grid(grid):
+    """One tune, given in beats, as a Song of `grid` steps a beat."""
+    tune = [(0, 1, 60), (0, 6, 48), (1, 1, 64), (2, 1, 64), (3, 3, 67), (7, 2, 72)]
+    return Song([(onset * grid, duration * grid, pitch, 90, 0) for onset, duration, pitch in tune], steps_per_beat=grid)
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+@pytest.mark.parametrize("bpm", [120, 97.3])
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_tune_sounds_the_same_on_every_grid(grid, bpm, sound):
+    heard = synthesize(on_grid(grid), 22050, bpm, sound)
+    assert len(heard) == round((9 * 60 / bpm + RELEASE) * 22050)                   # nine beats
+    assert np.array_equal(heard, synthesize(on_grid(4), 22050, bpm, sound))
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_picture_sounds_on_the_grid_that_is_named(grid):
+    music = on_grid(grid)
+    picture = render(music)
+    heard = synthesize(picture, 8000, sound="tones", steps_per_beat=grid)
+    assert np.array_equal(heard, synthesize(music.canonical(), 8000, sound="tones"))
+    assert len(synthesize(picture, 8000, sound="tones")) == round((9 * grid * 0.125 + RELEASE) * 8000)   # else 16ths
+
+
+def test_triplets_stand_between_the_beats():
+    """The second of three notes in a beat begins a third of a beat after it."""
+    late = Song([(4, 2, 72, 100, 0)], steps_per_beat=3)
+    assert np.flatnonzero(synthesize(late, 24000, sound="tones").any(axis=1))[0] == pytest.approx(4 / 3 * 12000, abs=2)
+
+
 def test_tones_are_stereo_as_at_a_piano():
     low, high = (np.square(synthesize(song((0, 8, p, 100)), sound="tones")).mean(axis=0) for p in (36, 96))
     assert low[0] > 2 * low[1]
@@ -136,7 +167,7 @@ def test_without_fluidsynth_another_sound_plays_and_says_so(monkeypatch, caplog,
 def test_a_silent_font_is_passed_over(monkeypatch, fresh_choice, tmp_path):
     """Of two fonts the first one is silent, the second one plays."""
     monkeypatch.setattr(audio, "_fonts", lambda: iter([tmp_path / "mute.sf2", tmp_path / "good.sf2"]))
-    monkeypatch.setattr(audio, "_fluidsynth", lambda *given: np.full((given[2], 2), given[4].stem == "good"))
+    monkeypatch.setattr(audio, "_fluidsynth", lambda *given: np.full((given[3], 2), given[-1].stem == "good"))
     assert sound_name() == "FluidSynth, good"
 
 
@@ -192,6 +223,12 @@ def test_listen_embeds_little_and_says_which_sound(capsys):
     assert np.abs(heard).max() > 0.05
 
 
+def test_listen_keeps_the_tempo_of_every_grid(capsys):
+    for music, options in ((on_grid(12), {}), (render(on_grid(12)), {"steps_per_beat": 12})):
+        listen(music, **options)
+        assert capsys.readouterr().out.endswith(f"; {9 * 0.5 + RELEASE:.1f} s\n")
+
+
 @pytest.mark.parametrize("channels", [0, 1, 2])
 def test_write_wav(tmp_path, channels):
     shape = (800, channels) if channels else (800,)
@@ -219,6 +256,8 @@ def test_bad_options(options):
 
 
 def test_bad_music():
+    with pytest.raises(OptionError, match="steps_per_beat"):
+        synthesize(render(A4), steps_per_beat=5)
     with pytest.raises(PictureError):
         synthesize(np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(OptionError, match="minutes"):

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pomkit"
-ORDER = ["errors", "files", "chords", "notes", "picture", "masks", "data", "metrics", "plot", "model", "kdiffusion",
-         "edm", "cells", "checkpoint", "sample", "train", "evaluate", "audio", "widgets", "__main__"]
+ORDER = ["errors", "files", "chords", "midi", "notes", "picture", "masks", "corpus", "data", "metrics", "plot", "model",
+         "kdiffusion", "edm", "cells", "checkpoint", "sample", "train", "evaluate", "audio", "widgets", "__main__"]
 WITHOUT_TORCH = [*ORDER[:ORDER.index("model")], "audio"]
-HEAVY = ["torch", "matplotlib", "symusic", "pretty_midi", "scipy", "mir_eval", "IPython", "ipywidgets",
-         "soundfile", "accelerate", "PIL", "pooch", "tqdm"]
+HEAVY = ["torch", "matplotlib", "mido", "pretty_midi", "scipy", "mir_eval", "IPython", "ipywidgets",
+         "soundfile", "accelerate", "PIL", "platformdirs", "tqdm", "joblib", "pandas", "safetensors"]
 MODULES = sorted(f.stem for f in PACKAGE.glob("*.py") if f.stem != "__init__")
 
 

@@ -4,7 +4,7 @@ import pytest
 from conftest import make_song
 
 from pomkit import OptionError, PictureError, Song, masks, render
-from pomkit.notes import NOTE_DTYPE
+from pomkit.notes import GRIDS, NOTE_DTYPE
 
 
 @pytest.fixture
@@ -27,6 +27,15 @@ def test_bars_count_from_one_and_include_both():
     waltz = Song(np.array([(0, 36, 60, 80, 0)], NOTE_DTYPE), bars=(0, 12, 24))
     assert np.flatnonzero(masks.bars(waltz, 2).any(axis=0)).tolist() == list(range(12, 24))
     assert np.flatnonzero(masks.bars(64, 1, 1, bars=[0, 10, 20]).any(axis=0)).tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_bars_of_a_song_have_four_beats_on_every_grid(grid):
+    song = Song(np.array([(0, 10 * grid, 60, 80, 0)], NOTE_DTYPE), steps_per_beat=grid)
+    for mask in (masks.bars(song, 2), masks.from_text("bars:2", song)):
+        assert mask.shape == (128, 10 * grid)
+        assert np.flatnonzero(mask.any(axis=0)).tolist() == list(range(4 * grid, 8 * grid))
+    assert np.array_equal(masks.bars(render(song), 3, bars=song.bar_lines()), masks.bars(song, 3))
 
 
 def test_melody_and_accompaniment_cover_a_range_but_not_each_other(two_parts):
@@ -85,7 +94,7 @@ def test_words_of_the_command_line(two_parts):
                        "box:60-72,8-32": masks.box(width, (60, 72), (8, 32)),
                        "melody+bars:1": masks.melody(two_parts) | masks.bars(width, 1)}.items():
         assert np.array_equal(masks.from_text(text, two_parts), mask), text
-    for text in ("verse", "bars:x-y", "bars:0-2", "bars:3-99", "box:1-2", "", "melody:3"):
+    for text in ("verse", "bars:x-y", "bars:1-2-3", "all:1", "bars:0-2", "bars:3-99", "box:1-2", "", "melody:3"):
         with pytest.raises(OptionError):
             masks.from_text(text, two_parts)
 

@@ -1,14 +1,35 @@
 """The law parse(render(c)) == c, the paper's variants, and bad pictures."""
+import contextlib
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from conftest import make_song
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from pomkit import Chord, OptionError, PictureError, Song, data, fold, from_binary, parse, read_midi, render, to_binary, unfold
+from pomkit import (
+    Chord,
+    OptionError,
+    PictureError,
+    PomkitError,
+    Song,
+    data,
+    fold,
+    from_binary,
+    masks,
+    parse,
+    read_midi,
+    render,
+    to_binary,
+    unfold,
+)
 from pomkit.chords import estimate_chords
-from pomkit.notes import NOTE_DTYPE
-from pomkit.picture import palette
+from pomkit.notes import GRIDS, NOTE_DTYPE
+from pomkit.picture import belonging, binary_losses, from_image, palette, read_spans, split_binary
 
 NOTE = st.tuples(st.integers(0, 60), st.integers(1, 30), st.integers(0, 127), st.integers(1, 127), st.integers(0, 2))
 CHORD = st.tuples(st.integers(0, 60), st.integers(1, 30), st.sampled_from(list(palette()) + ["C:9", "E:min/b3"]))
@@ -101,14 +122,191 @@ def test_estimated_chords_survive_the_picture():
     assert parse(render(with_chords)).chords == with_chords.chords != ()
 
 
-@pytest.mark.parametrize("picture", [np.zeros((128, 4), np.uint8), np.zeros((64, 4, 3), np.uint8), np.zeros((128, 4, 3)),
-                                     np.zeros((128, 0, 3), np.uint8), "no picture", None])
+def file_of(image, kind="PNG", **options):
+    """The bytes of an image file."""
+    file = io.BytesIO()
+    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(file, kind, **options)
+    return file.getvalue()
+
+
+def f1(song, other, *fields):
+    """F1 of the notes' fields, 1 where both songs have the same notes."""
+    a, b = ({tuple(row) for row in s.notes[list(fields)].tolist()} for s in (song, other))
+    return 2 * len(a & b) / (len(a) + len(b))
+
+
+@pytest.mark.parametrize("steps_per_beat", GRIDS)
+def test_the_law_holds_at_every_grid(rng, steps_per_beat):
+    song = Song(make_song(rng).notes, steps_per_beat=steps_per_beat).canonical()
+    again = parse(render(song), steps_per_beat=steps_per_beat)
+    assert again == song and again.steps_per_beat == steps_per_beat == song.steps_per_beat
+    back = from_binary(to_binary(song), steps_per_beat=steps_per_beat)
+    assert back.steps_per_beat == steps_per_beat and back.bar_lines()[1] == 4 * steps_per_beat
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(NOTE, max_size=30), st.lists(CHORD, max_size=6), st.integers(0, 70), st.integers(1, 80),
+       st.sampled_from(["start", "early"]), st.integers(0, 12))
+def test_a_window_is_what_the_plain_loop_draws(notes, chords, start, width, onsets, border):
+    song = Song(np.array(notes, NOTE_DTYPE), tuple(Chord(*c) for c in chords)).canonical(border=border)
+    plain = np.zeros((128, width + start + 200, 3), np.uint8)
+    for onset, duration, pitch, velocity, _ in song.notes.tolist():
+        plain[127 - pitch, onset:onset + duration, 1] = 2 * velocity
+    for onset, duration, pitch, velocity, _ in song.notes.tolist():
+        first = max(onset, start)
+        if onset + duration > start and onsets == "start":
+            plain[127 - pitch, first] = (2 * velocity, 0, 0)
+        elif onset + duration > start and start < onset < start + width:
+            plain[127 - pitch, onset - 1] = (255, 0, 0)
+    for onset, duration, label in song.chords:
+        plain[np.r_[:border, 128 - border:128], onset:onset + duration] = palette()[label]
+    assert np.array_equal(render(song, start, width, onsets=onsets, border=border), plain[:, start:start + width])
+
+
+def test_an_image_of_a_picture_is_the_picture(tmp_path, rng):
+    """File, bytes, PIL image, array, palette, transparency, folded: all are read as the same song."""
+    song = make_song(rng, end=256).canonical()
+    song = Song(song.notes[song.notes["onset"] + song.notes["duration"] <= 256], song.chords).canonical()
+    picture = render(song, width=256 + 256)
+    image = Image.fromarray(picture)
+    image.save(tmp_path / "p.png")
+    image.save(tmp_path / "p.bmp")
+    clear = np.dstack([picture, np.where(picture.any(axis=2), 255, 0).astype(np.uint8)])
+    few = Image.fromarray(np.where(picture > 0, 200, 0).astype(np.uint8) * (np.arange(3) < 2).astype(np.uint8))
+    for source in (tmp_path / "p.png", str(tmp_path / "p.bmp"), file_of(picture), io.BytesIO(file_of(picture)), image, picture,
+                   clear, Image.fromarray(clear), file_of(clear), fold(picture), file_of(fold(picture))):
+        assert np.array_equal(from_image(source), picture)
+        assert parse(source) == song
+    assert np.array_equal(from_image(file_of(few.convert("P", palette=Image.Palette.ADAPTIVE))), np.asarray(few))
+    half = np.dstack([picture, np.full(picture.shape[:2], 128, np.uint8)])                    # half transparent on black
+    assert np.abs(from_image(half).astype(int) - picture / 2).max() <= 1
+
+
+def test_runs_of_grey_are_notes():
+    lit = np.zeros((128, 40), np.uint8)
+    lit[60, 3:7], lit[60, 9], lit[70, 30:40], lit[2, 5] = 200, 100, 254, 255               # the last one lies in the border
+    expected = [(3, 4, 67, 100), (9, 1, 67, 50), (30, 10, 57, 127)]
+    for source in (lit, lit[..., None], Image.fromarray(lit), file_of(lit), np.dstack([lit, np.full_like(lit, 255)])):
+        song = parse(source)
+        assert song.notes[["onset", "duration", "pitch", "velocity"]].tolist() == expected and song.chords == ()
+    one_bit = lit > 0
+    for source in (one_bit, Image.fromarray(lit).convert("1", dither=0), file_of(Image.fromarray(one_bit))):
+        assert {n["pitch"] for n in parse(source).notes} == {67, 57}
+
+
+def test_paint_is_a_mask_and_no_note(rng):
+    song = make_song(rng).canonical()
+    picture = render(song)
+    mask = masks.box(picture, (50, 70), (100, 140))
+    kept = np.where(mask[..., None], 0, picture)
+    for paint in ((255, 255, 255), (0, 0, 255)):
+        painted = picture.copy()
+        painted[mask] = paint
+        again = parse(file_of(painted))
+        assert again == parse(kept) and np.array_equal(masks.from_image(from_image(painted)), mask)
+        assert str(mask.sum()) in again.report.remarks[0] and again.report.dropped == parse(kept).report.dropped
+
+
+def test_other_colours_are_refused_and_counted():
+    picture = np.zeros((128, 40, 3), np.uint8)
+    picture[60, 4:7, 1], picture[61, 3], picture[62, 5:9] = 100, (80, 0, 0), (0, 0, 90)
+    picture[70:80, :, 0] = 60                                                              # enough pure ink: this is no JPEG
+    song = parse(picture)
+    assert song.report.dropped == 3 + 4 and len(song.notes) == 1 + 400
+
+
+@pytest.mark.parametrize("quality, subsampling, least", [(95, 0, .999), (90, 0, .97), (85, 0, .93), (95, 2, .95), (85, 2, .85)])
+def test_a_jpeg_comes_back_nearly_whole(quality, subsampling, least):
+    songs = [read_midi(path).with_chords().canonical() for path in list(data.songs().values())[::4]]
+    found = [parse(file_of(render(s), "JPEG", quality=quality, subsampling=subsampling)) for s in songs]
+    assert np.mean([f1(s, other, "onset", "pitch") for s, other in zip(songs, found, strict=True)]) >= least
+
+
+def test_noise_is_looked_for_only_at_threshold_zero(rng):
+    picture = render(make_song(rng).canonical())
+    jpeg = np.asarray(Image.open(io.BytesIO(file_of(picture, "JPEG", quality=95, subsampling=0))))
+    assert f1(parse(jpeg), parse(picture), "onset", "pitch") > 0.8
+    spans = read_spans(jpeg, threshold=60)
+    assert len(parse(jpeg, threshold=60).notes) == spans.onset.sum()                       # plain pixels
+    assert from_image(picture) is picture
+
+
+def test_sustain_belongs_to_the_onset_before_it(rng):
+    state = rng.choice(3, size=(128, 50), p=(0.4, 0.2, 0.4))
+    good, refused = belonging(state == 1, state == 2)
+    for row, line in enumerate(state):
+        alive = False
+        for column, cell in enumerate(line):
+            alive = cell == 1 or cell == 2 and alive
+            assert good[row, column] == (cell == 2 and alive)
+    assert refused == (state == 2).sum() - good.sum() > 0
+
+
+def test_a_song_is_split_and_joined_and_its_losses_are_counted():
+    for path in list(data.songs().values())[::3]:
+        song = read_midi(path)
+        images = split_binary(song)
+        back, lit = from_binary(images), render(song.canonical(border=0), border=0).any(axis=2)[33:97]
+        assert images.shape[1:] == (64, 64) and np.array_equal(np.concatenate(list(images), axis=1)[:, :lit.shape[1]] > 0, lit)
+        assert all(np.array_equal(image, to_binary(song, 64 * i)) for i, image in enumerate(images))
+        loss = binary_losses(song)
+        assert loss.kept == len(back.notes) and loss.kept + loss.merged + loss.dropped == len(song.notes)
+        assert len(split_binary(back)) <= len(images) and from_binary(split_binary(back)) == back
+    song = Song(np.array([(62, 4, 60, 80, 0), (66, 2, 60, 99, 0), (0, 1, 20, 80, 0), (0, 3, 40, 80, 0)], NOTE_DTYPE))
+    loss = binary_losses(song)
+    assert (loss.kept, loss.merged, loss.dropped) == (2, 1, 1) and "2 velocities" in loss.remarks[0]
+    assert from_binary(split_binary(song)).notes[["onset", "duration", "pitch"]].tolist() == [(0, 3, 40), (62, 6, 60)]
+
+
+BAD = [np.zeros((64, 4, 3), np.uint8), np.zeros((128, 4, 3)), np.zeros((128, 0, 3), np.uint8), "no picture", None, 3, [[1]],
+       np.zeros((128, 4, 5), np.uint8), np.zeros((128, 4, 3, 1), np.uint8), np.zeros(128, np.uint8), np.zeros((), bool),
+       np.array([None]), np.array("x"), np.zeros((300, 200), bool), np.zeros((128, 4), np.int64), b"", b"no image", "a\0b", "."]
+
+
+@pytest.mark.parametrize("picture", BAD, ids=lambda bad: repr(bad)[:40])
 def test_bad_pictures(picture):
-    with pytest.raises(PictureError):
-        parse(picture)
+    for call in (parse, from_image):
+        with pytest.raises(PictureError):
+            call(picture)
+
+
+def test_any_array_is_a_song_or_refused(rng):
+    for dtype in (np.uint8, bool, np.int16, np.float32, np.complex64, object, "U3", "M8[s]"):
+        for shape in ((128, 9, 3), (128, 9), (256, 9, 3), (128, 9, 4), (256, 9), (128, 1, 3), (128, 9, 2), (64, 64), (9,)):
+            array = rng.integers(0, 256, shape).astype(dtype)
+            for call in (parse, from_binary, from_image):
+                try:
+                    call(array)
+                except PomkitError as fault:
+                    assert len(str(fault)) > 40
+
+
+def test_bad_files_are_refused_before_they_take_memory(rng):
+    whole = file_of(render(make_song(rng)))
+    for cut in (9, 30, 60, len(whole) // 2, 3 * len(whole) // 4):
+        with pytest.raises(PictureError):
+            parse(whole[:cut])
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    for width, height in ((2**16, 2**16), (2**18, 128), (2**31 - 1, 128), (5000, 5000), (0, 0)):
+        header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+        with pytest.raises(PictureError):
+            parse(bomb)
+    for i in range(100):
+        bad = bytearray(whole)
+        for at in rng.integers(0, len(bad), 1 + i % 8):
+            bad[at] = rng.integers(256)
+        with contextlib.suppress(PictureError):
+            parse(bytes(bad))
 
 
 def test_bad_options():
+    for velocity in (0, 128, 300):
+        with pytest.raises(OptionError):
+            from_binary(np.ones((64, 64), bool), velocity=velocity)
     song = Song(np.zeros(0, NOTE_DTYPE))
     for options in ({"onsets": "late"}, {"width": 0}, {"width": 2**21}, {"start": -1}, {"border": 99}):
         with pytest.raises(OptionError):

@@ -6,6 +6,7 @@ from matplotlib.collections import LineCollection
 from PIL import Image
 
 from pomkit import Chord, OptionError, PictureError, Song, masks, render, show
+from pomkit.notes import GRIDS
 from pomkit.plot import COLOURS, loss_plot, save_png, side_by_side
 
 NOTES = [(0, 8, 60, 127, 0), (8, 8, 64, 127, 0), (16, 16, 67, 127, 0), (40, 24, 72, 127, 0)]
@@ -43,6 +44,14 @@ def test_bar_lines_come_from_the_song_the_argument_or_four_four():
     assert show(waltz).get_xticks().tolist() == [0, 12, 24, 36, 48, 60]
     assert show(render(waltz)).get_xticks().tolist() == [0, 16, 32, 48]
     assert show(render(waltz), bars=[4, 20, 36]).get_xticks().tolist() == [4, 20, 36]
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_bars_have_four_beats_on_every_grid(grid):
+    music = Song([(0, 9 * grid, 60, 80, 0)], steps_per_beat=grid)
+    for ax in (show(music), show(render(music), steps_per_beat=grid)):
+        assert ax.get_xticks().tolist() == [0, 4 * grid, 8 * grid]
+        assert labels(ax.get_xticklabels()) == ["1", "2", "3"]
 
 
 def test_many_bars_are_numbered_sparsely():
@@ -90,8 +99,9 @@ def test_the_mask_is_glass_with_an_outline():
     ax = show(picture, mask)
     glass = ax.images[1].get_array()
     assert np.array_equal(glass[..., 3] > 0, mask)
-    outlines = [c.get_segments() for c in ax.collections if isinstance(c, LineCollection)]
-    (outline,) = [np.array(segments) for segments in outlines if len(segments) == 2 * (16 + 5)]
+    upright, level = [np.array(c.get_segments()) for c in ax.collections if isinstance(c, LineCollection)][-2:]
+    assert (len(upright), len(level)) == (2 * 5, 2 * 16)
+    outline = np.r_[upright, level]
     assert outline.reshape(-1, 2).min(axis=0).tolist() == [8, 59.5]
     assert outline.reshape(-1, 2).max(axis=0).tolist() == [24, 64.5]
     assert "to regenerate" in labels(ax.get_legend().get_texts())
@@ -179,6 +189,8 @@ def test_bad_input():
         show(picture, before=picture[:, :8])
     with pytest.raises(OptionError):
         show(picture, colours="sepia")
+    with pytest.raises(OptionError, match="steps_per_beat"):
+        show(picture, steps_per_beat=5)
     with pytest.raises(OptionError):
         save_png("never.png", picture, scale=0)
     with pytest.raises(OptionError):

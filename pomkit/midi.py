@@ -1,0 +1,342 @@
+"""Standard MIDI files (SMF 1.0), read exactly and quickly: bytes in, tables of ticks out.
+
+Most events of a track (notes, controllers, pitch bend) have two data bytes. In a run of them an event is three bytes below
+128, the last one of its delta time and the two of data, so the count of such bytes before a byte, modulo 3, says what a byte
+of 128 or more is: 0, a part of a delta time; 1, a status byte; 2, damage. Only the events that break a run (meta, system,
+program change, channel pressure) are walked one by one; the runs of all tracks are decoded at once, as arrays.
+"""
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import zlib
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+import numpy as np
+
+from .errors import MidiError
+
+MAX_BYTES = 3 * 2**20      # of a file, unpacked: the arrays of a larger one would take too much memory,
+MAX_WALKED = 100_000       # events that break runs: more would take too much time
+EMPTY_PART = b"\x7dpomkit"   # sequencer-specific event (7D: no maker) by which we mark a track as a part without notes
+NAME, LYRIC, MARKER, END, TEMPO, METER, SPECIFIC = 0x03, 0x05, 0x06, 0x2F, 0x51, 0x58, 0x7F           # meta events
+OFF, ON, CONTROL, PROGRAM, BEND = 0x8, 0x9, 0xB, 0xC, 0xE                                              # upper half of a status
+DRUMS = 9                  # the channel that General MIDI calls 10
+DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, **dict.fromkeys(range(0xC0, 0xE0), 1)}    # of what breaks a run; others: none
+
+
+@dataclass
+class Events:
+    """What a file says, times in ticks: `per_beat` ticks a beat (SMPTE: ticks in .5 s).
+
+    `notes`: int64 (5, n) of start, end, pitch, velocity, part; `parts`: (track, channel, program) of each part; `names`: of
+    tracks; `tempos`: (tick, microseconds a beat); `meters`: (tick, numerator, denominator); `markers`, `lyrics`: (tick,
+    text). The counts are of what was seen, and `remarks` say what was not as the standard has it.
+    """
+
+    per_beat: float
+    notes: np.ndarray = field(default_factory=lambda: np.zeros((5, 0), np.int64))
+    parts: list[tuple[int, int, int]] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    tempos: list[tuple[int, int]] = field(default_factory=list)
+    meters: list[tuple[int, int, int]] = field(default_factory=list)
+    markers: list[tuple[int, str]] = field(default_factory=list)
+    lyrics: list[tuple[int, str]] = field(default_factory=list)
+    unended: int = 0
+    pedals: int = 0
+    bends: int = 0
+    controllers: int = 0
+    remarks: list[str] = field(default_factory=list)
+
+
+def read_events(data: bytes, name: str = "the bytes given", salvage: bool = False, pedal: bool = False) -> Events:
+    """Everything in a standard MIDI file that has to do with notes, metre, tempo, names and texts; MidiError.
+
+    `salvage`: of a damaged track take what came before the damage and say so (else MidiError names the byte). `pedal`: notes
+    last until controller 64 of their track and channel is released. Notes of one track, channel and pitch end first in, first
+    out; a note without an end lasts to the end of its track.
+    """
+    data = _unpack(data, name)
+    if len(data) < 14 or (header := int.from_bytes(data[4:8], "big")) < 6:
+        raise MidiError(f"{name} has no whole MIDI header; export it again")
+    kind, count, division = struct.unpack(">HHH", data[8:14])
+    if kind > 2:
+        raise MidiError(f"{name} is of MIDI format {kind}, and there are 0, 1 and 2; export it as format 1")
+    tracks, at = _Tracks(data), 8 + header
+    while at < len(data):
+        chunk, length = data[at:at + 4], int.from_bytes(data[at + 4:at + 8], "big")
+        if chunk == b"MTrk" and at + 8 <= len(data):
+            tracks.walk(at + 8, min(at + 8 + length, len(data)), cut=at + 8 + length > len(data))
+        elif len(tracks.starts) >= count or not chunk.isalnum():
+            break                                             # junk after the last track, or instead of one
+        at += 8 + length
+    tracks.ignored += max(len(data) - at, 0)
+    events = tracks.decode(Events(_per_beat(division, name)), pedal)
+    there, damage = len(tracks.starts), [f"track {t + 1}, byte {byte}: {fault}" for t, (byte, fault) in tracks.damage.items()]
+    damage += [f"only {there} of its {count} tracks are there"] if there < count else []
+    if damage and not salvage:
+        raise MidiError(f"{name} cannot be read whole ({damage[0]}); export it again, or take the rest with salvage=True")
+    for said, remark in ((division & 0x8000, "time in SMPTE frames: its seconds are laid on a grid of 120 BPM"),
+                         (kind == 2, "format 2: its patterns are parts that all start at step 0"),
+                         (there > count, f"{there} tracks read, though the header says {count}"),
+                         (tracks.ignored, f"{tracks.ignored} bytes after the ends of tracks ignored")):
+        events.remarks += [remark] if said else []
+    events.remarks += [f"salvaged what came before the damage: {fault}" for fault in damage[:8]]
+    return events
+
+
+def _unpack(data: bytes, name: str) -> bytes:
+    """The bytes of the standard MIDI file inside a gzip or RIFF wrapper; MidiError where there is none."""
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(MAX_BYTES + 1)
+        except (OSError, EOFError, zlib.error) as fault:
+            raise MidiError(f"{name} is a damaged gzip file ({fault}); get it again") from fault
+    if data[:4] == b"RIFF" and data[8:12] == b"RMID":
+        at = 12
+        while at < len(data) and data[at:at + 4] != b"data":
+            length = int.from_bytes(data[at + 4:at + 8], "little")
+            at += 8 + length + length % 2
+        data = data[at + 8:]
+    if len(data) > MAX_BYTES:
+        raise MidiError(f"{name} has more than {MAX_BYTES >> 20} MiB; cut out the part that you need")
+    if data[:4] != b"MThd":
+        kind = "is empty" if not data else "is no MIDI file (it does not begin with MThd)"
+        raise MidiError(f"{name} {kind}; choose a standard MIDI file (.mid)")
+    return data
+
+
+def _per_beat(division: int, name: str) -> float:
+    frames, ticks = 256 - (division >> 8), division & 0xFF
+    if division & 0x8000 and (frames not in (24, 25, 29, 30) or not ticks):
+        raise MidiError(f"{name} counts time in {frames} SMPTE frames of {ticks} ticks, which cannot be; export it in beats")
+    if not division:
+        raise MidiError(f"{name} has a time division of 0 ticks a beat; export it again")
+    return (30000 / 1001 if frames == 29 else frames) * ticks / 2 if division & 0x8000 else float(division)
+
+
+class _Damage(Exception):
+    """A byte that cannot be; `args` are its position and what is wrong there."""
+
+
+class _Tracks:
+    """The tracks of a file: `walk` each, event by event where a run breaks, then `decode` all the runs at once."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.bytes = data, np.frombuffer(data, np.uint8)
+        self.high = np.flatnonzero(self.bytes > 127)
+        self.low_before = self.high - np.arange(len(self.high))       # how many bytes below 128 stand before each
+        value = self.bytes[self.high]
+        breaking = np.flatnonzero((value >= 0xC0) & ((value < 0xE0) | (value >= 0xF0)))
+        position, place = self.high[breaking], self.low_before[breaking] % 3
+        self.breaks = [position[place == i] for i in range(3)]        # where a run can break, by that count modulo 3
+        self.runs: list[tuple[int, int, int]] = []                    # first byte, byte after the last one, track
+        self.walked: list[tuple[int, int, int, bytes]] = []           # runs before, delta time, meta type or status, data
+        self.starts: list[int] = []                                   # how many are walked before each track
+        self.damage: dict[int, tuple[int, str]] = {}                  # track: byte, what is wrong
+        self.ignored = 0                                              # bytes after the ends of tracks
+
+    def walk(self, at: int, end: int, cut: bool) -> None:
+        """Note the runs and the breaking events of the next track, bytes `at` to `end`; `cut`: the file ends before it."""
+        data, track, running = self.data, len(self.starts), 0         # running: a status with one data byte, or 0
+        self.starts.append(len(self.walked))
+        try:
+            while at < end:
+                delta, after = (data[at], at + 1) if data[at] < 128 else self._number(at)
+                status = data[after] if after < end else 0x80
+                if not (status < 0x80 and running or 0xC0 <= status < 0xE0 or status >= 0xF0):            # a run begins
+                    candidates = self.breaks[(at - self.high.searchsorted(at) + 1) % 3]
+                    i = candidates.searchsorted(after)
+                    start = int(candidates[i]) - 1 if i < len(candidates) and candidates[i] < end else end
+                    while start < end and data[start - 1] > 127:
+                        start -= 1                                    # back over the delta time of what breaks it
+                    self.runs.append((at, start, track))
+                    at, running = start, 0
+                    continue
+                at = after + (status > 127)
+                kind = status = status if status > 127 else running
+                running = status if status < 0xF0 else running
+                if status == 0xFF and at < end:
+                    kind, at = data[at] & 127, at + 1
+                length, at = self._number(at) if status in (0xF0, 0xF7, 0xFF) else (DATA_BYTES.get(status, 0), at)
+                content = data[at:at + length]
+                if at + length > end or status < 0xF0 and content[0] > 127:
+                    raise _Damage(at, "an event without its data")
+                self.walked.append((len(self.runs), delta, kind, content))
+                at += length
+                if kind == END:
+                    self.ignored += end - at
+                    return
+                if len(self.walked) > MAX_WALKED:
+                    raise _Damage(at, f"more than {MAX_WALKED} meta, system and program events")
+            if cut:
+                raise _Damage(end, "the file ends within the track")
+        except _Damage as fault:
+            self.damage[track] = fault.args[0], fault.args[1]
+
+    def _number(self, at: int) -> tuple[int, int]:
+        """A variable-length number of at most four bytes, and the position after it."""
+        value = 0
+        for i, byte in enumerate(self.data[at:at + 4], at + 1):
+            value = value << 7 | byte & 127
+            if byte < 128:
+                return value, i
+        raise _Damage(at, "a number without an end")
+
+    def decode(self, events: Events, pedal: bool) -> Events:
+        """Read the runs as arrays into `events`, and note in `damage` what cannot be."""
+        first, stop, track = np.array(self.runs, np.int64).reshape(-1, 3).T
+        high_first, high_stop = self.high.searchsorted(first), self.high.searchsorted(stop)
+        low_first, highs = first - high_first, high_stop - high_first
+        count, left = np.divmod(stop - first - highs, 3)              # events of each run, bytes of a broken one
+        before = np.cumsum(count) - count                             # events before it
+        low = self.bytes[self.bytes < 128]
+        pieces = [low[a:a + 3 * n] for a, n in zip(low_first.tolist(), count.tolist(), strict=True)]
+        table = np.concatenate([low[:0], *pieces]).reshape(-1, 3)     # (events, 3): last byte of the delta time, data, data
+        of = np.repeat(track, count)                                  # the track of each event
+        spans = [np.arange(a, b) for a, b in zip(high_first.tolist(), high_stop.tolist(), strict=True)]
+        index = np.concatenate([np.arange(0), *spans])
+        at = self.high[index]                                         # of each byte above 127 in a run: its position,
+        place = self.low_before[index] + np.repeat(3 * before - low_first, highs)
+        number = place // 3                                           # its event,
+        place -= 3 * number                                           # and what it is there
+        broken = np.flatnonzero((left > 0) | (self.bytes[stop - 1] > 127))
+        faults = [(track[i], before[i] + count[i], stop[i], "an event without its data") for i in broken]
+        if faults:
+            whole = np.flatnonzero(number < np.repeat(before + count, highs))
+            at, place, number = at[whole], place[whole], number[whole]
+        status = np.zeros(len(table), np.uint8)
+        stated = np.flatnonzero(place == 1)
+        status[number[stated]] = self.bytes[at[stated]]
+        close = at[1:] - at[:-1] == 1                                 # one after another: only in a delta time of four bytes
+        bad = place == 2
+        bad[1:] |= close & (place[1:] == 1)
+        bad[3:] |= close[2:] & close[1:-1] & close[:-2]
+        faults += [(of[number[i]], number[i], at[i], "a status byte where data should be") for i in np.flatnonzero(bad)]
+        opening = np.flatnonzero(np.append(True, track[1:] != track[:-1])[:len(track)] & (count > 0))
+        opening = opening[status[before[opening]] == 0]
+        faults += [(track[i], before[i], first[i], "an event without a status") for i in opening]
+        stated = np.append(number[stated], len(table))                # running status: each one holds until the next
+        status[stated[0]:] = np.repeat(status[stated[:-1]], stated[1:] - stated[:-1])
+        cut = np.full(len(self.starts), len(table))                   # the first event of each track that is not to be trusted
+        for t, event, byte, fault in sorted(faults, reverse=True):    # the earliest one of a track stands
+            self.damage[int(t)], cut[t] = (int(byte), fault), event
+        if faults:
+            status[np.arange(len(status)) >= cut[of]] = 0
+
+        delta = table[:, 0].astype(np.int64)
+        more, last, shift = place == 0, np.append(~close, True), 7    # bytes of long delta times; the last one of each
+        while more.any():
+            here = np.flatnonzero(more & last)
+            delta[number[here]] += (self.bytes[at[here]].astype(np.int64) & 127) << shift
+            more, last, shift = more & ~last, np.append(last[1:], True), shift + 7
+        behind = np.append(before, len(table))[[w[0] for w in self.walked]]            # events before each walked one
+        passed = np.array([*accumulate((w[1] for w in self.walked), initial=0)])
+        raw = np.append(0, np.cumsum(delta))
+        origin = raw[of.searchsorted(np.arange(len(cut)))] + passed[self.starts]       # time that has passed before a track
+        walked_of = np.searchsorted(self.starts, np.arange(len(self.walked)), side="right") - 1
+        now = raw[behind] + passed[1:] - origin[walked_of]
+        follows = np.flatnonzero(behind < len(delta))
+        np.add.at(delta, behind[follows], passed[follows + 1] - passed[follows])
+        tick = np.cumsum(delta) - origin[of]
+        final = np.zeros(len(cut), np.int64)                          # where each track ends
+        heard = behind <= cut[walked_of]
+        np.maximum.at(final, walked_of[heard], now[heard])
+
+        walked = [(t, k, when, kind, content) for t, k, when, ok, (_, _, kind, content)
+                  in zip(walked_of.tolist(), behind.tolist(), now.tolist(), heard.tolist(), self.walked, strict=True) if ok]
+        _collect(events, walked, status, table, tick, of, final, pedal)
+        return events
+
+
+def _collect(events: Events, walked: list[tuple[int, int, int, int, bytes]], status: np.ndarray, table: np.ndarray,
+             tick: np.ndarray, of: np.ndarray, final: np.ndarray, pedal: bool) -> None:
+    """Put the walked events and the notes of the others (arrays over the events) into `events`."""
+    programs: dict[int, list[tuple[int, int]]] = defaultdict(lambda: [(0, 0)])         # of a voice: (event, program from there)
+    empty: list[int] = []
+    for t, k, when, kind, content in walked:
+        if kind == NAME:
+            events.names.setdefault(t, _text(content))
+        elif kind in (MARKER, LYRIC):
+            (events.markers if kind == MARKER else events.lyrics).append((when, _text(content)))
+        elif kind == TEMPO and len(content) == 3:
+            events.tempos.append((when, int.from_bytes(content, "big")))
+        elif kind == METER and len(content) >= 2:
+            events.meters.append((when, content[0], 2 ** min(content[1], 15)))
+        elif kind == SPECIFIC and content == EMPTY_PART:
+            empty.append(t << 11)
+        elif kind >> 4 == PROGRAM:
+            programs[t << 4 | kind & 15].append((k, content[0]))
+    group, voice, key, value = status >> 4, of << 4 | status & 15, table[:, 1], table[:, 2]       # voice: track and channel
+    controls = np.flatnonzero(group == CONTROL)
+    pedals = controls[key[controls] == 64]
+    events.controllers, events.bends = len(controls), int(np.count_nonzero(group == BEND))
+    events.pedals = int(np.count_nonzero(value[pedals] > 63))
+
+    sound = np.flatnonzero((group == ON) | (group == OFF))
+    start, end = _pair((voice << 7 | key)[sound], (group[sound] == ON) & (value[sound] > 0))
+    start, ended = sound[start], end >= 0
+    stop = np.append(tick, 0)[np.append(sound, -1)[end]]
+    if not ended.all():
+        np.maximum.at(final, of[status > 0], tick[status > 0])
+        stop = np.where(ended, stop, final[of[start]])
+        events.unended = int(np.count_nonzero(~ended))
+    if pedal:
+        _hold(stop, voice[start], tick[pedals], value[pedals] > 63, voice[pedals])
+    code = voice[start] << 7
+    for v, changes in programs.items():
+        since, numbers = np.array(changes).T
+        if numbers.any():
+            mine = np.flatnonzero(voice[start] == v)
+            code[mine] += numbers[since.searchsorted(start[mine], side="right") - 1]
+    turns = code[np.append(0, np.flatnonzero(code[1:] != code[:-1]) + 1)[:len(code)]].tolist()
+    codes = sorted(dict.fromkeys(turns + empty), key=lambda c: c >> 11)                # by track, then first appearance
+    events.parts = [(c >> 11, c >> 7 & 15, c & 127) for c in codes]
+    order = np.argsort(codes)
+    part = order[np.array(codes, np.int64)[order].searchsorted(code)]
+    events.notes = np.empty((5, len(start)), np.int64)
+    events.notes[:] = tick[start], stop, key[start], value[start], part
+
+
+def _pair(line: np.ndarray, on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For every note-on its index and that of the note-off that ends it (-1: none), first in, first out, by note-on.
+
+    `line`: what tells tracks, channels and pitches apart, int (events,); `on`: note-on or note-off, bool (events,).
+    """
+    order = np.argsort(line.astype(np.uint16) if line.max(initial=0) < 2**16 else line, kind="stable")
+    begins, start = on[order], np.flatnonzero(on)
+    begin, finish = order[np.flatnonzero(begins)], order[np.flatnonzero(~begins)]
+    end = np.full(len(on), -1)
+    if len(begin) == len(finish) and (line[begin] == line[finish]).all() and (begin < finish).all():
+        end[begin] = finish                                           # as in most files: every end has its beginning
+        return start, end[start]
+    waiting: dict[int, deque[int]] = defaultdict(deque)
+    for i, (key, is_on) in enumerate(zip(line.tolist(), on.tolist(), strict=True)):
+        if is_on:
+            waiting[key].append(i)
+        elif waiting[key]:
+            end[waiting[key].popleft()] = i
+    return start, end[start]
+
+
+def _hold(stop: np.ndarray, voice: np.ndarray, tick: np.ndarray, down: np.ndarray, of: np.ndarray) -> None:
+    """Move the ends of notes, in place, to the release of the pedal that is down there (or to the last one of these)."""
+    for c in np.unique(of):
+        mine, notes = np.flatnonzero(of == c), np.flatnonzero(voice == c)
+        last = tick[mine].searchsorted(stop[notes], side="right") - 1                  # the pedal event before each end
+        up = np.append(np.where(down[mine], len(mine), np.arange(len(mine))), len(mine))
+        up = np.minimum.accumulate(up[::-1])[::-1][last]                               # the release after it
+        release = np.append(tick[mine], stop[notes].max(initial=0))[up]
+        held = (last >= 0) & down[mine][last]
+        stop[notes[held]] = np.maximum(stop[notes], release)[held]
+
+
+def _text(content: bytes) -> str:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    return (text if text.isprintable() else "".join(filter(str.isprintable, text))).strip()

@@ -1,0 +1,80 @@
+"""How well chords and keys are estimated, against POP909's annotations, on one split.
+
+    python tests/benchmarks/chord_accuracy.py [--archive pop909.tar.xz] [--split valid]
+
+Chords: `Song.with_chords` (half bars) against `chord_midi.txt`, weighted by time, over the steps that the annotation covers;
+root, thirds and majmin as mir_eval.chord compares them (labels that a comparison leaves out are left out), and the share of
+steps with the palette's exact label. Keys: `estimate_key` against `key_audio.txt`, for songs of a single key.
+"""
+from __future__ import annotations
+
+import argparse
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import mir_eval
+import numpy as np
+from three_readers import find_archive
+
+from pomkit import Song, data
+from pomkit.chords import estimate_key, reduce_chord
+
+COMPARISONS = {"root": mir_eval.chord.root, "thirds": mir_eval.chord.thirds, "majmin": mir_eval.chord.majmin,
+               "palette": lambda known, found: np.array([float(reduce_chord(k) == f)
+                                                         for k, f in zip(known, found, strict=True)])}
+
+
+def label_pairs(songs: list[Song]) -> Counter[tuple[str, str]]:
+    """How many steps have which annotated and which estimated label; without an estimate it is "N"."""
+    pairs: Counter[tuple[str, str]] = Counter()
+    for song in songs:
+        known, found = np.full(song.end, "", object), np.full(song.end, "N", object)
+        for line, chords in ((known, song.chords), (found, song.with_chords().chords)):
+            for onset, duration, label in chords:
+                line[onset:onset + duration] = label
+        pairs.update((k, f) for k, f in zip(known, found, strict=True) if k)
+    return pairs
+
+
+def accuracy(pairs: Counter[tuple[str, str]]) -> dict[str, float]:
+    """Share of the steps that agree, for every comparison."""
+    known, found = (list(side) for side in zip(*pairs, strict=True))
+    steps, out = np.array(list(pairs.values())), {}
+    for name, compare in COMPARISONS.items():
+        score = compare(known, found)
+        out[name] = float((score * steps)[score >= 0].sum() / steps[score >= 0].sum())
+    return out
+
+
+def keys(archive: Path, songs: list[Song]) -> tuple[int, int]:
+    """How many songs of a single annotated key are estimated right, and how many there are."""
+    right = total = 0
+    names = {song.name: song for song in songs}
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            song = names.get(Path(member.name).parent.name)
+            if song is not None and member.name.endswith("key_audio.txt"):
+                found = {line.split()[2] for line in tar.extractfile(member).read().decode().splitlines() if line.strip()}
+                if len(found) == 1:
+                    root, mode = found.pop().split(":")
+                    total += 1
+                    right += estimate_key(song.notes) == f"{reduce_chord(root + ':maj').split(':')[0]}:{mode}"
+    return right, total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--archive", type=Path, default=None)
+    parser.add_argument("--split", default="valid", choices=data.SPLITS)
+    options = parser.parse_args()
+    archive = find_archive(options.archive)
+    songs = list(data.read_corpus(archive, progress=False).split(options.split).songs)
+    for name, share in accuracy(label_pairs(songs)).items():
+        print(f"{options.split}: {name:8s} {100 * share:.1f} % of the time, {len(songs)} songs")
+    right, total = keys(archive, songs)
+    print(f"{options.split}: key right in {right} of the {total} songs with a single one ({100 * right / total:.0f} %)")
+
+
+if __name__ == "__main__":
+    main()

@@ -111,9 +111,14 @@ def estimate_key(notes: np.ndarray) -> str:
     """The key of notes (NOTE_DTYPE), "C:maj" or "A:min", "" without notes: the profile of Krumhansl and Kessler (1982) that
     correlates best with the time that each pitch class sounds. Right in 22 of 27 of POP909's validation songs."""
     time = np.bincount(notes["pitch"] % 12, notes["duration"], 12)
-    fit = {f"{root}:{mode}": np.dot(time - time.mean(), np.roll(profile, i)) / np.std(profile)
-           for mode, profile in KEY_PROFILES.items() for i, root in enumerate(ROOTS)}
-    return max(fit, key=lambda key: fit[key]) if len(notes) else ""
+    key = int(np.argmax(_key_profiles() @ (time - time.mean())))
+    return f"{ROOTS[key % 12]}:{list(KEY_PROFILES)[key // 12]}" if len(notes) else ""
+
+
+@lru_cache(maxsize=1)
+def _key_profiles() -> np.ndarray:
+    """The profiles of all keys, major then minor, float (24, 12), scaled so that a product ranks them as correlation does."""
+    return np.array([np.roll(profile, i) / np.std(profile) for profile in KEY_PROFILES.values() for i in range(12)])
 
 
 def viterbi(score: np.ndarray, move: np.ndarray) -> np.ndarray:

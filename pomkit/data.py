@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from . import masks
-from .corpus import ARCHIVES, CORPORA, SPLITS, Corpus, Songs, fetch, fingerprint, read_corpus, split_of
+from .corpus import ARCHIVES, SPLITS, Corpus, Songs, fingerprint, read_corpus, split_of
 from .errors import OptionError
+from .fetch import CORPORA, fetch
 from .notes import Song
 from .picture import PITCHES, render
 

@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import pairwise
 
 import numpy as np
 
@@ -50,6 +50,17 @@ class Events:
     bends: int = 0
     controllers: int = 0
     remarks: list[str] = field(default_factory=list)
+
+    def meta(self, track: int, tick: int, kind: int, content: bytes) -> None:
+        """Take in a meta event that says something of interest."""
+        if kind == NAME:
+            self.names.setdefault(track, _text(content))
+        elif kind in (MARKER, LYRIC):
+            (self.markers if kind == MARKER else self.lyrics).append((tick, _text(content)))
+        elif kind == TEMPO and len(content) == 3:
+            self.tempos.append((tick, int.from_bytes(content, "big")))
+        elif kind == METER and len(content) >= 2:
+            self.meters.append((tick, content[0], 2 ** min(content[1], 15)))
 
 
 def read_events(data: bytes, name: str = "the bytes given", salvage: bool = False, pedal: bool = False) -> Events:
@@ -135,14 +146,14 @@ class _Tracks:
         self.breaks = [position[place == i] for i in range(3)]        # where a run can break, by that count modulo 3
         self.runs: list[tuple[int, int, int]] = []                    # first byte, byte after the last one, track
         self.walked: list[tuple[int, int, int, bytes]] = []           # runs before, delta time, meta type or status, data
-        self.starts: list[int] = []                                   # how many are walked before each track
+        self.starts: list[tuple[int, int]] = []                       # how many are walked, and runs, before each track
         self.damage: dict[int, tuple[int, str]] = {}                  # track: byte, what is wrong
         self.ignored = 0                                              # bytes after the ends of tracks
 
     def walk(self, at: int, end: int, cut: bool) -> None:
         """Note the runs and the breaking events of the next track, bytes `at` to `end`; `cut`: the file ends before it."""
         data, track, running = self.data, len(self.starts), 0         # running: a status with one data byte, or 0
-        self.starts.append(len(self.walked))
+        self.starts.append((len(self.walked), len(self.runs)))
         try:
             while at < end:
                 delta, after = (data[at], at + 1) if data[at] < 128 else self._number(at)
@@ -195,7 +206,8 @@ class _Tracks:
         before = np.cumsum(count) - count                             # events before it
         low = self.bytes[self.bytes < 128]
         pieces = [low[a:a + 3 * n] for a, n in zip(low_first.tolist(), count.tolist(), strict=True)]
-        table = np.concatenate([low[:0], *pieces]).reshape(-1, 3)     # (events, 3): last byte of the delta time, data, data
+        wait, key, value = np.concatenate([low[:0], *pieces]).reshape(-1, 3).T.copy()  # last byte of the delta time, data, data
+        size = len(wait)
         of = np.repeat(track, count)                                  # the track of each event
         spans = [np.arange(a, b) for a, b in zip(high_first.tolist(), high_stop.tolist(), strict=True)]
         index = np.concatenate([np.arange(0), *spans])
@@ -208,7 +220,7 @@ class _Tracks:
         if faults:
             whole = np.flatnonzero(number < np.repeat(before + count, highs))
             at, place, number = at[whole], place[whole], number[whole]
-        status = np.zeros(len(table), np.uint8)
+        status = np.zeros(size, np.uint8)
         stated = np.flatnonzero(place == 1)
         status[number[stated]] = self.bytes[at[stated]]
         close = at[1:] - at[:-1] == 1                                 # one after another: only in a delta time of four bytes
@@ -219,86 +231,69 @@ class _Tracks:
         opening = np.flatnonzero(np.append(True, track[1:] != track[:-1])[:len(track)] & (count > 0))
         opening = opening[status[before[opening]] == 0]
         faults += [(track[i], before[i], first[i], "an event without a status") for i in opening]
-        stated = np.append(number[stated], len(table))                # running status: each one holds until the next
+        stated = np.append(number[stated], size)                      # running status: each one holds until the next
         status[stated[0]:] = np.repeat(status[stated[:-1]], stated[1:] - stated[:-1])
-        cut = np.full(len(self.starts), len(table))                   # the first event of each track that is not to be trusted
+        cut = np.full(len(self.starts), size)                         # the first event of each track that is not to be trusted
         for t, event, byte, fault in sorted(faults, reverse=True):    # the earliest one of a track stands
             self.damage[int(t)], cut[t] = (int(byte), fault), event
         if faults:
             status[np.arange(len(status)) >= cut[of]] = 0
 
-        delta = table[:, 0].astype(np.int64)
-        more, last, shift = place == 0, np.append(~close, True), 7    # bytes of long delta times; the last one of each
-        while more.any():
-            here = np.flatnonzero(more & last)
-            delta[number[here]] += (self.bytes[at[here]].astype(np.int64) & 127) << shift
-            more, last, shift = more & ~last, np.append(last[1:], True), shift + 7
-        behind = np.append(before, len(table))[[w[0] for w in self.walked]]            # events before each walked one
-        passed = np.array([*accumulate((w[1] for w in self.walked), initial=0)])
-        raw = np.append(0, np.cumsum(delta))
-        origin = raw[of.searchsorted(np.arange(len(cut)))] + passed[self.starts]       # time that has passed before a track
-        walked_of = np.searchsorted(self.starts, np.arange(len(self.walked)), side="right") - 1
-        now = raw[behind] + passed[1:] - origin[walked_of]
-        follows = np.flatnonzero(behind < len(delta))
-        np.add.at(delta, behind[follows], passed[follows + 1] - passed[follows])
-        tick = np.cumsum(delta) - origin[of]
-        final = np.zeros(len(cut), np.int64)                          # where each track ends
-        heard = behind <= cut[walked_of]
-        np.maximum.at(final, walked_of[heard], now[heard])
+        delta = wait.astype(np.int64)
+        more = np.flatnonzero(place == 0)                             # bytes of long delta times, up to three before the last
+        near = np.append(np.diff(at[more]) == 1, [False, False])      # whether the next byte is one, too
+        shift = 7 * (1 + near[:-1] + (near[:-1] & near[1:]))[:len(more)]
+        np.add.at(delta, number[more], (self.bytes[at[more]].astype(np.int64) & 127) << shift)
+        raw = np.append(0, np.cumsum(delta))                          # time before each event, but for tracks and walked events
+        bounds = [*before.tolist(), size]
+        edges, offsets, final = [0], [0], []                          # from which event on what is to be added; tracks' ends
+        programs: dict[int, list[tuple[int, int]]] = defaultdict(lambda: [(0, 0)])     # of a voice: (event, program)
+        empty: list[int] = []
+        tracks = pairwise([*self.starts, (len(self.walked), len(self.runs))])
+        for t, ((walks, runs), (next_walks, next_runs)) in enumerate(tracks):
+            edges.append(bounds[runs])
+            offsets.append(-int(raw[bounds[runs]]))
+            for runs_before, pause, kind, content in self.walked[walks:next_walks]:
+                k = bounds[runs_before]
+                if k > cut[t]:
+                    break
+                edges.append(k)
+                offsets.append(offsets[-1] + pause)
+                events.meta(t, int(raw[k]) + offsets[-1], kind, content)
+                if kind >> 4 == PROGRAM:
+                    programs[t << 4 | kind & 15].append((k, content[0]))
+                elif kind == SPECIFIC and content == EMPTY_PART:
+                    empty.append(t << 11)
+            final.append(int(raw[min(bounds[next_runs], cut[t])]) + offsets[-1])
+        tick = raw[1:] + np.repeat(offsets, np.diff([*edges, size]))
 
-        walked = [(t, k, when, kind, content) for t, k, when, ok, (_, _, kind, content)
-                  in zip(walked_of.tolist(), behind.tolist(), now.tolist(), heard.tolist(), self.walked, strict=True) if ok]
-        _collect(events, walked, status, table, tick, of, final, pedal)
+        group, voice = status >> 4, of << 4 | status & 15             # voice: track and channel
+        kinds = np.bincount(group, minlength=16).tolist()
+        pedals = np.flatnonzero((group == CONTROL) & (key == 64)) if kinds[CONTROL] else np.arange(0)
+        events.controllers, events.bends, events.pedals = kinds[CONTROL], kinds[BEND], int(np.count_nonzero(value[pedals] > 63))
+        sound = np.flatnonzero((group == ON) | (group == OFF))
+        start, end = _pair((voice << 7 | key)[sound], (group[sound] == ON) & (value[sound] > 0))
+        start, ended = sound[start], end >= 0
+        stop = np.append(tick, 0)[np.append(sound, -1)[end]]
+        if not ended.all():
+            stop = np.where(ended, stop, np.array(final)[of[start]])
+            events.unended = int(np.count_nonzero(~ended))
+        if pedal:
+            _hold(stop, voice[start], tick[pedals], value[pedals] > 63, voice[pedals])
+        code = voice[start] << 7
+        for v, changes in programs.items():
+            since, numbers = np.array(changes).T
+            if numbers.any():
+                mine = np.flatnonzero(voice[start] == v)
+                code[mine] += numbers[since.searchsorted(start[mine], side="right") - 1]
+        turns = np.append(0, np.flatnonzero(code[1:] != code[:-1]) + 1)[:len(code)]    # where another part goes on
+        played = code[turns].tolist()
+        codes = sorted(dict.fromkeys(played + empty), key=lambda c: c >> 11)           # by track, then first appearance
+        events.parts, number = [(c >> 11, c >> 7 & 15, c & 127) for c in codes], {c: i for i, c in enumerate(codes)}
+        part = np.repeat(np.array([number[c] for c in played], np.int64), np.diff(np.append(turns, len(code))))
+        events.notes = np.empty((5, len(start)), np.int64)
+        events.notes[:] = tick[start], stop, key[start], value[start], part
         return events
-
-
-def _collect(events: Events, walked: list[tuple[int, int, int, int, bytes]], status: np.ndarray, table: np.ndarray,
-             tick: np.ndarray, of: np.ndarray, final: np.ndarray, pedal: bool) -> None:
-    """Put the walked events and the notes of the others (arrays over the events) into `events`."""
-    programs: dict[int, list[tuple[int, int]]] = defaultdict(lambda: [(0, 0)])         # of a voice: (event, program from there)
-    empty: list[int] = []
-    for t, k, when, kind, content in walked:
-        if kind == NAME:
-            events.names.setdefault(t, _text(content))
-        elif kind in (MARKER, LYRIC):
-            (events.markers if kind == MARKER else events.lyrics).append((when, _text(content)))
-        elif kind == TEMPO and len(content) == 3:
-            events.tempos.append((when, int.from_bytes(content, "big")))
-        elif kind == METER and len(content) >= 2:
-            events.meters.append((when, content[0], 2 ** min(content[1], 15)))
-        elif kind == SPECIFIC and content == EMPTY_PART:
-            empty.append(t << 11)
-        elif kind >> 4 == PROGRAM:
-            programs[t << 4 | kind & 15].append((k, content[0]))
-    group, voice, key, value = status >> 4, of << 4 | status & 15, table[:, 1], table[:, 2]       # voice: track and channel
-    controls = np.flatnonzero(group == CONTROL)
-    pedals = controls[key[controls] == 64]
-    events.controllers, events.bends = len(controls), int(np.count_nonzero(group == BEND))
-    events.pedals = int(np.count_nonzero(value[pedals] > 63))
-
-    sound = np.flatnonzero((group == ON) | (group == OFF))
-    start, end = _pair((voice << 7 | key)[sound], (group[sound] == ON) & (value[sound] > 0))
-    start, ended = sound[start], end >= 0
-    stop = np.append(tick, 0)[np.append(sound, -1)[end]]
-    if not ended.all():
-        np.maximum.at(final, of[status > 0], tick[status > 0])
-        stop = np.where(ended, stop, final[of[start]])
-        events.unended = int(np.count_nonzero(~ended))
-    if pedal:
-        _hold(stop, voice[start], tick[pedals], value[pedals] > 63, voice[pedals])
-    code = voice[start] << 7
-    for v, changes in programs.items():
-        since, numbers = np.array(changes).T
-        if numbers.any():
-            mine = np.flatnonzero(voice[start] == v)
-            code[mine] += numbers[since.searchsorted(start[mine], side="right") - 1]
-    turns = code[np.append(0, np.flatnonzero(code[1:] != code[:-1]) + 1)[:len(code)]].tolist()
-    codes = sorted(dict.fromkeys(turns + empty), key=lambda c: c >> 11)                # by track, then first appearance
-    events.parts = [(c >> 11, c >> 7 & 15, c & 127) for c in codes]
-    order = np.argsort(codes)
-    part = order[np.array(codes, np.int64)[order].searchsorted(code)]
-    events.notes = np.empty((5, len(start)), np.int64)
-    events.notes[:] = tick[start], stop, key[start], value[start], part
 
 
 def _pair(line: np.ndarray, on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

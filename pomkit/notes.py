@@ -97,7 +97,7 @@ class Song:
         onset, duration, pitch, velocity, part = columns.astype(np.int64)
         place = onset << 43 | pitch << 36 | part << 20 | duration - 1               # 20, 7, 16 and 20 bits
         if not (place[1:] > place[:-1]).all():
-            order = np.argsort(place)
+            order = np.argsort(place, kind="stable")          # quick on what comes part by part
             again = place[order]
             table = table.take(np.lexsort((velocity, place)) if (again[1:] == again[:-1]).any() else order, axis=0)
         notes = table.view(NOTE_DTYPE).reshape(-1)
@@ -142,7 +142,8 @@ class Song:
         signs, share = self._meters(), Counter[str]()
         for (step, numerator, denominator), after in zip(signs, [*(sign[0] for sign in signs[1:]), self.end], strict=True):
             share[f"{numerator}/{denominator}"] += max(after - step, 0)
-        return " ".join(sign for sign, steps in share.most_common() if 10 * steps >= self.end)
+        (first, _), *others = share.most_common()
+        return " ".join([first, *(sign for sign, steps in others if 10 * steps >= self.end)])
 
     def with_chords(self) -> Song:
         """The song with chords estimated from its notes, one for each half bar (each bar where its beats are not even)."""

@@ -42,11 +42,11 @@ def render(song: Song, start: int = 0, width: int | None = None, parts: Sequence
     width = max(song.end - start, 1) if width is None else width
     if onsets not in ("start", "early") or start < 0 or not 1 <= width <= MAX_STEPS:
         raise OptionError(f"{onsets=}, {start=}, {width=}: choose onsets start or early, start from 0, width 1 to {MAX_STEPS}")
-    notes = song.notes[:song.notes["onset"].searchsorted(start + width)]                       # sorted by onset
-    notes = notes[notes["onset"] + notes["duration"] > start]
-    first = np.maximum(notes["onset"] - start, 0)
-    length = np.minimum(notes["onset"] - start + notes["duration"], width) - first
-    cell, value = (127 - notes["pitch"]) * width + first, 2 * notes["velocity"]                # cells in row-major order
+    near = song.notes[:song.notes["onset"].searchsorted(start + width)].view("i4").reshape(-1, 5)           # sorted by onset
+    onset, duration, pitch, velocity, _ = near.take(np.flatnonzero(near[:, 0] + near[:, 1] > start), axis=0).T
+    first = np.maximum(onset - start, 0)
+    length = np.minimum(onset - start + duration, width) - first
+    cell, value = (127 - pitch) * width + first, 2 * velocity                                  # cells in row-major order
     picture = np.zeros((PITCHES, width, 3), np.uint8)
     flat = picture.reshape(-1)
     flat[3 * ranges(cell, length) + 1] = value.repeat(length)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pomkit import Chord, Song
+from pomkit import Chord, Song, corpus
 from pomkit.chords import QUALITIES, ROOTS
 from pomkit.notes import NOTE_DTYPE
 
@@ -57,3 +57,29 @@ def corpus_archive() -> Path:
         if folder and (Path(folder) / "pop909.tar.xz").is_file():
             return Path(folder) / "pop909.tar.xz"
     pytest.skip("no corpus archive at hand (set POMKIT_DATA to the folder of pop909.tar.xz)")
+
+
+def same(a: Song, b: Song) -> bool:
+    """Everything of the songs is equal, not only what == compares."""
+    return repr(vars(a)) == repr(vars(b)) and a == b
+
+
+def all_same(a, b) -> bool:
+    return len(a) == len(b) and all(map(same, a, b))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six songs, a bad file, a text, and a folder that is called like a MIDI file."""
+    for i in range(6):
+        make_song(np.random.default_rng(i), end=200).write_midi(tmp_path / "songs" / f"song{i}.mid")
+    (tmp_path / "songs" / "bad.mid").write_bytes(b"MThd and nothing more")
+    (tmp_path / "songs" / "notes.txt").write_text("no music")
+    (tmp_path / "songs" / "x.mid").mkdir()
+    return tmp_path / "songs"
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Several jobs and shards of a few files, so that processes are worth starting."""
+    monkeypatch.setattr(corpus, "CHUNK", 2)

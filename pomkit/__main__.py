@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     add("--density", type=float, default=None, help="onsets per masked bar of 16 steps (default: as learned)")
     add("--temperature", type=float, default=1.0, help="cells only: below 1 plays safe, above 1 takes risks")
     add("--guidance", type=float, default=1.0, help="weight of the known surroundings")
+    add("--salvage", action="store_true", help="of a damaged MIDI file take what can be read")
     add("--quiet", action="store_true", help="print nothing but errors")
     return p
 
@@ -71,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
         from .sample import inpaint
 
     with _timed(took, "read"):
-        song = read_midi(data.songs().get(options.song, options.song))
+        song = read_midi(data.songs().get(options.song, options.song), salvage=options.salvage)
         say(f"{song.name}: {len(song.notes)} notes, {len(song.bar_lines()) - 1} bars, parts {', '.join(song.parts)}"
             + "".join(f"\n  {remark}" for remark in song.report.remarks))
     with _timed(took, "render"):

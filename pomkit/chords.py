@@ -135,7 +135,7 @@ def viterbi(score: np.ndarray, move: np.ndarray) -> np.ndarray:
 
 def ranges(first: np.ndarray, count: np.ndarray) -> np.ndarray:
     """The numbers first, first + 1, ..., `count` of them, of every pair one after the other."""
-    return np.arange(count.sum()) - np.repeat(np.cumsum(count) - count - first, count)
+    return np.arange(count.sum()) + (first + count - count.cumsum()).repeat(count)
 
 
 def tidy_chords(chords: Sequence[Chord]) -> tuple[tuple[Chord, ...], int]:

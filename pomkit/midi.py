@@ -138,10 +138,10 @@ class _Tracks:
 
     def __init__(self, data: bytes) -> None:
         self.data, self.bytes = data, np.frombuffer(data, np.uint8)
-        self.high = np.flatnonzero(self.bytes > 127)
+        self.high = (self.bytes > 127).nonzero()[0]
         self.low_before = self.high - np.arange(len(self.high))       # how many bytes below 128 stand before each
         value = self.bytes[self.high]
-        breaking = np.flatnonzero((value >= 0xC0) & ((value < 0xE0) | (value >= 0xF0)))
+        breaking = ((value >= 0xC0) & ((value < 0xE0) | (value >= 0xF0))).nonzero()[0]
         position, place = self.high[breaking], self.low_before[breaking] % 3
         self.breaks = [position[place == i] for i in range(3)]        # where a run can break, by that count modulo 3
         self.runs: list[tuple[int, int, int]] = []                    # first byte, byte after the last one, track
@@ -191,10 +191,10 @@ class _Tracks:
     def _number(self, at: int) -> tuple[int, int]:
         """A variable-length number of at most four bytes, and the position after it."""
         value = 0
-        for i, byte in enumerate(self.data[at:at + 4], at + 1):
-            value = value << 7 | byte & 127
-            if byte < 128:
-                return value, i
+        for i in range(at, min(at + 4, len(self.data))):
+            value = value << 7 | self.data[i] & 127
+            if self.data[i] < 128:
+                return value, i + 1
         raise _Damage(at, "a number without an end")
 
     def decode(self, events: Events, pedal: bool) -> Events:
@@ -203,78 +203,78 @@ class _Tracks:
         high_first, high_stop = self.high.searchsorted(first), self.high.searchsorted(stop)
         low_first, highs = first - high_first, high_stop - high_first
         count, left = np.divmod(stop - first - highs, 3)              # events of each run, bytes of a broken one
-        before = np.cumsum(count) - count                             # events before it
-        low = self.bytes[self.bytes < 128]
+        before = count.cumsum() - count                               # events before it
+        low = np.frombuffer(self.data.translate(None, delete=bytes(range(128, 256))), np.uint8)
         pieces = [low[a:a + 3 * n] for a, n in zip(low_first.tolist(), count.tolist(), strict=True)]
         wait, key, value = np.concatenate([low[:0], *pieces]).reshape(-1, 3).T.copy()  # last byte of the delta time, data, data
         size = len(wait)
-        of = np.repeat(track, count)                                  # the track of each event
-        spans = [np.arange(a, b) for a, b in zip(high_first.tolist(), high_stop.tolist(), strict=True)]
-        index = np.concatenate([np.arange(0), *spans])
-        at = self.high[index]                                         # of each byte above 127 in a run: its position,
-        place = self.low_before[index] + np.repeat(3 * before - low_first, highs)
+        # Track, channel and pitch are one number below, of 16 bits where that will do: numpy sorts those by radix, much faster.
+        of = track.astype("u2" if len(self.starts) <= 32 else "i8").repeat(count)    # the track of each event
+        spans = [slice(a, b) for a, b in zip(high_first.tolist(), high_stop.tolist(), strict=True)]
+        at = np.concatenate([self.high[:0], *[self.high[span] for span in spans]])  # of each byte above 127 in runs: position,
+        place = np.concatenate([self.high[:0], *[self.low_before[span] for span in spans]])
+        place += (3 * before - low_first).repeat(highs)
         number = place // 3                                           # its event,
         place -= 3 * number                                           # and what it is there
-        broken = np.flatnonzero((left > 0) | (self.bytes[stop - 1] > 127))
+        broken = ((left > 0) | (self.bytes[stop - 1] > 127)).nonzero()[0]
         faults = [(track[i], before[i] + count[i], stop[i], "an event without its data") for i in broken]
         if faults:
-            whole = np.flatnonzero(number < np.repeat(before + count, highs))
+            whole = (number < (before + count).repeat(highs)).nonzero()[0]
             at, place, number = at[whole], place[whole], number[whole]
-        status = np.zeros(size, np.uint8)
-        stated = np.flatnonzero(place == 1)
-        status[number[stated]] = self.bytes[at[stated]]
-        close = at[1:] - at[:-1] == 1                                 # one after another: only in a delta time of four bytes
-        bad = place == 2
-        bad[1:] |= close & (place[1:] == 1)
-        bad[3:] |= close[2:] & close[1:-1] & close[:-2]
-        faults += [(of[number[i]], number[i], at[i], "a status byte where data should be") for i in np.flatnonzero(bad)]
-        opening = np.flatnonzero(np.append(True, track[1:] != track[:-1])[:len(track)] & (count > 0))
+        more, states = (place == 0).nonzero()[0], (place == 1).nonzero()[0]            # of long delta times; statuses
+        event, stated = number[more], number[states]
+        bad = [(place == 2).nonzero()[0], states[1:][stated[1:] == stated[:-1]], more[3:][event[3:] == event[:-3]]]
+        faults += [(of[number[i]], number[i], at[i], "a status byte where data should be") for i in np.concatenate(bad)]
+        said, status = self.bytes[at[states]], np.zeros(size, np.uint8)
+        status[stated] = said
+        opening = (np.concatenate([[True], track[1:] != track[:-1]])[:len(track)] & (count > 0)).nonzero()[0]
         opening = opening[status[before[opening]] == 0]
         faults += [(track[i], before[i], first[i], "an event without a status") for i in opening]
-        stated = np.append(number[stated], size)                      # running status: each one holds until the next
-        status[stated[0]:] = np.repeat(status[stated[:-1]], stated[1:] - stated[:-1])
-        cut = np.full(len(self.starts), size)                         # the first event of each track that is not to be trusted
-        for t, event, byte, fault in sorted(faults, reverse=True):    # the earliest one of a track stands
-            self.damage[int(t)], cut[t] = (int(byte), fault), event
+        stated = np.concatenate([stated, [size]])
+        status[stated[0]:] = said.repeat(stated[1:] - stated[:-1])    # running status: each one holds until the next
+        cut = [size] * len(self.starts)                               # the first event of each track that is not to be trusted
+        for t, since, byte, fault in sorted(faults, reverse=True):    # the earliest one of a track stands
+            self.damage[int(t)], cut[t] = (int(byte), fault), int(since)
         if faults:
-            status[np.arange(len(status)) >= cut[of]] = 0
+            status[np.arange(size) >= np.array(cut)[of]] = 0
 
-        delta = wait.astype(np.int64)
-        more = np.flatnonzero(place == 0)                             # bytes of long delta times, up to three before the last
-        near = np.append(np.diff(at[more]) == 1, [False, False])      # whether the next byte is one, too
-        shift = 7 * (1 + near[:-1] + (near[:-1] & near[1:]))[:len(more)]
-        np.add.at(delta, number[more], (self.bytes[at[more]].astype(np.int64) & 127) << shift)
-        raw = np.append(0, np.cumsum(delta))                          # time before each event, but for tracks and walked events
+        raw = np.zeros(size + 1, np.int64)                            # time before each event, but for tracks and walked events
+        raw[1:] = wait
+        shift = np.full(len(more), 7)                                 # a byte of a delta time counts 7 bits more
+        shift[:-1] += 7 * (event[1:] == event[:-1])                   # for each one that follows in it
+        shift[:-2] += 7 * (event[2:] == event[:-2])
+        np.add.at(raw, event + 1, (self.bytes[at[more]] & 127).astype(np.int64) << shift)
+        raw = raw.cumsum()
         bounds = [*before.tolist(), size]
-        edges, offsets, final = [0], [0], []                          # from which event on what is to be added; tracks' ends
+        added, final = {0: 0}, []                                     # what is added from which event on; tracks' ends
         programs: dict[int, list[tuple[int, int]]] = defaultdict(lambda: [(0, 0)])     # of a voice: (event, program)
         empty: list[int] = []
         tracks = pairwise([*self.starts, (len(self.walked), len(self.runs))])
         for t, ((walks, runs), (next_walks, next_runs)) in enumerate(tracks):
-            edges.append(bounds[runs])
-            offsets.append(-int(raw[bounds[runs]]))
+            added[bounds[runs]] = offset = -int(raw[bounds[runs]])
             for runs_before, pause, kind, content in self.walked[walks:next_walks]:
                 k = bounds[runs_before]
                 if k > cut[t]:
                     break
-                edges.append(k)
-                offsets.append(offsets[-1] + pause)
-                events.meta(t, int(raw[k]) + offsets[-1], kind, content)
+                added[k] = offset = offset + pause
+                events.meta(t, int(raw[k]) + offset, kind, content)
                 if kind >> 4 == PROGRAM:
                     programs[t << 4 | kind & 15].append((k, content[0]))
                 elif kind == SPECIFIC and content == EMPTY_PART:
                     empty.append(t << 11)
-            final.append(int(raw[min(bounds[next_runs], cut[t])]) + offsets[-1])
-        tick = raw[1:] + np.repeat(offsets, np.diff([*edges, size]))
+            final.append(int(raw[min(bounds[next_runs], cut[t])]) + offset)
+        tick = raw[1:]
+        for k, after, offset in zip(added, [*added, size][1:], added.values(), strict=True):
+            tick[k:after] += offset
 
         group, voice = status >> 4, of << 4 | status & 15             # voice: track and channel
-        kinds = np.bincount(group, minlength=16).tolist()
-        pedals = np.flatnonzero((group == CONTROL) & (key == 64)) if kinds[CONTROL] else np.arange(0)
-        events.controllers, events.bends, events.pedals = kinds[CONTROL], kinds[BEND], int(np.count_nonzero(value[pedals] > 63))
-        sound = np.flatnonzero((group == ON) | (group == OFF))
-        start, end = _pair((voice << 7 | key)[sound], (group[sound] == ON) & (value[sound] > 0))
-        start, ended = sound[start], end >= 0
-        stop = np.append(tick, 0)[np.append(sound, -1)[end]]
+        line = voice << 7 | key                                       # and pitch
+        events.controllers, events.bends = (int(np.count_nonzero(group == kind)) for kind in (CONTROL, BEND))
+        pedals = ((group == CONTROL) & (key == 64)).nonzero()[0] if events.controllers else np.arange(0)
+        events.pedals = int(np.count_nonzero(value[pedals] > 63))
+        on = (group == ON) & (value > 0)                              # without velocity: an end, too
+        start, end = _pair(line, on, (group >> 1 == OFF >> 1) ^ on)   # OFF and ON differ in the last bit
+        stop, ended = tick[end], end >= 0
         if not ended.all():
             stop = np.where(ended, stop, np.array(final)[of[start]])
             events.unended = int(np.count_nonzero(~ended))
@@ -282,39 +282,39 @@ class _Tracks:
             _hold(stop, voice[start], tick[pedals], value[pedals] > 63, voice[pedals])
         code = voice[start] << 7
         for v, changes in programs.items():
-            since, numbers = np.array(changes).T
-            if numbers.any():
+            if any(program for _, program in changes):
+                since, numbers = np.array(changes).T
                 mine = np.flatnonzero(voice[start] == v)
-                code[mine] += numbers[since.searchsorted(start[mine], side="right") - 1]
-        turns = np.append(0, np.flatnonzero(code[1:] != code[:-1]) + 1)[:len(code)]    # where another part goes on
-        played = code[turns].tolist()
+                code[mine] += numbers[since.searchsorted(start[mine], side="right") - 1].astype(code.dtype)
+        turns = np.concatenate([[True], code[1:] != code[:-1], [True]])[-len(code) - 1:].nonzero()[0]  # another part goes on
+        played = code[turns[:-1]].tolist()
         codes = sorted(dict.fromkeys(played + empty), key=lambda c: c >> 11)           # by track, then first appearance
-        events.parts, number = [(c >> 11, c >> 7 & 15, c & 127) for c in codes], {c: i for i, c in enumerate(codes)}
-        part = np.repeat(np.array([number[c] for c in played], np.int64), np.diff(np.append(turns, len(code))))
-        events.notes = np.empty((5, len(start)), np.int64)
-        events.notes[:] = tick[start], stop, key[start], value[start], part
+        events.parts, index = [(c >> 11, c >> 7 & 15, c & 127) for c in codes], {c: i for i, c in enumerate(codes)}
+        events.notes = notes = np.empty((5, len(start)), np.int64)
+        notes[0], notes[1], notes[2], notes[3] = tick[start], stop, key[start], value[start]
+        notes[4] = np.array([index[c] for c in played], np.int64).repeat(turns[1:] - turns[:-1])
         return events
 
 
-def _pair(line: np.ndarray, on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every note-on its index and that of the note-off that ends it (-1: none), first in, first out, by note-on.
+def _pair(line: np.ndarray, on: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The index of every note-on and that of the note-off that ends it (-1: none), first in, first out.
 
-    `line`: what tells tracks, channels and pitches apart, int (events,); `on`: note-on or note-off, bool (events,).
+    `line`: what tells tracks, channels and pitches apart, int (events,); `on`, `off`: which events these are, bool (events,).
     """
-    order = np.argsort(line.astype(np.uint16) if line.max(initial=0) < 2**16 else line, kind="stable")
-    begins, start = on[order], np.flatnonzero(on)
-    begin, finish = order[np.flatnonzero(begins)], order[np.flatnonzero(~begins)]
-    end = np.full(len(on), -1)
+    start, stop = on.nonzero()[0], off.nonzero()[0]
+    by_line, end = line[start].argsort(kind="stable"), np.full(len(start), -1)
+    begin, finish = start[by_line], stop[line[stop].argsort(kind="stable")]
     if len(begin) == len(finish) and (line[begin] == line[finish]).all() and (begin < finish).all():
-        end[begin] = finish                                           # as in most files: every end has its beginning
-        return start, end[start]
+        end[by_line] = finish                                         # as in most files: every end has its beginning
+        return start, end
     waiting: dict[int, deque[int]] = defaultdict(deque)
-    for i, (key, is_on) in enumerate(zip(line.tolist(), on.tolist(), strict=True)):
-        if is_on:
-            waiting[key].append(i)
+    both = (on | off).nonzero()[0]
+    for i, key, note in zip(both.tolist(), line[both].tolist(), (on.cumsum()[both] * on[both] - 1).tolist(), strict=True):
+        if note >= 0:
+            waiting[key].append(note)
         elif waiting[key]:
             end[waiting[key].popleft()] = i
-    return start, end[start]
+    return start, end
 
 
 def _hold(stop: np.ndarray, voice: np.ndarray, tick: np.ndarray, down: np.ndarray, of: np.ndarray) -> None:
@@ -327,6 +327,27 @@ def _hold(stop: np.ndarray, voice: np.ndarray, tick: np.ndarray, down: np.ndarra
         release = np.append(tick[mine], stop[notes].max(initial=0))[up]
         held = (last >= 0) & down[mine][last]
         stop[notes[held]] = np.maximum(stop[notes], release)[held]
+
+
+def is_drums(name: str) -> bool:
+    return name.startswith("drums") or "(drums)" in name
+
+
+def part_names(events: Events, kept: list[int]) -> tuple[str, ...]:
+    """Names that tell the parts apart: the track's, a number after it where it would stand twice, drums called so."""
+    names: dict[str, int] = {}
+    for number, i in enumerate(kept):
+        track, channel, _ = events.parts[i]
+        name = events.names.get(track) or ("drums" if channel == DRUMS else f"part {number}")
+        if channel != DRUMS:
+            name = name.replace("drums", "Drums")
+        elif not is_drums(name):
+            name += " (drums)"
+        names[name] = count = names.get(name, 0) + 1
+        while count > 1 and f"{name} {count}" in names:
+            count += 1
+        names[f"{name} {count}" if count > 1 else name] = count
+    return tuple(names)
 
 
 def _text(content: bytes) -> str:

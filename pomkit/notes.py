@@ -18,7 +18,7 @@ import numpy as np
 from .chords import NO_CHORD, UNKNOWN_CHORD, Chord, chords_from_markers, estimate_chords, tidy_chords, transpose_chord
 from .errors import MidiError, OptionError
 from .files import write_atomically
-from .midi import DRUMS, EMPTY_PART, MAX_BYTES, Events, read_events
+from .midi import DRUMS, EMPTY_PART, MAX_BYTES, Events, is_drums, part_names, read_events
 
 if TYPE_CHECKING:
     import pretty_midi
@@ -27,7 +27,7 @@ NOTE_DTYPE = np.dtype([("onset", "i4"), ("duration", "i4"), ("pitch", "i4"), ("v
 MAX_STEPS = 2**20          # no song is longer; a lying MIDI file could otherwise ask for gigabytes of columns
 NOTE_RANGES = {"onset": (0, MAX_STEPS - 1), "duration": (1, MAX_STEPS), "pitch": (0, 127), "velocity": (1, 127),
                "part": (0, 2**16 - 1)}
-LEAST, MOST = np.array(list(NOTE_RANGES.values()), "i4").T[..., None]
+LEAST, MOST = np.array(list(NOTE_RANGES.values())).T
 MAX_METERS = 4096          # changes of time signature that are believed
 TICKS_PER_BEAT = 480       # of the files that pomkit writes
 GRIDS = (1, 2, 3, 4, 6, 8, 12, 24)       # steps per beat: quarters, 8ths, their triplets, 16ths, ..., 64th triplets
@@ -86,27 +86,11 @@ class Song:
     def __post_init__(self) -> None:
         if self.steps_per_beat not in GRIDS:
             raise OptionError(f"steps_per_beat is {self.steps_per_beat}; choose one of {', '.join(map(str, GRIDS))}")
-        # As a plain table, because numpy is many times slower on records; (notes, 5) int32.
-        records = np.ascontiguousarray(np.asarray(self.notes, NOTE_DTYPE).reshape(-1))
-        table = records.view("i4").reshape(-1, len(NOTE_RANGES)).copy()
-        columns = np.ascontiguousarray(table.T)
-        outside = (columns - LEAST).view("u4") > (MOST - LEAST).view("u4")          # what is below wraps around to far above
-        if outside.any():
-            key, (low, high) = list(NOTE_RANGES.items())[np.flatnonzero(outside.any(axis=1))[0]]
-            raise OptionError(f"song {self.name!r}: a note's {key} is outside {low} to {high}; correct it")
-        onset, duration, pitch, velocity, part = columns.astype(np.int64)
-        place = onset << 43 | pitch << 36 | part << 20 | duration - 1               # 20, 7, 16 and 20 bits
-        if not (place[1:] > place[:-1]).all():
-            order = np.argsort(place, kind="stable")          # quick on what comes part by part
-            again = place[order]
-            table = table.take(np.lexsort((velocity, place)) if (again[1:] == again[:-1]).any() else order, axis=0)
-        notes = table.view(NOTE_DTYPE).reshape(-1)
-        notes.flags.writeable = False
         set_ = object.__setattr__
-        set_(self, "notes", notes)
+        set_(self, "notes", notes_of(_in_order(columns_of(np.asarray(self.notes, NOTE_DTYPE).reshape(-1)), self.name)))
         chords = (c if type(c) is Chord else Chord(int(c[0]), int(c[1]), str(c[2])) for c in self.chords)
         set_(self, "chords", tuple(sorted(chords)))
-        count = int(notes["part"].max()) + 1 if len(notes) else 0
+        count = int(self.notes["part"].max(initial=-1)) + 1
         names = tuple(self.parts) + tuple(f"part {i}" for i in range(len(self.parts), count))
         set_(self, "parts", names)
         set_(self, "bars", tuple(map(int, self.bars)))
@@ -185,18 +169,17 @@ class Song:
         cache = self.__dict__.setdefault("_canonical", {})
         key = (parts if parts is None or isinstance(parts, str | int) else tuple(parts), border)
         if key not in cache:
-            inside = (self.notes["pitch"] >= border) & (self.notes["pitch"] < 128 - border) & self.select(parts)
-            notes = self.notes.view(f"V{NOTE_DTYPE.itemsize}")[inside].view(NOTE_DTYPE)
-            notes["part"] = 0
-            notes, merged, shortened = _untangle(notes)
+            columns = columns_of(self.notes)
+            inside = (columns[2] >= border) & (columns[2] < 128 - border) & (parts is None or self.select(parts))
+            columns = columns if inside.all() else columns.compress(inside, axis=1)
+            columns[4] = 0
+            columns, merged, shortened = _untangle(columns)
             chords, changed = tidy_chords(self.chords)
-            report = ReadReport(kept=len(notes), merged=merged, shortened=shortened,
-                                dropped=len(self.notes) - int(inside.sum()), chords_changed=changed if border else 0,
-                                chords_dropped=0 if border else len(self.chords))
-            notes.flags.writeable = False
+            report = ReadReport(kept=len(columns.T), merged=merged, shortened=shortened, dropped=int(np.count_nonzero(~inside)),
+                                chords_changed=changed if border else 0, chords_dropped=0 if border else len(self.chords))
             cache[key] = song = object.__new__(Song)                     # sorted and in range: nothing is left to check
-            song.__dict__.update(self.__getstate__(), notes=notes, chords=chords if border else (), parts=("all",),
-                                 report=report)
+            song.__dict__.update(self.__getstate__(), notes=notes_of(columns), chords=chords if border else (),
+                                 parts=("all",), report=report)
         return cache[key]
 
     def to_pretty_midi(self, bpm: float = 120) -> pretty_midi.PrettyMIDI:
@@ -206,7 +189,7 @@ class Song:
         midi = pretty_midi.PrettyMIDI(resolution=TICKS_PER_BEAT, initial_tempo=bpm)
         step = 60 / bpm / self.steps_per_beat
         for number, name in enumerate(self.parts):
-            instrument = pretty_midi.Instrument(0, is_drum=_is_drums(name), name=name)
+            instrument = pretty_midi.Instrument(0, is_drum=is_drums(name), name=name)
             for onset, duration, pitch, velocity, _ in self.notes[self.notes["part"] == number].tolist():
                 instrument.notes.append(pretty_midi.Note(velocity, pitch, onset * step, (onset + duration) * step))
             midi.instruments.append(instrument)
@@ -244,7 +227,7 @@ class Song:
                 head.append((end, mido.MetaMessage("marker", text=UNKNOWN_CHORD)))
         tracks = [sorted(head, key=lambda m: m[0])]
         for number, name in enumerate(self.parts):
-            channel = DRUMS if _is_drums(name) else 0
+            channel = DRUMS if is_drums(name) else 0
             rows = self.notes[self.notes["part"] == number].tolist()
             offs = [(on + length, mido.Message("note_off", note=pitch, velocity=64, channel=channel))
                     for on, length, pitch, _, _ in rows]
@@ -305,52 +288,34 @@ def _song(events: Events, name: str, steps_per_beat: int, drums: bool) -> Song:
     per_step = events.per_beat / steps_per_beat
     if len(kept) > 2**16:
         raise MidiError(f"{name} has {len(kept)} parts, more than {2**16}; split it")
-    if end.max() / per_step >= MAX_STEPS:
+    if end.max() / per_step >= MAX_STEPS - 1:                    # and a step for what has no length
         raise MidiError(f"{name} is longer than {MAX_STEPS} steps; cut out the part that you need, or check its time division")
     exact = start / per_step
     phase, error, missed = _grid_phase(exact)
-    notes = np.empty(len(start), NOTE_DTYPE)
-    notes["onset"] = np.maximum(np.rint(exact - phase), 0)
-    notes["duration"] = np.maximum(np.rint(end / per_step - phase) - notes["onset"], 1)
-    notes["pitch"], notes["velocity"], notes["part"] = pitch, velocity, part
-    notes, merged, shortened = _untangle(notes)
-    length = int((notes["onset"] + notes["duration"]).max())
+    columns = np.empty((len(NOTE_RANGES), len(start)), np.int64)
+    columns[0] = onset = np.maximum(np.rint(exact - phase), 0)
+    columns[1] = np.maximum(np.rint(end / per_step - phase) - onset, 1)
+    columns[2], columns[3], columns[4] = pitch, velocity, part
+    columns, merged, shortened = _untangle(_in_order(columns, title := Path(name).stem))
+    length = int((columns[0] + columns[1]).max())
     chords: tuple[Chord, ...] = ()
     for texts in (events.markers, events.lyrics):
         steps = [(min(round(tick / per_step), MAX_STEPS), text) for tick, text in texts]
-        chords = chords or chords_from_markers(steps, length)
+        chords = chords or (chords_from_markers(steps, length) if steps else ())
     length = max([length] + [c.onset + c.duration for c in chords[-1:]])
     meters = [m for m in ((round(tick / per_step), n, d) for tick, n, d in sorted(events.meters)) if m[0] < length]
     bars, remark = _bars(meters, steps_per_beat, length)
     better, off = _better_grid(start / events.per_beat, steps_per_beat) if missed > 0.03 else (steps_per_beat, ())
     left_out = (f"{count - len(start)} notes of drums left out",) if count > len(start) else ()
-    report = ReadReport(phase, error, len(notes), merged, shortened, count - len(start), count - len(start),
+    report = ReadReport(phase, error, len(columns.T), merged, shortened, count - len(start), count - len(start),
                         int(np.count_nonzero(start == end)), events.unended, events.pedals, events.bends, events.controllers,
                         better, remarks=(*events.remarks, *left_out, *remark, *off))
     tempo = next((60e6 / pace for _, pace in events.tempos if pace), None)
-    return Song(notes, chords, _part_names(events, list(kept)), bars, steps_per_beat, Path(name).stem, tempo, report,
-                () if remark else tuple(meters))
-
-
-def _is_drums(name: str) -> bool:
-    return name.startswith("drums") or "(drums)" in name
-
-
-def _part_names(events: Events, kept: Sequence[int]) -> tuple[str, ...]:
-    """Names that tell the parts apart: the track's, a number after it where it would stand twice, drums called so."""
-    names: dict[str, int] = {}
-    for number, i in enumerate(kept):
-        track, channel, _ = events.parts[i]
-        name = events.names.get(track) or ("drums" if channel == DRUMS else f"part {number}")
-        if channel != DRUMS:
-            name = name.replace("drums", "Drums")
-        elif not _is_drums(name):
-            name += " (drums)"
-        names[name] = count = names.get(name, 0) + 1
-        while count > 1 and f"{name} {count}" in names:
-            count += 1
-        names[f"{name} {count}" if count > 1 else name] = count
-    return tuple(names)
+    song = object.__new__(Song)                                              # sorted and in range: nothing is left to check
+    song.__dict__.update(notes=notes_of(columns), chords=chords, parts=part_names(events, list(kept)), bars=bars,
+                         steps_per_beat=steps_per_beat, name=title, source_tempo=tempo, report=report,
+                         meters=() if remark else tuple(meters))
+    return song
 
 
 def _better_grid(beats: np.ndarray, steps_per_beat: int) -> tuple[int, tuple[str, ...]]:
@@ -375,29 +340,57 @@ def _grid_phase(onsets: np.ndarray) -> tuple[float, float, float]:
     return phase, float(shifted.sum()) / len(off), np.count_nonzero(shifted > 0.2) / len(off)
 
 
-def _untangle(notes: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """One note for a part, pitch and step, ending where its pitch begins again: (notes, merged, shortened).
+def columns_of(notes: np.ndarray) -> np.ndarray:
+    """Notes (NOTE_DTYPE) as a new table of columns, int64 (5, notes): numpy is many times slower on records."""
+    return np.ascontiguousarray(notes).view("i4").reshape(-1, len(NOTE_RANGES)).T.astype(np.int64, order="C")
 
-    `notes`: ordered by onset within each part; they stay in their order.
+
+def notes_of(columns: np.ndarray) -> np.ndarray:
+    """The inverse of `columns_of`, read-only."""
+    notes = columns.T.astype("i4", order="C").view(NOTE_DTYPE).reshape(-1)
+    notes.flags.writeable = False
+    return notes
+
+
+def _in_order(columns: np.ndarray, name: str) -> np.ndarray:
+    """The columns sorted by onset, pitch, part, duration and velocity; OptionError where a value is out of its range."""
+    outside = (np.minimum.reduce(columns, axis=1, initial=1) < LEAST) | (np.maximum.reduce(columns, axis=1, initial=1) > MOST)
+    if outside.any():
+        key, (low, high) = list(NOTE_RANGES.items())[outside.argmax()]
+        raise OptionError(f"song {name!r}: a note's {key} is outside {low} to {high}; correct it")
+    onset, duration, pitch, velocity, part = columns
+    place = onset << 43 | pitch << 36 | part << 20 | duration - 1                   # 20, 7, 16 and 20 bits
+    if (place[1:] > place[:-1]).all():
+        return columns
+    order = place.argsort(kind="stable")                                            # quick on what comes part by part
+    place = place[order]
+    if (same := place[1:] == place[:-1]).any():                                     # these by velocity
+        tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
+        order[tied] = order[tied][np.lexsort((velocity[order[tied]], place[tied]))]
+    return columns.take(order, axis=1)
+
+
+def _untangle(columns: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """One note for a part, pitch and step, ending where its pitch begins again: (columns, merged, shortened).
+
+    `columns`: in the order of a Song's notes, which they keep; the durations may be changed in place.
     """
-    table = notes.view("i4").reshape(-1, len(NOTE_RANGES)).copy()
-    onset, duration, pitch, velocity, part = table.T
-    line = part.astype(np.int64) << 7 | pitch
-    order = np.argsort(line.astype(np.uint16) if line.max(initial=0) < 2**16 else line, kind="stable")
-    line, onset, last = line[order], onset[order], duration[order]
-    gap = np.append(np.where(line[1:] != line[:-1], MAX_STEPS, onset[1:] - onset[:-1]), MAX_STEPS)[:len(line)]
-    merged = len(gap) - np.count_nonzero(gap)                               # gap: to the next note of the pitch
-    if merged:                                                              # 0: keep the loudest velocity, longest duration
-        first = np.append(0, np.flatnonzero(gap[:-1]) + 1)
-        velocity[order[first]] = np.maximum.reduceat(velocity[order], first)
-        last, gap = np.maximum.reduceat(last, first), gap[np.append(first[1:], len(gap)) - 1]
-        order = order[first]
-    duration[order] = np.minimum(last, gap)
-    if merged:
-        keep = np.zeros(len(table), bool)
-        keep[order] = True
-        table = table.take(np.flatnonzero(keep), axis=0)
-    return table.view(NOTE_DTYPE).reshape(-1), int(merged), int(np.count_nonzero(last > gap))
+    onset, duration, pitch, velocity, part = columns
+    other = (onset[1:] != onset[:-1]) | (pitch[1:] != pitch[:-1]) | (part[1:] != part[:-1])
+    first = np.concatenate([[True], other])[:len(onset)]                            # of the notes at one place
+    if merged := len(first) - int(np.count_nonzero(first)):                         # keep loudest velocity, longest duration
+        again = (~first).nonzero()[0]
+        of, columns = first.cumsum()[again] - 1, columns.take(first.nonzero()[0], axis=1)
+        np.maximum.at(columns[1], of, duration[again])
+        np.maximum.at(columns[3], of, velocity[again])
+        onset, duration, pitch, velocity, part = columns
+    line = part << 7 | pitch
+    order = (line.astype("u2") if line.max(initial=0) < 2**16 else line).argsort(kind="stable")           # 16 bits: by radix
+    turn, gap = (line << 21 | onset)[order], np.full(len(order), MAX_STEPS, np.int64)
+    gap[order[:-1]] = turn[1:] - turn[:-1]                                          # more than MAX_STEPS to another line
+    shortened = int(np.count_nonzero(duration > gap))
+    columns[1] = np.minimum(duration, gap)
+    return columns, merged, shortened
 
 
 def _bars(meters: Sequence[tuple[int, int, int]], steps_per_beat: int, length: int) -> tuple[tuple[int, ...], tuple[str, ...]]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .chords import LABELS, Chord, ranges, tidy_chords, viterbi
 from .errors import OptionError, PictureError
-from .notes import MAX_STEPS, NOTE_DTYPE, ReadReport, Song, check_border
+from .notes import MAX_STEPS, NOTE_DTYPE, ReadReport, Song, check_border, columns_of
 
 PITCHES = 128
 
@@ -42,17 +42,19 @@ def render(song: Song, start: int = 0, width: int | None = None, parts: Sequence
     width = max(song.end - start, 1) if width is None else width
     if onsets not in ("start", "early") or start < 0 or not 1 <= width <= MAX_STEPS:
         raise OptionError(f"{onsets=}, {start=}, {width=}: choose onsets start or early, start from 0, width 1 to {MAX_STEPS}")
-    near = song.notes[:song.notes["onset"].searchsorted(start + width)].view("i4").reshape(-1, 5)           # sorted by onset
-    onset, duration, pitch, velocity, _ = near.take(np.flatnonzero(near[:, 0] + near[:, 1] > start), axis=0).T
-    first = np.maximum(onset - start, 0)
-    length = np.minimum(onset - start + duration, width) - first
-    cell, value = (127 - pitch) * width + first, 2 * velocity                                  # cells in row-major order
+    near = columns_of(song.notes[:song.notes["onset"].searchsorted(start + width)])            # sorted by onset
+    near[0] -= start
+    onset, duration, pitch, velocity, _ = near[:, near[0] + near[1] > 0] if start else near
+    first = np.maximum(onset, 0)
+    length = np.minimum(onset + duration, width) - first
+    cell, value = (127 - pitch) * width + first, (2 * velocity).astype(np.uint8)               # cells in row-major order
     picture = np.zeros((PITCHES, width, 3), np.uint8)
-    flat = picture.reshape(-1)
-    flat[3 * ranges(cell, length) + 1] = value.repeat(length)
-    mark, red = (cell, value) if onsets == "start" else (cell[first > 0] - 1, 255)
-    flat[3 * mark], flat[3 * mark + 1] = red, 0
-    paint_chords(picture, song.chords, start, border)
+    red, green, _ = picture.reshape(-1, 3).T
+    green[ranges(cell, length)] = value.repeat(length)
+    mark, value = (cell, value) if onsets == "start" else (cell[first > 0] - 1, 255)
+    red[mark], green[mark] = value, 0
+    if song.chords:
+        paint_chords(picture, song.chords, start, border)
     return picture
 
 

@@ -406,3 +406,10 @@ def test_five_hundred_mutations():
     findings, outcomes = fuzz_midi.fuzz(500)
     assert findings == {}
     assert min(outcomes[kind] for kind in ("MidiError", "Song", "salvaged")) > 20 and sum(outcomes.values()) == 500
+
+
+def test_more_tracks_than_a_short_sort_holds():
+    """Above 32 tracks, pitches of all tracks no longer fit 16 bits: they are told apart in another way."""
+    tracks = [m.track(*(m.note(20 * i + t, 20 * i + t + 30, 40 + (i + t) % 50, 1 + t) for i in range(12))) for t in range(70)]
+    for count in (32, 33, 70):
+        assert m.disagreement(m.midi(*tracks[:count])) == "", count

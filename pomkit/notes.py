@@ -288,7 +288,7 @@ def _song(events: Events, name: str, steps_per_beat: int, drums: bool) -> Song:
     per_step = events.per_beat / steps_per_beat
     if len(kept) > 2**16:
         raise MidiError(f"{name} has {len(kept)} parts, more than {2**16}; split it")
-    if end.max() / per_step >= MAX_STEPS - 1:                    # and a step for what has no length
+    if end.max() / per_step >= MAX_STEPS - 0.5:                  # what would be rounded to it
         raise MidiError(f"{name} is longer than {MAX_STEPS} steps; cut out the part that you need, or check its time division")
     exact = start / per_step
     phase, error, missed = _grid_phase(exact)

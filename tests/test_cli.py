@@ -82,7 +82,8 @@ def test_from_outside_no_traceback(tmp_path):
 def test_a_cut_file_is_refused_and_salvaged_when_asked(tmp_path, capsys):
     whole = data.songs()["auld_lang_syne"].read_bytes()
     (tmp_path / "cut.mid").write_bytes(whole[:len(whole) * 3 // 4])
-    arguments = [str(tmp_path / "cut.mid"), "--mask", "bars:2-3", "--width", "64", "--steps", "2", "--out", str(tmp_path / "out")]
+    arguments = [str(tmp_path / "cut.mid"), "--mask", "bars:2-3", "--width", "64", "--steps", "2"]
+    arguments += ["--out", str(tmp_path / "out")]
     assert main(arguments) == 2 and "salvage" in capsys.readouterr().err and not (tmp_path / "out").exists()
     assert main([*arguments, "--salvage"]) == 0
     assert "salvaged what came before the damage" in capsys.readouterr().out and (tmp_path / "out" / "result.mid").exists()

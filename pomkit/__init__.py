@@ -18,15 +18,15 @@ _HOME = {
     "audio": ("synthesize", "listen"),
 }
 _MODULES = ("masks", "midi", "corpus", "data", "metrics", "plot", "model", "edm", "cells", "sample", "train", "evaluate",
-            "audio", "picture", "notes", "chords", "checkpoint", "errors")
+            "audio", "picture", "notes", "chords", "checkpoint", "errors", "rules", "baselines")
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = sorted({*_WHERE, *_MODULES})
 
 if TYPE_CHECKING:
     # isort: off
-    from . import audio, cells, checkpoint, chords, corpus, data, edm, errors, evaluate, masks, metrics, midi, model
-    from . import notes, picture, plot, sample, train
+    from . import audio, baselines, cells, checkpoint, chords, corpus, data, edm, errors, evaluate, masks, metrics, midi
+    from . import model, notes, picture, plot, rules, sample, train
     # isort: on
     from .audio import listen, synthesize
     from .checkpoint import load_model, save_model

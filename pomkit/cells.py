@@ -8,7 +8,7 @@ and uncovers it in N steps (Chang et al. 2022, arXiv 2202.04200, on the cosine s
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +25,21 @@ OFF, SUSTAIN, ONSET = 0, 1, 2            # an onset in velocity bin b is state O
 CHORD_CHANNELS = 3                       # the chord's root, its tones, and that it is known
 VELOCITIES = (60, 78, 90, 108)           # what each velocity bin is played with (near the quartiles of pop piano)
 
-Rule = Callable[[Tensor, int, Tensor], Tensor]
 CellModel = Callable[[Tensor, Tensor, Tensor], Tensor]     # (cells, chords, t) -> logits
+
+
+class View(NamedTuple):
+    """What a rule may look at: one window in one step of sampling."""
+
+    cells: Tensor        # int64 (batch, h, w): the states so far, known or drawn; hidden cells are in the state after the last
+    hidden: Tensor       # bool (batch, h, w): the cells still to be drawn
+    new: Tensor          # bool (batch, h, w): those of them that this step settles
+    noise: Tensor        # float (batch, states, h, w): the state with the largest logit + noise is drawn
+    chords: Tensor       # float (batch, 3, h, w), see `chord_channels`
+    start: int           # the step of the picture at which the window begins; windows begin on bar lines
+
+
+Rule = Callable[[Tensor, int, View], Tensor]               # (logits, level, view) -> logits; may change them in place
 
 
 class Cells(nn.Module):
@@ -58,8 +71,8 @@ class Cells(nn.Module):
         `cells`: int64 (batch, 128, width), states or hidden (= `states`); `chords`: float (batch, 3, 128, width), see
         `chord_channels`; `t`: float (batch,), the share of the region that is hidden.
         """
-        x = F.one_hot(cells, self.states + 1).movedim(-1, 1).to(chords.dtype)      # (b, states + 1, 128, width)
-        return self.network(torch.cat([x, chords], dim=1), t).float()
+        one_hot = chords.new_zeros(len(cells), self.states + 1, *cells.shape[1:]).scatter_(1, cells[:, None], 1)
+        return self.network(torch.cat([one_hot, chords], dim=1), t).float()
 
     def encode(self, picture: np.ndarray, border: int = 8) -> np.ndarray:
         """A picture's cells, int64 (128, width): an onset takes the bin of the nearest velocity, the border rows are off."""
@@ -126,23 +139,29 @@ def uncovering(cells: int, steps: int) -> list[int]:
 
 
 @torch.inference_mode()
-def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, hidden_state: int, steps: int = 20, U: int = 1,
+def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, hidden_state: int, steps: int = 16, U: int = 1,
                  jump: int = 1, temperature: float = 1.0, density: float | None = None, pitch_bias: Tensor | None = None,
-                 guidance: float = 1.0, rule: Rule | None = None, whole_notes: bool = False,
-                 generator: torch.Generator | None = None, callback: Callable[[dict[str, Any]], None] | None = None) -> Tensor:
+                 guidance: float = 1.0, top_p: float = 1.0, rule: Rule | Sequence[Rule] = (), whole_notes: bool = False,
+                 start: int = 0, generator: torch.Generator | None = None,
+                 callback: Callable[[dict[str, Any]], None] | None = None) -> Tensor:
     """Fill the masked cells, int64 (batch, h, w); the others stay as they are.
 
     `mask` bool (h, w). Levels follow `uncovering` along `edm.repaint_schedule(steps, U, jump)`: each step draws all hidden
     cells and keeps a random part of them; going back hides a random part of the new cells again (U > 1: they are redone with
     more of their surroundings known). `temperature` sharpens which notes, not how many: the number of onsets that the first
     call expects, or `density`, is held by a bias on their log-odds. `pitch_bias`: float (12,), by pitch class, (h,) by pitch
-    or (h, w): added to the log-odds of onsets. `guidance` g: logits = u + g (c - u), u without the known cells and chords (Ho
-    and Salimans 2022, arXiv 2207.12598). `rule(logits, step, cells) -> logits` may change anything. `whole_notes` forbids what
-    is no note (`forbid_fragments`), draws cells that contradict each other again, and holds the number of onsets too, since a
-    sustain drawn early makes sure of one. `callback({i, n, cells, logits})` is called at every step.
+    or (h, w): see `favour`. `guidance` g: logits = u + g (c - u), u without the known cells and chords (Ho and Salimans 2022,
+    arXiv 2207.12598). `top_p`: onsets only in the likeliest cells, the fewest that hold this share of all the onsets expected.
+    `rule(logits, level, view) -> logits`, or a list of such functions in turn, may change anything (`View`, `pomkit.rules`);
+    the notes that rules take are not made up elsewhere, unless `density` asks for a number. `whole_notes` forbids what is no
+    note (`forbid_fragments`), draws cells that contradict each other again, and holds the number of onsets too, since a sustain
+    drawn early makes sure of one. `start`: for the rules, see `View`. `callback({i, n, cells, logits})`: at every step.
     """
-    if temperature <= 0:
-        raise OptionError(f"temperature is {temperature}; choose a number above 0 (1 = as learned)")
+    if temperature <= 0 or not 0 < top_p <= 1:
+        raise OptionError(f"temperature is {temperature}, top_p {top_p}; choose numbers above 0 (1 = as learned), top_p to 1")
+    rules = list(rule) if isinstance(rule, Sequence) else [rule]
+    if not all(map(callable, rules)):
+        raise OptionError(f"rule is {rule!r}; give a function of (logits, level, view) or a list of such functions")
     total = int(mask.sum())
     if not total:
         return cells.clone()
@@ -151,7 +170,8 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
     path = repaint_schedule(last, U, jump)
     hidden = mask.expand_as(cells).clone()
     cells = torch.where(hidden, hidden_state, cells)
-    bias = 0 if pitch_bias is None else pitch_bias_rows(pitch_bias, cells.shape[1:]).to(chords)
+    begun = torch.zeros_like(hidden)                                         # onsets that count for the density
+    bias = None if pitch_bias is None else pitch_bias_rows(pitch_bias, cells.shape[1:]).to(chords)
     for i, (level, after) in enumerate(pairwise(path + [last] * whole_notes)):      # one more call settles what is broken
         if after < level:                                                    # back: hide some of the new cells again
             hidden |= choose(mask & ~hidden, counts[level] - counts[after], generator)
@@ -167,21 +187,30 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
         if i == 0:                                                           # as many as the model expects by now
             goal = (onset_odds(logits).sigmoid() * hidden).flatten(1).sum(1) if density is None else density
         logits = logits / temperature
-        logits[:, ONSET:] += bias
+        if bias is not None:
+            logits = favour(logits, hidden, bias)
         if whole_notes:
             logits = forbid_fragments(logits, cells)
-        if density is not None or temperature != 1 or whole_notes:
-            placed = ((cells >= ONSET) & (cells < hidden_state) & mask).flatten(1).sum(1)
+        if top_p < 1:
+            logits[:, ONSET:].masked_fill_(~likeliest(onset_odds(logits).sigmoid() * hidden, top_p)[:, None], -math.inf)
+        if density is not None or temperature != 1 or top_p < 1 or whole_notes:
+            placed = (begun & ~hidden).flatten(1).sum(1)
             shift = onset_bias(onset_odds(logits), hidden, (goal - placed).clamp(min=0))[:, None, None]
             logits[:, ONSET:] += shift[:, None]
             if density is not None:                                          # fewer notes: fewer sustains that want a beginning
                 logits[:, SUSTAIN] += shift.clamp(max=0)
-        if rule is not None:
-            logits = rule(logits, level, cells)
-        noise = torch.rand(logits.shape, generator=generator).to(logits).clamp(1e-20, 1 - 1e-7)
-        drawn = (logits - torch.log(-torch.log(noise))).argmax(1)            # Gumbel-max: a draw from softmax(logits)
+        noise = torch.rand(logits.shape, generator=generator).to(logits).clamp_(1e-20, 1 - 1e-7)
+        noise = noise.log_().neg_().log_().neg_()
+        drawn = (logits + noise).max(1).indices                              # Gumbel-max: a draw from softmax(logits)
         late = hidden.flatten(1).sum(1).max().item() - (total - counts[level])    # fragments of earlier steps, hidden again
         new = hidden if after == last else choose(hidden, counts[after] - counts[level] + int(late), generator)
+        begun = torch.where(new, drawn >= ONSET, begun)
+        if rules:
+            for change in rules:
+                logits = change(logits, level, View(cells, hidden, new, noise, chords, start))
+            drawn = (logits + noise).max(1).indices
+            if density is not None:
+                begun = torch.where(new, drawn >= ONSET, begun)
         cells = torch.where(new, drawn, cells)
         if whole_notes:                                                      # two cells drawn at once may not fit together
             broken = new & (cells == SUSTAIN) & (F.pad(cells, (1, -1), value=OFF) == OFF)
@@ -193,19 +222,36 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
 
 
 def forbid_fragments(logits: Tensor, cells: Tensor) -> Tensor:
-    """Logits without what is no note: no sustain after a visible off cell, no off cell before a visible sustain."""
+    """Logits, in place, without what is no note: no sustain after a visible off cell, no off cell before a visible sustain."""
     before, after = F.pad(cells, (1, -1), value=OFF), F.pad(cells, (-1, 1), value=OFF)       # every cell's neighbours in time
-    logits = logits.clone()
     logits[:, SUSTAIN].masked_fill_(before == OFF, -math.inf)
     logits[:, OFF].masked_fill_(after == SUSTAIN, -math.inf)
+    return logits
+
+
+def favour(logits: Tensor, hidden: Tensor, bias: Tensor) -> Tensor:
+    """The logits, changed in place, with `bias`, broadcastable to (batch, h, w), on the log-odds of notes that begin at a cell.
+
+    So to onsets, and to a sustain that wants its note to begin at the hidden cell before it: by onsets alone, a quarter of
+    what a strong bias forbids came in that way.
+    """
+    logits[:, ONSET:] += bias.unsqueeze(-3)
+    logits[:, SUSTAIN] += F.pad(bias * hidden, (1, -1))
     return logits
 
 
 def choose(among: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
     """`count` random cells of `among`, bool (batch, h, w), for each picture of the batch."""
     rank = torch.rand(among.shape, generator=generator).to(among.device) + ~among
-    first = rank.flatten(1).argsort(1)[:, :count]
+    first = rank.flatten(1).topk(count, dim=1, largest=False, sorted=False).indices
     return torch.zeros_like(among).flatten(1).scatter(1, first, True).reshape(among.shape) & among
+
+
+def likeliest(p: Tensor, share: float) -> Tensor:
+    """The fewest cells of each picture that hold `share` of the sum of p (batch, h, w): bool, the same shape."""
+    ranked = p.flatten(1).sort(dim=1, descending=True).values
+    last = (ranked.cumsum(1) < share * ranked.sum(1, keepdim=True)).sum(1, keepdim=True).clamp(max=ranked.shape[1] - 1)
+    return p >= ranked.gather(1, last)[..., None]
 
 
 def onset_odds(logits: Tensor) -> Tensor:
@@ -216,9 +262,10 @@ def onset_odds(logits: Tensor) -> Tensor:
 def onset_bias(odds: Tensor, hidden: Tensor, wanted: Tensor) -> Tensor:
     """The bias (batch,) on the onsets' log-odds with which `wanted` (batch,) onsets are expected in the hidden cells."""
     low, high = torch.full_like(wanted, -12.0, dtype=odds.dtype), torch.full_like(wanted, 12.0, dtype=odds.dtype)
+    odds = odds.masked_fill(~hidden, -math.inf).flatten(1)
     for _ in range(24):                                                      # bisection: the sum rises with the bias
         middle = (low + high) / 2
-        expected = ((odds + middle[:, None, None]).sigmoid() * hidden).flatten(1).sum(1)
+        expected = (odds + middle[:, None]).sigmoid().sum(1)
         low, high = torch.where(expected < wanted, middle, low), torch.where(expected < wanted, high, middle)
     return (low + high) / 2
 

@@ -1,34 +1,84 @@
-"""Measure a model on held-out songs: `python -m pomkit.evaluate MODEL --data CORPUS` writes the figures into its card."""
+"""Judge a model on held-out songs: `python -m pomkit.evaluate MODEL --data CORPUS --out report/`.
+
+All is counted on the notes that begin inside the mask. In brackets: 95 % bootstrap intervals over songs. Rows:
+
+- "real halves": real songs against other real songs, halves drawn at random. With few songs this ceiling is low.
+- "real": the music that was there, measured like a model; "chance": its notes at random cells of the mask; "permuted": no
+  music, made to fool the measures: its pitches dealt anew among its notes.
+- "copy": the bars before the mask; "nearest": the training bars whose surroundings match best; "markov": an order-2 chain.
+- "uncover", "conditioned", "repaint": the model.
+
+Columns:
+
+- overlapping area, KLD: mean of six features' inter- against intra-set distances, to real windows of other songs
+  (`metrics.compare`); in "sets" each feature's overlapping area, and the means of `metrics.describe`.
+- in scale, on 8th grid: of the whole song; chord accuracy: root and kind of third, estimated from the result, are the known
+  chord's; chord tones: notes that belong to it; note F1: against the music that was there (`metrics.Region`).
+- longest shared: notes of the longest sequence that also stands in a training song (`metrics.longest_shared`).
+- leak: pixels changed outside the mask.
+"""
 import argparse
+import inspect
 import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from itertools import islice, zip_longest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from . import masks, metrics, plot
+from . import audio, baselines, masks, metrics, plot
 from .checkpoint import Model, card_path, load_model
 from .data import Windows, read_corpus
 from .errors import OptionError, PomkitError
 from .files import write_atomically
 from .notes import Song
-from .picture import render
-from .sample import inpaint, methods_of
+from .picture import parse, render
+from .sample import METHODS, inpaint, methods_of
 
-TASKS: dict[str, Callable[[Song, int, int], np.ndarray]] = {
-    "middle bars": lambda song, start, width: masks.bars(width, width // 64 + 1, width // 16 - width // 64),
-    "melody": lambda song, start, width: masks.melody(song, start=start, width=width),
-    "accompaniment": lambda song, start, width: masks.accompaniment(song, start=start, width=width),
-    "continuation": lambda song, start, width: masks.continuation(width, width // 2),
+Window = tuple[Song, int, np.ndarray]                    # a song, the step where the picture begins, the picture
+Row = dict[str, list[float]]                             # of a table: measure -> value, low, high
+Tables = dict[str, dict[str, Row]]                       # task -> row
+DRAWS = 200                                              # of songs, for the intervals
+X = np.linspace(0.05, 0.95, 33)
+# Brush strokes over a window: radius in cells, paths of (share of the width, pitch); from what training saw to what it did not.
+SHAPES: dict[str, tuple[float, list[Any]]] = {
+    "rising line": (3, [np.c_[X, 46 + 40 * X]]),
+    "falling line": (3, [np.c_[X, 86 - 40 * X]]),
+    "diverging lines": (3, [np.c_[X, 66 + 22 * X], np.c_[X, 66 - 22 * X]]),
+    "arch": (3, [np.c_[X, 48 + 36 * np.sin(np.pi * X)]]),
+    "blob": (16, [[(0.35, 62), (0.5, 70), (0.6, 60)]]),
+    "scattered dots": (2.5, [[dot] for dot in np.random.default_rng(0).uniform((0, 44), (1, 88), (50, 2))]),
 }
-MEASURES = ("onsets_per_bar", "in_scale", "on_grid")
 
 
-def held_out(songs: Sequence[Song], width: int, count: int, seed: int = 0) -> list[tuple[Song, int, np.ndarray]]:
+def drawn(name: str, song: Song, start: int, width: int) -> np.ndarray:
+    """The mask of a drawn shape, bool (128, width), wherever it lies."""
+    radius, paths = SHAPES[name]
+    return np.logical_or.reduce([masks.stroke(width, np.multiply(path, (width, 1)), radius) for path in paths])
+
+
+# Tasks: the kind of notes that is hidden, and the mask of a window (song, start, width).
+TASKS: dict[str, tuple[str, Callable[[Song, int, int], np.ndarray]]] = {
+    "unconditional": ("all", lambda song, start, width: masks.everything(width, chords=True)),
+    "melody": ("melody", lambda song, start, width: masks.melody(song, start=start, width=width)),
+    "accompaniment": ("accompaniment", lambda song, start, width: masks.accompaniment(song, start=start, width=width)),
+    "continuation": ("all", lambda song, start, width: masks.continuation(width, width // 2)),
+    "loop middle": ("all", lambda song, start, width: masks.bars(width, 13, 20)),
+    "chords only": ("all", lambda song, start, width: masks.everything(width)),
+    **{name: ("all", partial(drawn, name)) for name in SHAPES},
+}
+LOOP, BARE, CHORDS = "loop middle", "unconditional", "chords only"
+COLUMNS = {"density": "notes / real", "overlapping_area": "overlapping area", "kld": "KLD", "in_scale": "in scale",
+           "on_grid": "on 8th grid", "chord_accuracy": "chord accuracy", "chord_tones": "chord tones", "filled": "mask filled",
+           "note_f1": "note F1", "longest_shared": "longest shared", "changed_outside": "leak"}
+
+
+def held_out(songs: Sequence[Song], width: int, count: int, seed: int = 0) -> list[Window]:
     """`count` windows (song, start, picture): one a song in turn, at a random bar line where the music is dense enough."""
     rng = np.random.default_rng(seed)
     starts = [rng.permutation(Windows([song], width).starts[0]) for song in songs]
@@ -38,90 +88,229 @@ def held_out(songs: Sequence[Song], width: int, count: int, seed: int = 0) -> li
     return list(islice(dense, count))
 
 
-def evaluate(model: Model, songs: Sequence[Song], count: int = 48, methods: Sequence[str] | None = None,
-             tasks: Sequence[str] | None = None, seed: int = 0, progress: bool = True, **options: Any) -> dict[str, Any]:
-    """Onsets per masked bar, share in the song's scale and share on its eighth-note grid, inside the mask.
+class Judge:
+    """Measures a model task by task: `judge(task)` gives the rows of its table, `judge.samples` what the model composed.
 
-    For each task and method: the median over windows of the ratio of onsets to the real music's, and the means of the
-    shares (notes pooled), with bootstrap 95 % intervals over windows. Beside them "real" (the music that was there) and
-    "chance" (as many notes, at random cells of the mask). See `metrics.adherence`.
+    `songs`: held out; `training`: songs for the baselines and for what is shared (none: these are left out); `count`: windows a
+    task, of drawn shapes a third; four times as many real ones are compared with. `options`: those of `inpaint`.
     """
-    windows = held_out(songs, model.width, count, seed)
-    table: dict[str, Any] = {}
-    for task in tasks or TASKS:
+
+    def __init__(self, model: Model, songs: Sequence[Song], training: Sequence[Song] = (), count: int = 48,
+                 methods: Sequence[str] | None = None, seed: int = 0, progress: bool = True, **options: Any) -> None:
+        if not len(songs) or count < 1:
+            raise OptionError(f"{len(songs)} songs, {count} windows: give at least one of each; another split may have songs")
+        self.model, self.count, self.seed, self.progress = model, count, seed, progress
+        self.methods, self.options = methods or methods_of(model), options
+        self.songs, n, rng = list(songs), len(songs), np.random.default_rng(seed)
+        self.windows = lru_cache(lambda width: held_out(self.songs, width, 4 * count, seed))
+        self.samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.training = baselines.Training(list(training)) if len(training) else None
+        self.markov = baselines.Markov(self.training) if self.training else None
+        self.halves = np.stack([half := rng.permuted(np.tile(np.arange(n) < n // 2, (DRAWS, 1)), axis=1), ~half], axis=1)
+
+    def __call__(self, task: str) -> dict[str, Row]:
+        """The rows of a task, row -> measure -> [value, low, high]; what is not defined is left out."""
         if task not in TASKS:
             raise OptionError(f"task {task!r} is unknown; choose from {', '.join(TASKS)}")
-        rows: dict[str, list[metrics.Adherence]] = {}
-        for i, (song, start, picture) in enumerate(tqdm(windows, desc=task, unit="window", disable=not progress)):
-            mask = TASKS[task](song, start, model.width)
-            whole = render(song)
-            results = {"chance": metrics.shuffled(picture, mask, np.random.default_rng((seed, i)))}
-            results |= {method: inpaint(model, picture, mask, seed=seed + i, method=method, **options)[0]
-                        for method in methods or methods_of(model)}
-            for name, after in results.items():
-                rows.setdefault(name, []).append(metrics.adherence(picture, after, mask, whole, start))
-        table[task] = {"real": summary(rows["chance"], before=True)} | {k: summary(v) for k, v in rows.items()}
-    return table
+        width, self.samples = 512 if task == LOOP else self.model.width, []
+        found = [(self.songs.index(w[0]), w, TASKS[task][1](w[0], w[1], width)) for w in self.windows(width)
+                 if w[0].chords or task != CHORDS]
+        if not (found := [each for each in found if each[2].any()]):
+            return {}
+        songs, windows, regions = map(list, zip(*found, strict=True))
+        made: dict[str, list[np.ndarray]] = {}
+        counts: dict[str, list[np.ndarray]] = {}
+        for i in tqdm(range(min(self.count // (3 if task in SHAPES else 1) or 1, len(windows))), desc=task, unit="window",
+                      disable=not self.progress):
+            song, start, picture = windows[i]
+            region = metrics.Region(picture, regions[i], render(song), start)
+            for row, after in self.compositions(task, windows[i], regions[i], i).items():
+                made.setdefault(row, []).append(after)
+                counts.setdefault(row, []).append(region.measure(after))
+        self.samples = [(w[2], mask, after) for w, mask, after in zip(windows, regions, made[self.methods[0]], strict=False)]
+        return self.table(made, np.array(list(counts.values())), windows, np.array(regions), np.array(songs))
+
+    def compositions(self, task: str, window: Window, mask: np.ndarray, i: int) -> dict[str, np.ndarray]:
+        """The real picture and everyone's version of its masked region."""
+        (song, start, picture), kind, rng = window, TASKS[task][0], np.random.default_rng((self.seed, i))
+        found = {"real": picture, "chance": metrics.shuffled(picture, mask, rng),
+                 "permuted": baselines.permuted(picture, mask, rng)}
+        if task not in (BARE, CHORDS):
+            found["copy"] = baselines.copied(picture, mask, song, start, kind)
+        if self.training:
+            found["nearest"] = baselines.nearest(picture, mask, self.training, kind, rng)
+        if self.markov and kind == "melody":
+            found["markov"] = self.markov(picture, mask, rng)
+        return found | {method: np.asarray(inpaint(self.model, picture, mask, seed=self.seed + i, method=method,
+                                                   **self.options)[0]) for method in self.methods}
+
+    def table(self, made: dict[str, list[np.ndarray]], counts: np.ndarray, windows: Sequence[Window], regions: np.ndarray,
+              songs: np.ndarray) -> dict[str, Row]:
+        """Values and intervals of every row over the same draws of songs; `counts`: `Region.measure` (rows, n, 2, measures)."""
+        rows, n = len(made), counts.shape[1]
+        there, rng = np.unique(songs[:n]), np.random.default_rng(self.seed)
+        draws = np.ones((1 + DRAWS, len(self.songs)))                                         # the first: every song once
+        draws[1:, there] = rng.multinomial(len(there), np.ones(len(there)) / len(there), DRAWS)
+        clips = metrics.read_clips([p for pictures in made.values() for p in pictures], np.tile(regions[:n], (rows, 1, 1)))
+        described = {key: value for key, value in metrics.describe(clips).items() if value.ndim == 1}
+        values = np.array(list(described.values()))                                           # (measures, rows x n)
+        names, parts = [*metrics.MEASURES, *described], [counts.reshape(rows * n, 2, -1).transpose(1, 2, 0),
+                                                         np.stack([np.nan_to_num(values), ~np.isnan(values)])]
+        if self.training:
+            shared = metrics.longest_shared(clips.notes, self.training.lines, rows * n)
+            names, parts = [*names, "longest_shared"], [*parts, np.stack([shared, np.ones_like(shared)])[:, None]]
+        by_song = np.concatenate(parts, axis=1).reshape(2, len(names), rows, n) @ np.eye(len(self.songs))[songs[:n]]
+        above, below = by_song @ draws.T                                                 # (measures, rows, 1 + DRAWS)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = dict(zip(names, np.where(below > 0, above / below, np.nan), strict=True))
+            for key in ("in_scale", "on_grid"):
+                shares[f"{key}_minus_real"] = shares[key] - shares[key][list(made).index("real")]
+            shares["chord_accuracy_over_real"] = shares["chord_accuracy"] / shares["chord_accuracy"][list(made).index("real")]
+        reference = metrics.read_clips([w[2] for w in windows], regions)
+        against = np.stack([draws, np.ones_like(draws)], axis=1)                              # the real windows stay
+        likeness = {"real halves": metrics.compare(reference, reference, songs, songs, self.halves.astype(float))}
+        for row, pictures in made.items():
+            likeness[row] = metrics.compare(metrics.read_clips(pictures, regions[:n]), reference, songs[:n], songs, against)
+        table: dict[str, Row] = {}
+        for i, (row, compared) in enumerate(likeness.items()):
+            all_draws = {"overlapping_area": compared["mean"][0], "kld": compared["mean"][1],
+                         **{f"overlapping_area_{key}": compared[key][0] for key in metrics.FEATURES}}
+            if i == 0:
+                all_draws = {key: np.append(value.mean(), value) for key, value in all_draws.items()}
+            else:                                          # a drawn set holds songs twice, so it is less like: shift that away
+                all_draws = {key: np.append(value[0], np.maximum(value[1:] - value[1:].mean() + value[0], 0))
+                             for key, value in all_draws.items()} | {key: share[i - 1] for key, share in shares.items()}
+            table[row] = {key: [round(float(x), 4) for x in (value[0], *np.nanquantile(value[1:], (0.025, 0.975)))]
+                          for key, value in all_draws.items() if np.isfinite(value[0])}
+        return table
 
 
-def summary(rows: Sequence[metrics.Adherence], before: bool = False) -> dict[str, Any]:
-    """Pooled figures of many windows, each with its bootstrap 95 % interval over windows."""
-    tail = "_before" if before else ""
-    columns = dict(zip(metrics.Adherence._fields, np.nan_to_num(np.array(rows, float).T), strict=True))
-    onsets, real = columns["onsets" + tail], columns["onsets_before"]
-    picks = np.random.default_rng(0).integers(0, len(rows), (1000, len(rows)))
-    out: dict[str, Any] = {"onsets_over_real_median": round(float(np.median(onsets / np.maximum(real, 1))), 3)}
-    for key in MEASURES:
-        value, weight = columns[key + tail], np.ones(len(rows)) if key == "onsets_per_bar" else onsets
-        means = (value * weight)[picks].sum(1) / np.maximum(weight[picks].sum(1), 1e-9)
-        out[key] = round(float((value * weight).sum() / max(weight.sum(), 1e-9)), 4)
-        out[key + "_95"] = [round(float(x), 4) for x in np.quantile(means, (0.025, 0.975))]
-    return out | {"changed_outside": int(columns["changed_outside"].sum())}
+def as_markdown(tables: Tables, columns: dict[str, str] = COLUMNS) -> str:
+    """A table for people: a line for each task and row."""
+    lines = [["task", "", *columns.values()], ["---"] * (len(columns) + 2)]
+    lines += [[task, row, *(cell(values.get(key)) for key in columns)] for task, rows in tables.items()
+              for row, values in rows.items()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def as_markdown(table: dict[str, Any]) -> str:
-    """The table for people."""
-    head = "| task | | onsets / real (median) | onsets a bar | in the song's scale | on the eighth-note grid |"
-    lines = [head, "|---" * 6 + "|"]
-    for task, rows in table.items():
-        for name, row in rows.items():
-            cells = [f"{row[k]:.3f} ({row[k + '_95'][0]:.3f}-{row[k + '_95'][1]:.3f})" for k in MEASURES]
-            lines.append(f"| {task} | {name} | {row['onsets_over_real_median']:.2f} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def cell(values: Sequence[float] | None) -> str:
+    """"0.976 (0.959 to 0.988)", "" where there is nothing."""
+    texts = [f"{x:.3f}".removesuffix(".000") for x in values or ()]
+    return f"{texts[0]} ({texts[1]} to {texts[2]})" if len(set(texts)) > 1 else "".join(texts[:1])
+
+
+def write_report(out: Path, report: dict[str, Any]) -> None:
+    """report.json and report.md of what is finished so far, atomically."""
+    tables, settings = report["tasks"], report["settings"]
+    more = {key: key.replace("_", " ") for rows in tables.values() for row in rows.values() for key in row
+            if key not in COLUMNS}
+    text = [f"# {settings['model']}", ", ".join(f"{key}: {value}" for key, value in settings.items()), as_markdown(tables),
+            "## Sets", as_markdown(tables, more), "## How to read it", (__doc__ or "").partition("\n\n")[2]]
+    for name, content in (("report.json", json.dumps(report, indent=1)), ("report.md", "\n\n".join(text))):
+        with write_atomically(out / name) as file:
+            file.write(content.encode())
+
+
+def draw_measures(path: Path, tables: Tables) -> None:
+    """Write a figure with a panel a measure: tasks downwards, a dot with its interval for each row."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(16, 4 + 1.1 * len(tables)), dpi=90, layout="constrained")
+    rows, dots = list(dict.fromkeys(row for table in tables.values() for row in table)), {}
+    ours = [method for methods in METHODS.values() for method in methods]
+    for ax, (key, title) in zip(figure.subplots(2, 5, sharey=True).ravel(), list(COLUMNS.items())[:-1], strict=True):
+        for i, row in enumerate(rows):
+            found = [(at, *table[row][key]) for at, table in enumerate(tables.values()) if key in table.get(row, {})]
+            if found:
+                at, value, low, high = np.array(found).T
+                dots[row] = ax.errorbar(value, at + (i + 0.5) / len(rows) * 0.8 - 0.4, fmt="D" if row in ours else "o",
+                                        markersize=6 if row in ours else 4, linewidth=1,
+                                        xerr=np.abs([value - low, high - value]), color=f"C{i}")
+        ax.set_title(title, loc="left", fontsize=10)
+        ax.set_yticks(range(len(tables)), list(tables))
+        ax.set_ylim(len(tables) - 0.5, -0.5)
+        ax.grid(axis="x", alpha=0.3)
+    figure.legend(dots.values(), dots.keys(), ncols=len(rows), frameon=False, loc="outside upper center")
+    with write_atomically(path) as file:
+        figure.savefig(file, format="png")
+
+
+def write_samples(folder: Path, samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+    """Pictures (before, mask, after): 8 as picture, MIDI and sound, the first as a figure."""
+    for i, (before, mask, after) in enumerate(samples[:8]):
+        plot.save_png(folder / f"{i}.png", after)
+        parse(after).write_midi(folder / f"{i}.mid")
+        audio.write_wav(folder / f"{i}.wav", audio.synthesize(after, 22050), 22050)
+        if i == 0:
+            plot.side_by_side(before, mask, after, folder / "0_side_by_side.png")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; exit code 2 and one line where the input is bad."""
-    p = argparse.ArgumentParser("python -m pomkit.evaluate", description=__doc__.splitlines()[0],
-                                formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    p.add_argument("model", help="a shipped model's name or the path of a .safetensors file")
-    p.add_argument("--data", required=True, help="corpus: a folder, glob or tar/zip archive")
-    p.add_argument("--split", default="valid", help="which songs: train, valid or test")
-    p.add_argument("--count", type=int, default=48, help="windows for each task")
-    p.add_argument("--steps", type=int, default=None, help="network calls in one pass (default: by method)")
-    p.add_argument("--temperature", type=float, default=1.0, help="cells only")
-    p.add_argument("--seed", type=int, default=0, help="seed of windows and samples")
-    p.add_argument("--write-card", action="store_true", help="put the figures into the model's .json file")
-    o = p.parse_args(arguments)
+    p = argparse.ArgumentParser("python -m pomkit.evaluate", description=(__doc__ or "").splitlines()[0],
+                                formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+                                epilog="Every other --NAME VALUE is an option of pomkit.inpaint: --steps 10 --U 2 --jump 5 "
+                                "--method repaint --density 12 --guidance 1.5 --temperature 0.9 --sampler heun and so on.")
+    add = p.add_argument
+    add("model", help="a shipped model's name or the path of a .safetensors file")
+    add("--data", required=True, help="corpus: a folder, glob or tar/zip archive")
+    add("--out", type=Path, default=Path("out/report"), help="folder for report.md, report.json, figures and samples; "
+        "what stands in its report.json with the same settings is not done again")
+    add("--split", default="valid", help="which songs: train, valid or test")
+    add("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help="which tasks")
+    add("--count", type=int, default=48, help="windows for each task; of drawn shapes a third")
+    add("--quick", action="store_true", help="at most 12 windows for each task: minutes on two cores")
+    add("--seed", type=int, default=0, help="seed of windows and samples")
+    add("--write-card", action="store_true", help="put the table into the model's .json file")
+    o, rest = p.parse_known_args(arguments)
+    names = [name.removeprefix("--") for name in rest[::2]]
+    known = set(inspect.signature(inpaint).parameters) - {"model", "picture", "mask", "n", "seed", "callback"}
+    if len(rest) % 2 or not set(names) <= known:
+        p.error(f"{' '.join(rest)}: choose --NAME VALUE with names out of {', '.join(sorted(known))}")
     try:
-        songs = read_corpus(o.data).split(o.split).songs
-        model, started = load_model(o.model), time.monotonic()
-        options = {"seed": o.seed, "steps": o.steps, "temperature": o.temperature}
-        table = evaluate(model, songs, o.count, **options)
-        print(as_markdown(table))
-        if o.write_card:
-            path, minutes = card_path(o.model), round((time.monotonic() - started) / 60, 1)
-            spec = json.loads(path.read_text())
-            spec["card"]["evaluation"] = {"split": o.split, "windows": o.count, **options, "minutes": minutes, "tasks": table}
-            with write_atomically(path) as file:
-                file.write(json.dumps(spec, indent=1).encode() + b"\n")
-            mask = TASKS["middle bars"](songs[0], 0, model.width)
-            plot.save_pairs(path.with_suffix(".png"), [(picture, inpaint(model, picture, mask, **options)[0])
-                                                       for *_, picture in held_out(songs, model.width, 4, o.seed)], mask)
+        run(o, {name: _value(text) for name, text in zip(names, rest[1::2], strict=True)})
     except PomkitError as fault:
         print(f"pomkit.evaluate: {fault}", file=sys.stderr)
         return 2
     return 0
+
+
+def _value(text: str) -> Any:
+    """A number, list or word of the command line."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
+    """Judge the model; write every task as soon as it is done; go on where a run with the same settings stopped."""
+    corpus, model, path = read_corpus(o.data), load_model(o.model), card_path(o.model)
+    spec, log, count = json.loads(path.read_text()), o.out / "report.json", min(o.count, 12 if o.quick else o.count)
+    methods = [options.pop("method")] if "method" in options else methods_of(model)
+    settings = {"model": path.stem, "weights": spec["sha256"][:12], "split": o.split, "windows": count, "seed": o.seed,
+                "methods": methods, **options}
+    judge = Judge(model, corpus.split(o.split).songs, corpus.split("train").songs, count, methods, o.seed, **options)
+    report = json.loads(log.read_text()) if log.is_file() else {}
+    if report.get("settings") != settings:
+        report = {"settings": settings, "minutes": 0, "tasks": {}}
+    for task in [task for task in o.tasks if task not in report["tasks"]]:
+        started = time.monotonic()
+        report["tasks"][task] = judge(task)
+        write_samples(o.out / "samples" / task.replace(" ", "_"), judge.samples)
+        if o.write_card and task == "continuation":
+            plot.save_pairs(path.with_suffix(".png"), [(before, after) for before, _, after in judge.samples[:4]],
+                            judge.samples[0][1])
+        report["minutes"] = round(report["minutes"] + (time.monotonic() - started) / 60, 2)
+        write_report(o.out, report)
+    draw_measures(o.out / "measures.png", report["tasks"])
+    print(as_markdown(report["tasks"]))
+    if o.write_card:
+        spec["card"]["evaluation"] = {**settings, "minutes": report["minutes"], "tasks": {
+            task: {row: {title: cell(found[key]) for key, title in COLUMNS.items() if key in found}
+                   for row, found in rows.items()} for task, rows in report["tasks"].items()}}
+        with write_atomically(path) as file:
+            file.write(json.dumps(spec, indent=1).encode() + b"\n")
 
 
 if __name__ == "__main__":

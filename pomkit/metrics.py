@@ -1,71 +1,271 @@
-"""Measures of pictures: what stands inside a mask, and whether it fits the song around it. numpy only."""
+"""Measures of pictures: of one set, between two sets, and of what stands inside a mask. numpy only.
+
+Sets are pictures of one width, uint8 (n, 128, width, 3). With `masks`, bool (128, width) or one for each picture, only notes
+that begin inside count. A bar is 16 steps from column 0; shares are 0-1, and nan where there is nothing to divide by.
+"""
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .chords import KEY_PROFILES
-from .picture import PITCHES, read_spans
+from .chords import ROOTS, Chord, chord_tones, estimate_chords, estimate_key
+from .errors import OptionError
+from .notes import NOTE_DTYPE
+from .picture import PITCHES, read_chords, read_spans
+
+BAR = 16
+MAJOR = np.array([0, 2, 4, 5, 7, 9, 11])
+LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)             # classes of the note-length histogram begin here, in steps
+FEATURES = ("pitch_count", "pitch_range", "onsets_per_beat", "inter_onset_interval", "pitch_classes", "note_lengths")
+MEASURES = ("density", "onsets_per_bar", "in_scale", "on_grid", "filled", "chord_accuracy", "chord_tones", "note_f1",
+            "changed_outside")
+BINS = 256                                               # of the densities of distances
 
 
-class Adherence(NamedTuple):
-    """What `adherence` measures of one inpainting; shares are 0-1, nan where there is nothing to divide by."""
+class Clips(NamedTuple):
+    """The notes of n pictures: NOTE_DTYPE with the picture's number as `part`, and the columns that count, bool (n, width)."""
 
-    onsets: int
-    onsets_before: int
-    onsets_per_bar: float
-    onsets_per_bar_before: float
-    in_scale: float
-    in_scale_before: float
-    on_grid: float
-    on_grid_before: float
-    changed_outside: int
+    notes: np.ndarray
+    columns: np.ndarray
+
+
+Set = Sequence[np.ndarray] | np.ndarray | Clips
+
+
+def read_clips(pictures: Set, masks: np.ndarray | None = None, border: int = 8) -> Clips:
+    """The notes of pictures of one width (which begin inside `masks`); OptionError where the widths differ."""
+    if isinstance(pictures, Clips):
+        return pictures
+    if len({np.shape(p) for p in pictures}) != 1:
+        raise OptionError(f"{len(pictures)} pictures of different width or none; give one or more of one width")
+    spans = zip(*(read_spans(p, border=border)[:3] for p in pictures), strict=True)
+    onset, sustain, velocity = (np.stack(cells) for cells in spans)       # (n, 128, width)
+    mask: Any = np.broadcast_to(True if masks is None else masks, onset.shape)
+    cells = np.flatnonzero(onset | sustain)                                # row by row: a note's cells stand together
+    heads = np.flatnonzero(onset.reshape(-1)[cells])
+    place = np.unravel_index(cells[heads], onset.shape)
+    notes = np.zeros(len(heads), NOTE_DTYPE)
+    notes["part"], notes["pitch"], notes["onset"] = place[0], 127 - place[1], place[2]
+    notes["duration"], notes["velocity"] = np.diff(heads, append=len(cells)), velocity[place]
+    return Clips(notes[mask[place]], mask[:, border:PITCHES - border].any(axis=1))
+
+
+def describe(pictures: Set, masks: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Statistics of each picture, name -> float (n,), nan where it has no notes; their means are the set's.
+
+    As in muspy (Dong et al. 2020, arXiv 2008.01951): `pitch_class_entropy` -sum p log2 p over the pitch classes' shares of the
+    notes; `scale_consistency`, the largest share of notes in one major or natural minor scale; `polyphony`, sounding notes a
+    step where any sounds; `groove_consistency`: 1 - the mean distance of neighbouring bars' onset patterns (Wu and Yang 2020,
+    arXiv 2008.01307) on a grid of 16 positions a bar; a finer grid gives larger values, and muspy counts one empty bar more
+    where the last note ends on a bar line. `onsets_per_beat` of 4 steps; `pitch_classes_per_bar` of the notes that begin in it;
+    means of `note_length` in steps and of `velocity`. For `compare` also distinct pitches, their range in semitones, mean steps
+    between onsets (the width where there is one or none), and (n, 12), (n, 10): shares of the pitch classes and of the note
+    lengths in the classes `LENGTHS`.
+    """
+    notes, columns = read_clips(pictures, masks)
+    (n, width), clip, pitch, start = columns.shape, notes["part"], notes["pitch"], notes["onset"]
+    bars = -(-width // BAR)
+    rhythm, used, moves = np.zeros((n, bars, BAR), bool), np.zeros((n, bars, PITCHES), bool), np.zeros((n, width + 1), int)
+    rhythm[clip, start // BAR, start % BAR] = used[clip, start // BAR, pitch] = True
+    classes = np.pad(used, ((0, 0), (0, 0), (0, 4))).reshape(n, bars, 11, 12).any(axis=2)      # 128 pitches: 10 2/3 octaves
+    np.add.at(moves, (clip, start), 1)
+    np.add.at(moves, (clip, start + notes["duration"]), -1)
+    sounding = moves.cumsum(axis=1)
+    heard: Any = np.pad(columns, ((0, 0), (0, bars * BAR - width))).reshape(n, bars, BAR).any(axis=2)
+    pairs = heard[:, 1:] & heard[:, :-1]
+    apart = (np.mean(rhythm[:, 1:] ^ rhythm[:, :-1], axis=2) * pairs).sum(axis=1)
+    count, struck = np.bincount(clip, minlength=n), rhythm.reshape(n, -1)
+    pitches: Any = used.any(axis=1)                                        # (n, 128)
+    onsets, above, below = struck.sum(axis=1), pitches[:, ::-1].argmax(axis=1), pitches.argmax(axis=1)
+    stretch = struck.shape[1] - 1 - struck[:, ::-1].argmax(axis=1) - struck.argmax(axis=1)
+    scales = np.array([np.isin(np.arange(12), (MAJOR + i) % 12) for i in range(12)])
+    with np.errstate(invalid="ignore"):                                    # 0 / 0 is nan, as it should be
+        share = np.bincount(12 * clip + pitch % 12, minlength=12 * n).reshape(n, 12) / count[:, None]
+        kind = len(LENGTHS) * clip + np.searchsorted(LENGTHS, notes["duration"], side="right") - 1
+        return {"pitch_class_entropy": -(share * np.log2(np.where(share > 0, share, 1))).sum(axis=1),
+                "scale_consistency": (share @ scales.T).max(axis=1),
+                "groove_consistency": 1 - apart / pairs.sum(axis=1),
+                "polyphony": sounding.sum(axis=1) / (sounding > 0).sum(axis=1),
+                "onsets_per_beat": 4 * count / columns.sum(axis=1),
+                "pitch_classes_per_bar": classes.sum(axis=(1, 2)) / heard.sum(axis=1),
+                "note_length": np.bincount(clip, notes["duration"], n) / count,
+                "velocity": np.bincount(clip, notes["velocity"], n) / count,
+                "pitch_count": pitches.sum(axis=1), "pitch_range": (127 - above - below) * (count > 0),
+                "inter_onset_interval": np.where(onsets > 1, stretch / np.maximum(onsets - 1, 1), width),
+                "pitch_classes": share,
+                "note_lengths": np.bincount(kind, minlength=len(LENGTHS) * n).reshape(n, -1) / count[:, None]}
+
+
+def compare(generated: Set, real: Set, songs: Any = None, real_songs: Any = None,
+            weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """How alike two sets are: feature -> (overlapping area, KLD), and their "mean"; (1, 0) for equal sets.
+
+    Yang and Lerch 2020 (doi 10.1007/s00521-018-3849-7): densities p of the Euclidean distances of a feature (`FEATURES`) among
+    the real clips, q between generated and real clips, by Gaussian kernels; OA = integral of min(p, q), KLD = integral of
+    p log(p / q). Both densities have the bandwidth of Scott's rule for the real distances. `songs`, `real_songs`: the clips'
+    songs, numbers from 0 (default: clip i of either set is of song i); no distance is taken within a song. `weights` (draws, 2,
+    songs): how often each song counts in generated and real, for bootstraps; values are then (2, draws).
+    """
+    sets = [describe(each) for each in (generated, real)]
+    song_a, song_b = (np.arange(len(each["pitch_count"])) if given is None else np.asarray(given)
+                      for given, each in zip((songs, real_songs), sets, strict=True))
+    draws = np.ones((1, 2, 1)) if weights is None else weights
+    out = {}
+    for name in FEATURES:
+        a, b = (np.nan_to_num(each[name]).reshape(len(each[name]), -1) for each in sets)
+        spread = _distances(b, b)[song_b[:, None] != song_b]
+        top = max(float(_distances(a, b).max()), float(spread.max(initial=0)), 1e-6)
+        width = max(float(spread.std()) if len(spread) else 0, top / BINS) * max(len(spread), 1) ** -0.2
+        centre = np.linspace(-3 * width, top + 3 * width, BINS)            # the kernel spreads beyond the distances
+        kernel = np.exp(-0.5 * ((centre[:, None] - centre) / max(width, np.diff(centre)[0])) ** 2)
+        inter = _density(a, b, song_a, song_b, centre, draws) @ kernel
+        intra = _density(b, b, song_b, song_b, centre, draws[:, (1, 1)]) @ kernel
+        with np.errstate(invalid="ignore"):                                # of one song: nan
+            inter, intra = (density / density.sum(axis=1, keepdims=True) for density in (inter, intra))
+        out[name] = np.stack([np.minimum(inter, intra).sum(axis=1),
+                              (intra * np.log((intra + 1e-10) / (inter + 1e-10))).sum(axis=1)])
+    out["mean"] = np.mean(list(out.values()), axis=0)
+    return out if weights is not None else {name: value[:, 0] for name, value in out.items()}
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Euclidean distances (n, m) of rows (n, k), (m, k)."""
+    return np.sqrt(((a[:, None] - b) ** 2).sum(axis=-1))
+
+
+def _density(a: np.ndarray, b: np.ndarray, song_a: np.ndarray, song_b: np.ndarray, centre: np.ndarray,
+             weights: np.ndarray) -> np.ndarray:
+    """Histograms (draws, BINS) of the distances of clips of different songs, weighted by `weights` (draws, 2, songs)."""
+    near, count = np.rint((_distances(a, b) - centre[0]) / (centre[1] - centre[0])).astype(int), weights.shape[2]
+    cell = ((song_a[:, None] % count) * count + song_b % count) * BINS + near                  # of one song all: % 1
+    histogram = np.bincount(cell[song_a[:, None] != song_b], minlength=count * count * BINS).reshape(count, count, BINS)
+    return (np.tensordot(weights[:, 0], histogram, 1) * weights[:, 1, :, None]).sum(axis=1)
+
+
+def tonic_of(notes: np.ndarray) -> int:
+    """The root of the major scale that notes are in, 0-11: of a minor key its relative major's; 0 without notes."""
+    root, _, mode = estimate_key(notes).partition(":")
+    return (ROOTS.index(root) + 3 * (mode == "min")) % 12 if root else 0
 
 
 def scale_of(picture: np.ndarray, border: int = 8) -> np.ndarray:
     """The seven pitch classes of the picture's most likely key, bool (12,): Krumhansl-Schmuckler on sounding time.
 
-    A minor key counts as its natural minor scale, so it is the scale of its relative major.
+    A minor key counts as its natural minor scale, so it is the scale of its relative major. All twelve without notes.
     """
-    spans = read_spans(picture, border=border)
-    row = np.nonzero(spans.onset | spans.sustain)[0]
-    weights = np.bincount((127 - row) % 12, minlength=12)                    # sounding steps of each pitch class
-    if weights.std() == 0:
-        return np.ones(12, bool)
-    _, tonic = max((np.corrcoef(weights, np.roll(KEY_PROFILES[mode], tonic))[0, 1], (tonic + shift) % 12)
-                   for mode, shift in (("maj", 0), ("min", 3)) for tonic in range(12))
-    return np.isin(np.arange(12), (np.array([0, 2, 4, 5, 7, 9, 11]) + tonic) % 12)
+    notes, _ = read_clips([picture], border=border)
+    return np.isin(np.arange(12), (MAJOR + tonic_of(notes)) % 12) | (len(notes) == 0)
 
 
 def grid_phase(picture: np.ndarray, grid: int = 2, border: int = 8) -> int:
     """Where the song's grid of `grid` steps (2: eighth notes) lies: the phase 0..grid-1 that holds most onsets."""
-    columns = np.nonzero(read_spans(picture, border=border).onset)[1]
-    return int(np.bincount(columns % grid, minlength=grid).argmax())
+    return int(np.bincount(read_clips([picture], border=border).notes["onset"] % grid, minlength=grid).argmax())
+
+
+def chords_by_step(chords: Sequence[Chord], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of every step the chord's root, 12 more where its third is minor, -1 for none, (width,); its tones, bool (width, 12)."""
+    code, tones = np.full(width, -1), np.zeros((width, 12), bool)
+    for onset, duration, label in chords:
+        root, notes = chord_tones(label)
+        if root >= 0:
+            code[onset:onset + duration], tones[onset:onset + duration] = root + 12 * notes[(root + 3) % 12], notes
+    return code, tones
+
+
+class Region:
+    """The masked cells of a picture, with what compositions of them are held against; the arguments are `adherence`'s."""
+
+    def __init__(self, before: np.ndarray, mask: np.ndarray, song: np.ndarray | None = None, start: int = 0, grid: int = 2,
+                 border: int = 8) -> None:
+        song, width = before if song is None else song, before.shape[1]
+        self.before, self.mask, self.border = before, mask, border
+        self.cells, self.onset = mask[border:PITCHES - border], read_spans(before, border=border).onset & mask
+        self.scale, self.on_grid = scale_of(song, border), (np.arange(width) + start) % grid == grid_phase(song, grid, border)
+        self.chords, self.tones = chords_by_step(read_chords(before, border), width)
+        hidden = mask[:border].any(axis=0) | mask[PITCHES - border:].any(axis=0)
+        self.chords[hidden | ~self.cells.any(axis=0)] = -1
+
+    def measure(self, picture: np.ndarray) -> np.ndarray:
+        """Numerators and denominators of `MEASURES`, float (2, 9), so that shares of many pictures pool by adding them up.
+
+        Of the notes that begin inside the mask: their number over the real music's; over the masked bars; in the song's scale;
+        on its grid; in the known chord of their step. `filled`: masked cells that sound. `chord_accuracy`: masked steps whose
+        chord, estimated from the whole picture by half bars (`estimate_chords`), has the known one's root and kind of third.
+        `note_f1`: 2 hits / (notes + real notes), a hit has a real note's pitch and step. `changed_outside`: pixels, over 1.
+        Where all is hidden, chords too, neither scale nor grid is asked for.
+        """
+        mask, spans, known = self.mask, read_spans(picture, border=self.border), self.chords >= 0
+        onset = spans.onset & mask
+        row, column = np.nonzero(onset)
+        pitch_class, n, real = (127 - row) % 12, len(row), int(self.onset.sum())
+        asked = n * (not mask.all())
+        notes, _ = read_clips([picture], border=self.border)
+        guess, _ = chords_by_step(estimate_chords(notes, picture.shape[1]), picture.shape[1])
+        return np.array([(n, real), (n, self.cells.any(axis=0).sum() / BAR),
+                         (self.scale[pitch_class].sum(), asked), (self.on_grid[column].sum(), asked),
+                         (((spans.onset | spans.sustain) & mask).sum(), self.cells.sum()),
+                         ((guess == self.chords)[known].sum(), known.sum()),
+                         ((self.tones[column, pitch_class] & known[column]).sum(), known[column].sum()),
+                         (2 * (onset & self.onset).sum(), n + real),
+                         ((self.before[~mask] != picture[~mask]).any(axis=-1).sum(), 1)], float).T
 
 
 def adherence(before: np.ndarray, after: np.ndarray, mask: np.ndarray, song: np.ndarray | None = None, start: int = 0,
-              grid: int = 2, border: int = 8) -> Adherence:
+              grid: int = 2, border: int = 8) -> SimpleNamespace:
     """How the composed region of `after` compares with the real one of `before`, uint8 (128, width, 3) each.
 
-    Counted on the notes that begin inside `mask`, bool (128, width): onsets, onsets per masked bar of 16 steps, the share in
-    the song's scale (`scale_of`) and on its grid (`grid_phase`), both taken from `song`, a picture of which `before` shows the
-    columns from `start` on (default: `before` itself). `changed_outside`: pixels outside the mask that differ; must be 0.
+    Counted on the notes that begin inside `mask`, bool (128, width), as in `Region.measure`. The song's scale (`scale_of`) and
+    grid (`grid_phase`) are taken from `song`, a picture of which `before` shows the columns from `start` on (default: `before`
+    itself), the known chords from the chord rows of `before`. Gives `MEASURES` and the number of `onsets` as attributes, of the
+    music before with `_before`. `changed_outside`: pixels outside the mask that differ; must be 0.
     """
-    song = before if song is None else song
-    scale, phase = scale_of(song, border), grid_phase(song, grid, border)
-    bars = max(int(mask[border:PITCHES - border].any(axis=0).sum()), 1) / 16
+    region = Region(before, mask, song, start, grid, border)
+    values: dict[str, Any] = {}
+    for tail, picture in (("", after), ("_before", before)):
+        above, below = region.measure(picture)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values |= dict(zip((name + tail for name in MEASURES), (above / below).tolist(), strict=True))
+        values["onsets" + tail] = int(above[0])
+    return SimpleNamespace(**values | {"changed_outside": int(values["changed_outside"])})
 
-    def measure(picture: np.ndarray) -> tuple[int, float, float, float]:
-        row, column = np.nonzero(read_spans(picture, border=border).onset & mask)
-        if not len(row):
-            return 0, 0.0, float("nan"), float("nan")
-        return (len(row), len(row) / bars, float(scale[(127 - row) % 12].mean()),
-                float(((column + start) % grid == phase).mean()))
 
-    new, old = measure(after), measure(before)
-    outside = int((before[~mask] != after[~mask]).any(axis=-1).sum())
-    return Adherence(new[0], old[0], new[1], old[1], new[2], old[2], new[3], old[3], outside)
+def longest_shared(clips: np.ndarray, corpus: np.ndarray, count: int) -> np.ndarray:
+    """How many notes the longest sequence has that a clip shares with any part of the corpus, int (count,).
+
+    Both are notes (NOTE_DTYPE), `part` the number of the clip (below `count`) or sequence. A sequence is the highest note at
+    every step, and is shared where intervals to the next note and durations are equal: n-grams of these, longer by one until
+    none is left.
+    """
+    tokens = [_intervals(notes, cut) for cut, notes in enumerate((clips, corpus))]
+    token, mine = np.concatenate(tokens), len(tokens[0])
+    part = clips["part"][_skyline(clips)]
+    longest, at, key = np.zeros(count, int), np.arange(len(token)), np.zeros(len(token), int)
+    for n in range(len(token)):                                            # at: where shared n-grams begin; key: which they are
+        _, key = np.unique(key * 2**15 + token[at + n], return_inverse=True)
+        here, there = (np.bincount(key[side], minlength=len(key)) > 0 for side in (at < mine, at >= mine))
+        shared = (here & there)[key]
+        at, key = at[shared], key[shared]
+        if not len(at):
+            break
+        longest[part[at[at < mine]]] = n + 2                               # n + 1 intervals
+    return longest
+
+
+def _skyline(notes: np.ndarray) -> np.ndarray:
+    """Numbers of the highest notes of every part and step, in order."""
+    order = np.lexsort((-notes["pitch"], notes["onset"], notes["part"]))
+    place = notes["part"][order].astype(np.int64) << 32 | notes["onset"][order]
+    return order[np.diff(place, prepend=-1) > 0]
+
+
+def _intervals(notes: np.ndarray, cut: int) -> np.ndarray:
+    """The skyline's notes as numbers from 2: interval to the next and duration; `cut` where a part ends."""
+    top = notes[_skyline(notes)]
+    token = (np.diff(top["pitch"], append=0) + PITCHES) * 64 + np.minimum(top["duration"], 63)
+    return np.where(np.diff(top["part"], append=-1) == 0, token, cut)
 
 
 def shuffled(picture: np.ndarray, mask: np.ndarray, rng: np.random.Generator, border: int = 8) -> np.ndarray:

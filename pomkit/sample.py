@@ -19,8 +19,8 @@ Callback = Callable[[dict[str, Any]], None]
 Drawn = tuple[np.ndarray, np.ndarray]        # pictures (n, 128, width, 3), and cells or pixels cleared (n,)
 BAR = 16                       # windows begin on bars of 4/4, as in training
 INK = 20                       # a generated pixel below this (of 255) is black, as in the paper
-METHODS = {"cells": {"uncover": 20}, "edm": {"conditioned": 20, "repaint": 40}}      # and their network calls in one pass
-FOREIGN = {"cells": ("sampler",), "edm": ("temperature", "rule", "pitch_bias")}
+METHODS = {"cells": {"uncover": 16}, "edm": {"conditioned": 20, "repaint": 40}}      # and their network calls in one pass
+FOREIGN = {"cells": ("sampler",), "edm": ("temperature", "top_p", "rule", "pitch_bias")}
 
 
 class Pictures(np.ndarray):
@@ -40,8 +40,8 @@ class Pictures(np.ndarray):
 
 def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, seed: int | None = None,
             steps: int | None = None, U: int = 1, jump: int = 1, method: str | None = None, sampler: str | None = None,
-            density: float | None = None, guidance: float = 1.0, temperature: float = 1.0, rule: Any = None,
-            pitch_bias: Any = None, chords: Sequence[Chord] | None = None, bars: Sequence[int] | None = None,
+            density: float | None = None, guidance: float = 1.0, temperature: float = 1.0, top_p: float = 1.0,
+            rule: Any = None, pitch_bias: Any = None, chords: Sequence[Chord] | None = None, bars: Sequence[int] | None = None,
             border: int = 8, callback: Callback | None = None) -> Pictures:
     """Compose the masked region of a picture n times, uint8 (n, 128, width, 3); the rest is returned bit-identical.
 
@@ -49,16 +49,18 @@ def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, see
     the result's `.seed`). `steps`: network calls in one pass (default: by method); `U`, `jump`: RePaint's resampling (arXiv
     2201.09865), each `jump` steps done U times. `method`: "uncover" for cells; "conditioned" (one pass, where the model was
     trained for it) or "repaint" for edm. `sampler`: edm only, see `edm.SAMPLERS`, or "k_diffusion:NAME". `density`: onsets per
-    masked bar of 16 steps. `guidance`: weight of the known surroundings (1 = as learned). `temperature`, `pitch_bias`, `rule`:
-    cells only, see `cells.sample_cells`. `chords`: written into the chord rows first. `bars`: steps of the picture's bar lines,
-    to lay windows on them. Masked chord rows are composed by edm, and in cells estimated from the notes. `callback({i, n,
-    preview, ...})`: at each step; preview() gives the pictures so far. Raises PictureError, OptionError.
+    masked bar of 16 steps. `guidance`: weight of the known surroundings (1 = as learned). `temperature`, `top_p`,
+    `pitch_bias`: cells only, see `cells.sample_cells`; so `rule`, a function or a list of them: see `pomkit.rules`. `chords`:
+    written into the chord rows first. `bars`: steps of the picture's bar lines, to lay windows on them. Masked chord rows are
+    composed by edm, and in cells estimated from the notes. `callback({i, n, preview, ...})`: at each step; preview() gives the
+    pictures so far. Raises PictureError, OptionError.
     """
     started = time.monotonic()
     check_picture(picture)
     mask = masks.check_mask(mask, picture)
     options = _checked(model, n=n, steps=steps, U=U, jump=jump, method=method, sampler=sampler, density=density, rule=rule,
-                       pitch_bias=pitch_bias, guidance=guidance, temperature=None if temperature == 1 else temperature)
+                       pitch_bias=pitch_bias, guidance=guidance, temperature=None if temperature == 1 else temperature,
+                       top_p=None if top_p == 1 else top_p)
     seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
     options |= {"border": border, "generator": torch.Generator().manual_seed(seed)}
     compose = partial(_uncover, model, **options) if isinstance(model, Cells) else partial(_denoise, model, **options)
@@ -76,7 +78,7 @@ def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, see
     for number, window in enumerate(windows):
         inside = slice(window.start, window.start + model.width)
         report = partial(_report, callback, canvas, inside, visible, number, len(windows))
-        drawn, cleared = compose(canvas[:, :, inside], todo[:, inside].copy(), report=report)
+        drawn, cleared = compose(canvas[:, :, inside], todo[:, inside].copy(), report=report, start=window.start - lead)
         canvas[:, :, window] = drawn[:, :, :window.stop - window.start]
         todo[:, window] = False
         refused += cleared
@@ -159,7 +161,7 @@ def _uncover(model: Cells, canvas: np.ndarray, region: np.ndarray, *, border: in
 
 @torch.inference_mode()
 def _denoise(model: edm.Denoiser, canvas: np.ndarray, region: np.ndarray, *, border: int, report: Callable[..., None],
-             method: str, steps: int, guidance: float, density: float | None = None, **options: Any) -> Drawn:
+             start: int, method: str, steps: int, guidance: float, density: float | None = None, **options: Any) -> Drawn:
     """One window by the edm process, conditioned or by RePaint."""
     device = next(model.parameters()).device
     x0 = to_pixels(canvas).to(device)

@@ -9,7 +9,7 @@ from conftest import make_song
 from scipy import stats
 
 from pomkit import OptionError, render
-from pomkit.cells import ONSET, SUSTAIN, Cells, cell_bound, choose, onset_bias, onset_odds, sample_cells, uncovering
+from pomkit.cells import ONSET, SUSTAIN, Cells, cell_bound, choose, likeliest, onset_bias, onset_odds, sample_cells, uncovering
 from pomkit.chords import chord_tones
 from pomkit.model import HDiT, HDiTConfig, Level
 
@@ -167,12 +167,44 @@ def test_pitch_bias_locks_the_pitch_classes():
                        pitch_bias=bias, generator=torch.Generator().manual_seed(0))
     rows = torch.nonzero(out[0] >= ONSET)[:, 0]
     assert len(rows) > 50 and set(((127 - rows) % 12).tolist()) == {0, 4, 7}
+    whole = sample_cells(flat_model(), torch.zeros(1, 128, 64, dtype=torch.long), torch.zeros(1, 3, 128, 64), mask, 6, 5,
+                         pitch_bias=bias, whole_notes=True, generator=torch.Generator().manual_seed(0))
+    rows = torch.nonzero(whole[0] >= ONSET)[:, 0]        # nor does a sustain that was drawn early ask for a beginning elsewhere
+    assert len(rows) > 50 and set(((127 - rows) % 12).tolist()) == {0, 4, 7}
     with pytest.raises(OptionError, match="pitch_bias"):
         sample_cells(flat_model(), out, torch.zeros(1, 3, 128, 64), mask, 6, 5, pitch_bias=torch.zeros(5))
 
 
+def test_likeliest_takes_the_fewest_cells_that_hold_the_share():
+    p = torch.tensor([[[0.4, 0.1], [0.2, 0.3]], [[1.0, 0.0], [0.0, 0.0]]])
+    for share, wanted in ((0.3, [1, 0, 0, 0]), (0.65, [1, 0, 0, 1]), (0.85, [1, 0, 1, 1]), (1.0, [1, 1, 1, 1])):
+        assert likeliest(p, share)[0].flatten().tolist() == wanted
+        assert share == 1 or likeliest(p, share)[1].flatten().tolist() == [1, 0, 0, 0]
+    random = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0)) ** 4
+    kept = likeliest(random, 0.9)
+    held = (random * kept).flatten(1).sum(1) / random.flatten(1).sum(1)
+    assert (held >= 0.9).all() and (held < 0.91).all() and random[kept].min() > random[0][~kept[0]].min()
+
+
+def test_top_p_keeps_to_likely_cells_and_holds_the_number():
+    odds = torch.full((128, 64), -9.0)
+    odds[60, ::2] = -1.0                                     # 32 likely cells; the thousands of others hold 15 % of the onsets
+    def model(cells, chords, t):
+        logits = torch.zeros(len(cells), 6, 128, 64)
+        logits[:, SUSTAIN], logits[:, ONSET:] = -30, odds - math.log(4)
+        return logits
+
+    free, likely = (sample_cells(model, torch.zeros(40, 128, 64, dtype=torch.long), torch.zeros(40, 3, 128, 64),
+                                 torch.ones(128, 64, dtype=torch.bool), 6, 4, top_p=top_p,
+                                 generator=torch.Generator().manual_seed(0)) >= ONSET for top_p in (1.0, 0.8))
+    assert int(free[:, :60].sum()) > 10 and not likely[:, :60].any()
+    assert int(likely.sum()) == pytest.approx(int(free.sum()), rel=0.15)
+    with pytest.raises(OptionError, match="top_p"):
+        sample_cells(model, free.long(), torch.zeros(40, 3, 128, 64), torch.ones(128, 64, dtype=torch.bool), 6, top_p=0.0)
+
+
 def test_a_rule_may_forbid_anything():
-    def no_onset_in_even_columns(logits, step, cells):
+    def no_onset_in_even_columns(logits, level, view):
         logits[:, ONSET:, :, ::2] = -1e9
         return logits
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pomkit"
-ORDER = ["errors", "files", "chords", "midi", "notes", "picture", "masks", "corpus", "fetch", "data", "metrics", "plot",
-         "model", "kdiffusion", "edm", "cells", "checkpoint", "sample", "train", "evaluate", "audio", "widgets", "__main__"]
+ORDER = ["errors", "files", "chords", "midi", "notes", "picture", "masks", "corpus", "fetch", "data", "metrics",
+         "baselines", "plot", "model", "kdiffusion", "edm", "cells", "rules", "checkpoint", "sample", "train", "audio",
+         "evaluate", "widgets", "__main__"]
 WITHOUT_TORCH = [*ORDER[:ORDER.index("model")], "audio"]
 HEAVY = ["torch", "matplotlib", "mido", "pretty_midi", "scipy", "mir_eval", "IPython", "ipywidgets",
          "soundfile", "accelerate", "PIL", "platformdirs", "tqdm", "joblib", "pandas", "safetensors"]

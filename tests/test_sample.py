@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import make_song
 
-from pomkit import Chord, OptionError, PictureError, generate, inpaint, masks, parse, render
+from pomkit import Chord, OptionError, PictureError, generate, inpaint, masks, parse, render, rules
 from pomkit.cells import Cells
 from pomkit.edm import Denoiser
 from pomkit.model import HDiT, HDiTConfig, Level
@@ -138,6 +138,24 @@ def test_density_is_felt_by_cells(rng):
     assert many == pytest.approx(4 * 300, rel=0.2) and few < 0.8 * many       # an untrained model's sustain forces some
 
 
+def test_rules_know_where_their_window_lies(rng):
+    """A wide picture is composed in several windows that begin on bars; given chords lie where they were asked for."""
+    model = Cells(network(Cells.in_channels(4), 6), width=WIDTH).eval()
+    picture, bars, seen = np.zeros((128, 150, 3), np.uint8), [6, 22, 38], set()
+
+    def watch(logits, level, view):
+        seen.add(view.start)
+        return logits
+
+    wish = (Chord(0, 70, "C:maj"), Chord(70, 80, "F#:maj"))
+    out = inpaint(model, picture, masks.everything(picture), bars=bars, seed=0, steps=4, rule=[watch, rules.chords(wish)])[0]
+    notes = parse(out).notes
+    assert len(seen) > 2 and {start % 16 for start in seen} == {6} and min(seen) == -10
+    for first, last, tones in ((0, 70, {0, 4, 7}), (70, 150, {6, 10, 1})):
+        inside = notes[(notes["onset"] >= first) & (notes["onset"] < last)]
+        assert len(inside) > 20 and np.isin(inside["pitch"] % 12, list(tones)).mean() > 0.98
+
+
 @pytest.mark.parametrize("options", [{"steps": 0}, {"steps": 2.5}, {"U": 0}, {"jump": 0}, {"n": 0}, {"method": "magic"},
                                      {"density": -1}])
 def test_bad_options(model, options):
@@ -148,9 +166,10 @@ def test_bad_options(model, options):
 
 def test_foreign_options_and_bad_masks(model):
     picture = np.zeros((128, 32, 3), np.uint8)
-    foreign = {"sampler": "euler"} if model.process == "cells" else {"temperature": 0.5}
-    with pytest.raises(OptionError, match="option of"):
-        inpaint(model, picture, masks.everything(picture), **foreign)
+    foreign = [{"sampler": "euler"}] if model.process == "cells" else [{"temperature": 0.5}, {"top_p": 0.9}, {"rule": []}]
+    for options in foreign:
+        with pytest.raises(OptionError, match="option of"):
+            inpaint(model, picture, masks.everything(picture), **options)
     if model.process == "edm":
         with pytest.raises(OptionError, match="sampler"):
             inpaint(model, picture, masks.everything(picture), sampler="unheard-of", steps=1)

@@ -1,10 +1,8 @@
 """The floors of the package: who may import whom, what runs without torch, and what `import pomkit` costs."""
 import ast
-import io
 import json
 import subprocess
 import sys
-import tokenize
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,6 @@ ORDER = ["errors", "files", "chords", "midi", "notes", "picture", "masks", "corp
 WITHOUT_TORCH = [*ORDER[:ORDER.index("model")], "audio"]
 HEAVY = ["torch", "matplotlib", "mido", "pretty_midi", "scipy", "mir_eval", "IPython", "ipywidgets",
          "soundfile", "accelerate", "PIL", "platformdirs", "tqdm", "joblib", "pandas", "safetensors"]
-LAYOUT = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 MODULES = sorted(f.stem for f in PACKAGE.glob("*.py") if f.stem != "__init__")
 
 
@@ -110,18 +107,19 @@ def test_every_public_name_resolves():
     assert out.strip() == "True"
 
 
-def code_lines(source: str) -> int:
-    """Lines that hold code: not blank, no comment, no docstring."""
-    documented = {line for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
-                  and ast.get_docstring(node, clean=False) is not None
-                  for line in range(node.body[0].lineno, node.body[0].end_lineno + 1)}
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return len({line for token in tokens if token.type not in LAYOUT for line in range(token.start[0], token.end[0] + 1)}
-               - documented)
+def lengths() -> list[int]:
+    return [len(f.read_text().splitlines()) for f in PACKAGE.glob("*.py")]
 
 
 def test_no_file_is_too_long_to_read():
-    texts = {f.name: f.read_text() for f in PACKAGE.glob("*.py")}
-    assert max(len(text.splitlines()) for text in texts.values()) <= 450
-    assert sum(map(code_lines, texts.values())) < 4000
-    assert code_lines('"""a"""\n\n# b\ndef f():\n    """c\n    d"""\n    x = """\n\n"""  # e\n') == 4
+    assert max(lengths()) <= 450
+
+
+@pytest.mark.xfail(strict=True, reason="the aim is missed: the package has 5,222 lines; see Size in CONTRIBUTING.md")
+def test_the_package_is_read_in_an_afternoon():
+    assert sum(lengths()) < 4000
+
+
+def test_the_package_only_gets_shorter():
+    """As long as the aim is missed: put the new number here whenever it falls."""
+    assert sum(lengths()) <= 5222

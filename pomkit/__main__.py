@@ -1,17 +1,17 @@
 """`python -m pomkit SONG.mid --mask MASK --out FOLDER`: read, render, mask, inpaint, parse, and write MIDI and sound."""
-from __future__ import annotations
-
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from .errors import OptionError, PomkitError
 
 DEMO_SONG, DEMO_MASK = "auld_lang_syne", "bars:9-12"
+SAMPLING = ("seed", "steps", "U", "jump", "method", "sampler", "density", "temperature", "guidance")   # go to `inpaint` as such
+FILES = "input.png, mask.png, result.png, side_by_side.png, result.mid, result.wav"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,14 +24,12 @@ def parser() -> argparse.ArgumentParser:
     add("song", nargs="?", default=DEMO_SONG, help="a MIDI file, or the name of a shipped song")
     add("--mask", default=DEMO_MASK, help="what to compose: melody, accompaniment, continuation[:STEPS to keep], bars:8-12, "
         "box:LOW-HIGH,FIRST-LAST (pitches, steps), chords, all, an image with white paint; join with +")
-    add("--out", type=Path, default=Path("out"),
-        help="folder for input.png, mask.png, result.png, side_by_side.png, result.mid, result.wav")
+    add("--out", type=Path, default=Path("out"), help=f"folder for {FILES}")
     add("--model", default="tiny", help="a shipped model's name or the path of a .safetensors file")
     add("--start", type=int, default=0, help="first step of the song to take")
     add("--width", type=int, default=None, help="steps to take (default: to the end of the song)")
     add("--seed", type=int, default=0, help="the same seed composes the same music")
-    add("--candidates", type=int, default=1,
-        help="compositions to make; the one nearest to --density is kept, or to the music that was there")
+    add("--candidates", type=int, default=1, help="how many to make; the one nearest to --density, else to before, is kept")
     add("--steps", type=int, default=None, help="network calls in one pass (default: by method)")
     add("--U", type=int, default=1, help="times that each stretch of steps is done (RePaint's resampling)")
     add("--jump", type=int, default=1, help="steps in a stretch that is done again")
@@ -50,78 +48,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         run(options)
-        return 0
-    except PomkitError as fault:
-        problem = str(fault)
-    except OSError as fault:
-        problem = f"{fault.filename or options.out}: {fault.strerror or fault}; check the path, its permissions and the disk"
-    print(f"pomkit: {problem}", file=sys.stderr)
-    return 2
+    except (PomkitError, OSError) as fault:
+        advice = "" if isinstance(fault, PomkitError) else "; check the path, its permissions and the disk"
+        print(f"pomkit: {fault}{advice}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def run(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
-    took: dict[str, float] = {}
     say = (lambda *_: None) if options.quiet else print
-    with _timed(took, "import"):
-        from tqdm import tqdm
+    clock = {"import": time.perf_counter()}                        # when each part of the work began
+    from tqdm import tqdm
 
-        from . import audio, data, masks, metrics, picture, plot
-        from .checkpoint import load_model
-        from .notes import read_midi
-        from .sample import inpaint
+    from . import audio, data, masks, metrics, picture, plot
+    from .checkpoint import load_model
+    from .notes import read_midi
+    from .sample import inpaint
 
-    with _timed(took, "read"):
-        song = read_midi(data.songs().get(options.song, options.song), salvage=options.salvage)
-        say(f"{song.name}: {len(song.notes)} notes, {len(song.bar_lines()) - 1} bars, parts {', '.join(song.parts)}"
-            + "".join(f"\n  {remark}" for remark in song.report.remarks))
-    with _timed(took, "render"):
-        before = picture.render(song, options.start, options.width)
-    with _timed(took, "mask"):
-        mask = masks.from_text(options.mask, song, options.start, before.shape[1])
-        if not mask.any():
-            raise OptionError(f"the mask {options.mask!r} is empty on {song.name}; choose another")
-    with _timed(took, "load"):
-        model = load_model(options.model)
+    clock["read"] = time.perf_counter()
+    song = read_midi(data.songs().get(options.song, options.song), salvage=options.salvage)
+    say(f"{song.name}: {len(song.notes)} notes, {len(song.bar_lines()) - 1} bars, parts {', '.join(song.parts)}"
+        + "".join(f"\n  {remark}" for remark in song.report.remarks))
+    before = picture.render(song, options.start, options.width)
+    mask = masks.from_text(options.mask, song, options.start, before.shape[1])
+    if not mask.any():
+        raise OptionError(f"the mask {options.mask!r} is empty on {song.name}; choose another")
     lines = [line for line in (song.bar_lines(options.start + before.shape[1]) - options.start).tolist() if line >= 0]
-    with _timed(took, "inpaint"), tqdm(desc="composing", unit="step", disable=options.quiet) as bar:
+
+    clock["compose"] = time.perf_counter()
+    model = load_model(options.model)
+    with tqdm(desc="composing", unit="step", disable=options.quiet) as bar:
         def progress(event: dict[str, Any]) -> None:
             bar.total = event["n"]
             bar.update(event["i"] + 1 - bar.n)
 
-        results = inpaint(model, before, mask, n=options.candidates, seed=options.seed, steps=options.steps, U=options.U,
-                          jump=options.jump, method=options.method, sampler=options.sampler, density=options.density,
-                          temperature=options.temperature, guidance=options.guidance, bars=lines, callback=progress)
-        found = [metrics.adherence(before, result, mask) for result in results]
-        bars = mask.any(axis=0).sum() / 16
-        wanted = found[0].onsets_before if options.density is None else options.density * bars
-        best = min(range(len(found)), key=lambda i: abs(found[i].onsets - wanted))
-        after, heard = results[best], found[best]
-    with _timed(took, "parse"):
-        result = picture.parse(after)
-    with _timed(took, "write"):
-        out = options.out
-        plot.save_png(out / "input.png", before)
-        plot.save_png(out / "mask.png", masks.paint(before, mask))
-        plot.save_png(out / "result.png", after)
-        plot.side_by_side(before, mask, after, out / "side_by_side.png", bars=lines)
-        result.write_midi(out / "result.mid")
-    with _timed(took, "sound"):
-        audio.write_wav(out / "result.wav", audio.synthesize(result))
+        results = inpaint(model, before, mask, n=options.candidates, bars=lines, callback=progress,
+                          **{name: getattr(options, name) for name in SAMPLING})
+    found = [metrics.adherence(before, result, mask) for result in results]
+    bars = mask.any(axis=0).sum() / 16
+    wanted = found[0].onsets_before if options.density is None else options.density * bars
+    best = min(range(len(found)), key=lambda i: abs(found[i].onsets - wanted))
+    after, heard = results[best], found[best]
+
+    clock["write"] = time.perf_counter()
+    out, result = options.out, picture.parse(after)
+    for name, image in (("input", before), ("mask", masks.paint(before, mask)), ("result", after)):
+        plot.save_png(out / f"{name}.png", image)
+    plot.side_by_side(before, mask, after, out / "side_by_side.png", bars=lines)
+    result.write_midi(out / "result.mid")
+    audio.write_wav(out / "result.wav", audio.synthesize(result))
+
+    clock["end"] = time.perf_counter()
     say(f"composed {heard.onsets} notes where {heard.onsets_before} were, in a mask of {bars:.1f} bars "
         f"({int(mask.sum())} cells); {int(results.refused[best])} stray pixels cleared; "
         f"pixels changed outside the mask: {heard.changed_outside}")
     say(f"model {options.model} ({model.process}), seed {options.seed}; sound: {audio.sound_name()}")
-    say("seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in took.items()))
-    say(f"{out}/: input.png, mask.png, result.png, side_by_side.png, result.mid, result.wav")
+    say("seconds: " + ", ".join(f"{part} {end - began:.2f}" for (part, began), (_, end) in pairwise(clock.items())))
+    say(f"{out}/: {FILES}")
     say("go on with `make lab`, another --seed, or your own file: make demo MIDI=path/to/own.mid MASK=melody")
-
-
-@contextmanager
-def _timed(took: dict[str, float], name: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    took[name] = time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 FluidSynth is tried with one note before it is trusted: its library may be missing, or a font damaged.
 """
-from __future__ import annotations
-
 import ctypes
 import importlib.util
 import io
@@ -15,17 +13,14 @@ import wave
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from .errors import OptionError, PomkitError
-from .files import write_atomically
-from .notes import NOTE_DTYPE, Song
+from .errors import OptionError, PomkitError, check_choice, check_range
+from .files import AnyPath, write_atomically
+from .notes import NOTE_DTYPE, TEMPI, Song
 from .picture import parse
-
-if TYPE_CHECKING:
-    from IPython.display import Audio
 
 SOUNDS = ("auto", "fluidsynth", "tones")
 RELEASE = 1.5                      # seconds that ring on after the last note, whatever the sound
@@ -42,24 +37,20 @@ _fluidsynth_lock = threading.Lock()
 def synthesize(music: Song | np.ndarray, sample_rate: int = 44100, bpm: float = 120, sound: str = "auto", *,
                steps_per_beat: int = 4) -> np.ndarray:
     """The sound of a Song or a picture, every part on a piano: float32 (samples, 2), stereo, in [-1, 1].
-
     It lasts to the end of the last note and `RELEASE` seconds more; it peaks at 0.05 to 0.95 (0: no notes). `sample_rate` in Hz
     (8000 to 96000), `bpm` in beats a minute, `steps_per_beat` of a picture (a Song knows its own). `sound`: "fluidsynth",
     "tones" (sine waves that decay) or "auto", the first of these that works. Raises OptionError, PictureError.
     """
     song = music if isinstance(music, Song) else parse(music, steps_per_beat=steps_per_beat)
-    if not 8000 <= sample_rate <= 96000:
-        raise OptionError(f"sample_rate is {sample_rate}; choose 8000 to 96000 Hz")
-    if not 4 <= bpm <= 1000:
-        raise OptionError(f"bpm is {bpm}; choose a tempo from 4 to 1000 beats a minute")
+    check_range("sample_rate", sample_rate, 8000, 96000, "Hz")
+    check_range("bpm", bpm, *TEMPI)
     rate, onset, duration = int(sample_rate), song.notes["onset"], song.notes["duration"]
     # In samples, by way of beats: a time is the same number on every grid.
     begin, held, end = (steps / song.steps_per_beat * (60 / bpm) * rate for steps in (onset, duration, onset + duration))
     samples = round(end.max(initial=0) + RELEASE * rate)
     if samples > MAX_SAMPLES:
-        raise OptionError(f"song {song.name!r} makes {samples / rate / 60:.0f} minutes of sound, more than "
-                          f"{MAX_SAMPLES / rate / 60:.0f}; cut it, or choose a lower sample_rate")
-    font = _choose(sound)
+        raise OptionError(f"{samples / rate / 60:.0f} minutes of sound are too many; cut the song, or lower sample_rate")
+    font = _font(sound)
     if not len(song.notes):
         return np.zeros((samples, 2), np.float32)
     audio = (_fluidsynth(song.notes, begin, end, samples, rate, font) if font else
@@ -71,15 +62,13 @@ def synthesize(music: Song | np.ndarray, sample_rate: int = 44100, bpm: float = 
 
 def sound_name(sound: str = "auto") -> str:
     """What `synthesize` plays with on this machine, "FluidSynth, TimGM6mb" or "plain tones"; OptionError."""
-    font = _choose(sound)
+    font = _font(sound)
     return f"FluidSynth, {font.resolve().stem}" if font else "plain tones"
 
 
-def listen(music: Song | np.ndarray, bpm: float = 120, sound: str = "auto", *, steps_per_beat: int = 4) -> Audio:
-    """A player for a notebook, the sound embedded as MP3, mono, 5 kB a second; prints which sound it is.
-
-    Options and errors are those of `synthesize`, and PomkitError where the encoder or IPython is missing.
-    """
+def listen(music: Song | np.ndarray, bpm: float = 120, sound: str = "auto", *, steps_per_beat: int = 4) -> Any:
+    """A player for a notebook (IPython's Audio), the sound embedded as MP3, mono, 5 kB a second; prints which sound it is.
+    Options and errors are those of `synthesize`, and PomkitError where the encoder or IPython is missing."""
     try:
         import soundfile
         from IPython.display import Audio
@@ -94,28 +83,25 @@ def listen(music: Song | np.ndarray, bpm: float = 120, sound: str = "auto", *, s
     return player
 
 
-def write_wav(path: str | os.PathLike[str], audio: np.ndarray, sample_rate: int = 44100) -> Path:
+def write_wav(path: AnyPath, audio: np.ndarray, sample_rate: int = 44100) -> Path:
     """Write sound, float (samples,) or (samples, channels) in [-1, 1], atomically as a WAV; OptionError."""
     audio = np.asarray(audio)
-    if audio.ndim not in (1, 2) or audio.dtype.kind != "f":
-        raise OptionError(f"sound is an array of floats (samples, channels), not {audio.dtype} {audio.shape}")
-    if not np.abs(audio).max(initial=0) <= 1:                  # NaN is caught here too
-        raise OptionError(f"the sound's peak is {np.abs(audio).max():.2f}; scale it into [-1, 1]")
+    if audio.ndim not in (1, 2) or audio.dtype.kind != "f" or not np.abs(audio).max(initial=0) <= 1:         # NaN is caught too
+        raise OptionError(f"sound is floats (samples, channels) in [-1, 1]; reshape or scale this {audio.dtype} {audio.shape}")
     with write_atomically(path) as file, wave.open(file, "wb") as out:
         out.setparams((1 if audio.ndim == 1 else audio.shape[1], 2, int(sample_rate), 0, "NONE", ""))    # 2 bytes a sample
         out.writeframes(np.rint(audio * 32767).astype("<i2").tobytes())
     return Path(path)
 
 
-def _choose(sound: str) -> Path | None:
+def _font(sound: str) -> Path | None:
+    """The soundfont that FluidSynth plays, None: tones. One that the variable POMKIT_SOUNDFONT names is the only one to try."""
     return _probe(sound, os.environ.get("POMKIT_SOUNDFONT", ""))
 
 
 @lru_cache(maxsize=16)
 def _probe(sound: str, own_font: str) -> Path | None:
-    """The soundfont that FluidSynth plays, None: tones. `own_font`, of POMKIT_SOUNDFONT, is the only one to try."""
-    if sound not in SOUNDS:
-        raise OptionError(f"sound {sound!r} is unknown; choose one of {', '.join(SOUNDS)}")
+    check_choice("sound", sound, SOUNDS)
     if own_font and not Path(own_font).is_file():
         raise OptionError(f"POMKIT_SOUNDFONT names {own_font}, which is no file; name a soundfont (.sf2)")
     if sound == "tones":

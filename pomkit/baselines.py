@@ -16,17 +16,12 @@ from .picture import PITCHES, draw_spans, read_chords, read_spans, render
 HALF = BAR // 2
 
 
-def choose_notes(song: Song, kind: str) -> np.ndarray:
-    """Which notes of a song are of a kind, bool (notes,): "melody", "accompaniment" or "all"."""
-    return melody_notes(song) ^ (kind == "accompaniment") if kind != "all" else np.ones(len(song.notes), bool)
-
-
 class Training:
     """The notes of many songs on one axis of time, song after song, all bar lines on multiples of 16 steps.
 
-    `notes`: NOTE_DTYPE, `part` the song's number; `kinds`: for "all", "melody", "accompaniment" which notes are of it;
-    `song_of_bar`: int (bars,); `tonic`: of every song, its major scale's root, minor taken as the relative major; `lines`: all
-    notes, then the melodies once more, as parts of their own, for `metrics.longest_shared`.
+    `notes`: NOTE_DTYPE, `part` the song's number; `kinds`: which are of "all", "melody", "accompaniment"; `song_of_bar`: int
+    (bars,); `tonic`: of every song, see `tonic_of`; `lines`: for `metrics.longest_shared` all notes, then the melodies once
+    more, as parts of their own.
     """
 
     def __init__(self, songs: Sequence[Song]) -> None:
@@ -64,10 +59,8 @@ def draw(picture: np.ndarray, mask: np.ndarray, notes: np.ndarray) -> np.ndarray
 
 
 def permuted(picture: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """No music, made to fool a judge: the real notes inside the mask, their pitches dealt anew among them.
-
-    Each of the statistics of `metrics.features` stays what it was; every line and every chord is gone.
-    """
+    """No music, made to fool a judge: the real notes inside the mask, their pitches dealt anew among them. The statistics of
+    `metrics.describe` stay what they were; every line and every chord is gone."""
     notes, _ = read_clips([picture], mask)
     for _ in range(50):                                                    # in pairs that stay inside the mask
         one, other = rng.permutation(len(notes))[:len(notes) // 2 * 2].reshape(2, -1)
@@ -86,19 +79,18 @@ def copied(picture: np.ndarray, mask: np.ndarray, song: Song, start: int, kind: 
     first, length = int(columns[0]), -(-int(columns[1] + 1 - columns[0]) // BAR) * BAR
     period = min(length, first // BAR * BAR) or length
     source = first - period if first >= BAR else first + length
-    notes = song.notes[choose_notes(song, kind)]
+    notes = song.notes if kind == "all" else song.notes[melody_notes(song) ^ (kind == "accompaniment")]
     notes = notes[(notes["onset"] >= source) & (notes["onset"] < source + period)]
-    again = [np.array(notes) for _ in range(0, length, period)]
-    for i, copy in enumerate(again):
-        copy["onset"] += first - source + i * period - start
-    return draw(picture, mask, np.concatenate(again))
+    again = np.tile(notes, -(-length // period))
+    again["onset"] += first - source - start + period * (np.arange(len(again)) // max(len(notes), 1))
+    return draw(picture, mask, again)
 
 
 def nearest(picture: np.ndarray, mask: np.ndarray, training: Training, kind: str, rng: np.random.Generator) -> np.ndarray:
     """The notes of `kind` of those training bars, in whatever key, that match the known music best.
 
-    Match: the cosine of the `chroma` of the known notes, bar by bar, against the training notes of the other kind; where no
-    note is known, of the known chords; without these, any bars.
+    Match: the cosine of the `chroma` of the known notes against the training notes of the other kind; where no note is known,
+    of the known chords; without these, any bars.
     """
     width = picture.shape[1]
     bars = -(-width // BAR)
@@ -134,18 +126,15 @@ class Markov:
 
     def __init__(self, training: Training) -> None:
         notes = training.notes[training.kinds["melody"]]
-        notes = notes[np.argsort(notes["onset"], kind="stable")]
-        wait = np.diff(notes["onset"], append=notes["onset"].max(initial=0) + BAR)
+        wait = np.diff(notes["onset"], append=0)                             # notes are in order of time
         wait = np.where(np.diff(notes["part"], append=-1) == 0, wait, notes["duration"])       # between songs: no rest
         self.notes, self.wait = notes[wait > 0], np.minimum(wait[wait > 0], 2 * BAR)           # of a chord, the last note
         self.height = self.notes["pitch"] - training.tonic[self.notes["part"]]
-        columns = np.stack([self.height, self.wait, self.notes["duration"]], axis=1)
-        _, state = np.unique(columns, axis=0, return_inverse=True)
-        pair = state.reshape(-1)[:-2] * (len(notes) + 1) + state.reshape(-1)[1:-1]             # of the note and the next
-        self.order = np.argsort(pair, kind="stable")
-        self.pair, self.sorted = pair, pair[self.order]
+        columns = np.stack([self.height, self.wait, self.notes["duration"]])
+        state = np.unique(columns, axis=1, return_inverse=True)[1].reshape(-1)
+        self.pair = state[:-2] * (len(notes) + 1) + state[1:-1]                                # of the note and the next
         on_bar = np.flatnonzero(self.notes["onset"][:-2] % BAR == 0)
-        self.begins = on_bar if len(on_bar) else np.arange(len(pair))
+        self.begins = on_bar if len(on_bar) else np.arange(len(self.pair))
 
     def __call__(self, picture: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Fill the mask with a melody that begins on its first column, in the key of the known notes."""
@@ -157,6 +146,5 @@ class Markov:
             out.append((step, self.notes["duration"][here], pitch, self.notes["velocity"][here], 0))
             step += int(self.wait[here])
             before = min(max(here - 1, 0), len(self.pair) - 1)                                 # the note and the one before it
-            low, high = self.sorted.searchsorted(self.pair[before]), self.sorted.searchsorted(self.pair[before], "right")
-            here = int(self.order[rng.integers(low, high)]) + 2
+            here = int(rng.choice(np.flatnonzero(self.pair == self.pair[before]))) + 2
         return draw(picture, mask, np.array(out, NOTE_DTYPE))

@@ -1,9 +1,9 @@
 """Absorbing diffusion on cells: the second process of pomkit.
 
-Every pixel of a picture is a cell: off, sustain, an onset in one of a few velocity bins, or hidden. Training hides each
-cell of a region with probability t and scores the hidden ones by cross-entropy, a bound on the likelihood (Austin et
-al. 2021, arXiv 2107.03006, section 3; Hoogeboom et al. 2022, arXiv 2110.02037); sampling begins with the region hidden
-and uncovers it in N steps (Chang et al. 2022, arXiv 2202.04200, on the cosine schedule). Known cells never change.
+Every pixel of a picture is a cell: off, sustain, an onset in one of a few velocity bins, or hidden. Training hides each cell of
+a region with probability t and scores the hidden ones by cross-entropy, a bound on the likelihood (Austin et al. 2021, arXiv
+2107.03006, section 3; Hoogeboom et al. 2022, arXiv 2110.02037); sampling begins with the region hidden and uncovers it in N
+steps (Chang et al. 2022, arXiv 2202.04200, on the cosine schedule). Known cells never change.
 """
 import math
 from collections.abc import Callable, Sequence
@@ -15,14 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .chords import chord_tones
 from .edm import repaint_schedule
 from .errors import OptionError
+from .metrics import chords_by_step
 from .model import HDiT
 from .picture import PITCHES, belonging, draw_spans, read_chords, read_spans
 
 OFF, SUSTAIN, ONSET = 0, 1, 2            # an onset in velocity bin b is state ONSET + b; hidden is the state after the last
-CHORD_CHANNELS = 3                       # the chord's root, its tones, and that it is known
 VELOCITIES = (60, 78, 90, 108)           # what each velocity bin is played with (near the quartiles of pop piano)
 
 CellModel = Callable[[Tensor, Tensor, Tensor], Tensor]     # (cells, chords, t) -> logits
@@ -43,10 +42,8 @@ Rule = Callable[[Tensor, int, View], Tensor]               # (logits, level, vie
 
 
 class Cells(nn.Module):
-    """A network that tells every hidden cell's state: `forward(cells, chords, t) -> logits`.
-
-    `velocities`: the MIDI velocity of each onset bin. The network takes states + 1 + 3 channels and gives one a state.
-    """
+    """A network that tells every hidden cell's state: `forward(cells, chords, t) -> logits`; it takes states + 1 + 3 channels
+    and gives one a state. `velocities`: the MIDI velocity of each onset bin."""
 
     process = "cells"
 
@@ -62,8 +59,8 @@ class Cells(nn.Module):
 
     @staticmethod
     def in_channels(bins: int) -> int:
-        """Channels of the network's input: one a state, one for hidden, and the chord's."""
-        return ONSET + bins + 1 + CHORD_CHANNELS
+        """Channels of the network's input: one a state, one for hidden, and the three of the chord (`chord_channels`)."""
+        return ONSET + bins + 1 + 3
 
     def forward(self, cells: Tensor, chords: Tensor, t: Tensor) -> Tensor:
         """Logits float (batch, states, 128, width) of every cell.
@@ -93,15 +90,13 @@ class Cells(nn.Module):
 def chord_channels(picture: np.ndarray, mask: np.ndarray | None = None, border: int = 8) -> np.ndarray:
     """The chords of a picture's border as input, float32 (3, 128, width): root, chord tones, known; by pitch and step.
 
-    Columns whose chord rows are masked or black are "not known": all three are 0. Where there is surely no chord ("N")
-    only the third is 1.
+    Columns whose chord rows are masked or black are "not known": all three are 0. Where there is surely no chord ("N") only the
+    third is 1.
     """
-    channels = np.zeros((CHORD_CHANNELS, PITCHES, picture.shape[1]), np.float32)
-    pitch_class = (127 - np.arange(PITCHES)) % 12
-    for onset, duration, label in read_chords(picture, border):
-        root, tones = chord_tones(label)
-        column = np.stack([pitch_class == root, tones[pitch_class], np.ones(PITCHES)])       # (3, 128)
-        channels[:, :, onset:onset + duration] = column[..., None]
+    code, tones = chords_by_step(read_chords(picture, border), picture.shape[1])
+    pitch_class, root = (127 - np.arange(PITCHES)) % 12, np.where(code < 0, -1, code % 12)
+    known = np.broadcast_to(code > -2, picture.shape[:2])
+    channels = np.stack([pitch_class[:, None] == root, tones.T[pitch_class], known]).astype(np.float32)
     if mask is not None:
         channels[:, :, mask[:border].any(axis=0) | mask[PITCHES - border:].any(axis=0)] = 0
     return channels
@@ -112,8 +107,8 @@ def cell_bound(model: CellModel, cells: Tensor, chords: Tensor, region: Tensor, 
     """The bound on -log2 p(region | rest) a cell, at hiding probabilities t: (batch,), bits per pixel.
 
     Hides each cell of `region` (bool (batch, h, w)) with probability t (batch,) and gives sum of the hidden cells'
-    cross-entropy / t / size of the region; its mean over uniform t is the bound (arXiv 2110.02037, equation 7, in
-    continuous time).
+    cross-entropy / t / size of the region; its mean over uniform t is the bound (arXiv 2110.02037, equation 7, in continuous
+    time).
     """
     hidden = region & (torch.rand(cells.shape, generator=generator).to(cells.device) < t[:, None, None])
     logits = model(torch.where(hidden, hidden_state, cells), chords, t)
@@ -127,10 +122,8 @@ def stratified_t(n: int, generator: torch.Generator | None = None) -> Tensor:
 
 
 def uncovering(cells: int, steps: int) -> list[int]:
-    """How many of `cells` are uncovered at each level: a plain list of steps + 1 from 0 to `cells`, cosine schedule.
-
-    Few at first, when each choice binds all others, many at the end. With as many steps as cells: one at a time.
-    """
+    """How many of `cells` are uncovered at each level, a plain list from 0 to `cells`: the cosine schedule, few at first, when
+    each choice binds all others; with as many steps as cells one at a time. OptionError."""
     if steps < 1:
         raise OptionError(f"steps is {steps}; choose at least 1")
     if steps >= cells:
@@ -146,22 +139,23 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
                  callback: Callable[[dict[str, Any]], None] | None = None) -> Tensor:
     """Fill the masked cells, int64 (batch, h, w); the others stay as they are.
 
-    `mask` bool (h, w). Levels follow `uncovering` along `edm.repaint_schedule(steps, U, jump)`: each step draws all hidden
-    cells and keeps a random part of them; going back hides a random part of the new cells again (U > 1: they are redone with
-    more of their surroundings known). `temperature` sharpens which notes, not how many: the number of onsets that the first
-    call expects, or `density`, is held by a bias on their log-odds. `pitch_bias`: float (12,), by pitch class, (h,) by pitch
-    or (h, w): see `favour`. `guidance` g: logits = u + g (c - u), u without the known cells and chords (Ho and Salimans 2022,
-    arXiv 2207.12598). `top_p`: onsets only in the likeliest cells, the fewest that hold this share of all the onsets expected.
-    `rule(logits, level, view) -> logits`, or a list of such functions in turn, may change anything (`View`, `pomkit.rules`);
-    the notes that rules take are not made up elsewhere, unless `density` asks for a number. `whole_notes` forbids what is no
-    note (`forbid_fragments`), draws cells that contradict each other again, and holds the number of onsets too, since a sustain
-    drawn early makes sure of one. `start`: for the rules, see `View`. `callback({i, n, cells, logits})`: at every step.
+    `mask` bool (h, w). Each step of `edm.repaint_schedule(steps, U, jump)` draws all hidden cells and keeps a random part of
+    them, as many as `uncovering` says; going back hides a random part again (U > 1: redone with more of their surroundings
+    known). `temperature` sharpens which notes, not how many: the number of onsets that the first call expects, or `density`, is
+    held by a bias on their log-odds. `pitch_bias`: float (12,), by pitch class, see `favour`. `guidance` g: logits = u + g (c -
+    u), u without the known cells and chords (arXiv 2207.12598). `top_p`: onsets only in the fewest cells that hold this share
+    of all onsets expected. `rule`: one or several functions that may change anything (`View`, `pomkit.rules`); what they take
+    is not made up elsewhere, unless `density` asks for a number. `whole_notes` forbids what is no note, draws cells that
+    contradict each other again, and holds the number of onsets too, since a sustain drawn early makes sure of one. `start`: see
+    `View`. `callback({i, n, cells, logits})`: at every step. OptionError.
     """
     if temperature <= 0 or not 0 < top_p <= 1:
         raise OptionError(f"temperature is {temperature}, top_p {top_p}; choose numbers above 0 (1 = as learned), top_p to 1")
     rules = list(rule) if isinstance(rule, Sequence) else [rule]
     if not all(map(callable, rules)):
         raise OptionError(f"rule is {rule!r}; give a function of (logits, level, view) or a list of such functions")
+    if pitch_bias is not None and np.shape(pitch_bias) != (12,):
+        raise OptionError(f"pitch_bias has shape {tuple(np.shape(pitch_bias))}; give 12 numbers, one a pitch class from C")
     total = int(mask.sum())
     if not total:
         return cells.clone()
@@ -171,7 +165,6 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
     hidden = mask.expand_as(cells).clone()
     cells = torch.where(hidden, hidden_state, cells)
     begun = torch.zeros_like(hidden)                                         # onsets that count for the density
-    bias = None if pitch_bias is None else pitch_bias_rows(pitch_bias, cells.shape[1:]).to(chords)
     for i, (level, after) in enumerate(pairwise(path + [last] * whole_notes)):      # one more call settles what is broken
         if after < level:                                                    # back: hide some of the new cells again
             hidden |= choose(mask & ~hidden, counts[level] - counts[after], generator)
@@ -181,18 +174,21 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
             break
         t = (hidden.flatten(1).sum(1) / total).to(chords)
         logits = model(cells, chords, t)
+        if i == 0:                                                           # as many as the model expects by now, unguided
+            goal = (onset_odds(logits).sigmoid() * hidden).flatten(1).sum(1) if density is None else density
         if guidance != 1:
             free = model(torch.where(mask, cells, hidden_state), torch.zeros_like(chords), t)
             logits = free + guidance * (logits - free)
-        if i == 0:                                                           # as many as the model expects by now
-            goal = (onset_odds(logits).sigmoid() * hidden).flatten(1).sum(1) if density is None else density
         logits = logits / temperature
-        if bias is not None:
-            logits = favour(logits, hidden, bias)
+        if pitch_bias is not None:
+            pitch_class = torch.arange(cells.shape[1]).flip(0) % 12          # row 0 is the highest pitch
+            logits = favour(logits, hidden, torch.as_tensor(pitch_bias).to(logits)[pitch_class, None])
         if whole_notes:
-            logits = forbid_fragments(logits, cells)
+            logits[:, SUSTAIN].masked_fill_(F.pad(cells, (1, -1), value=OFF) == OFF, -math.inf)      # after a visible off cell
+            logits[:, OFF].masked_fill_(F.pad(cells, (-1, 1), value=OFF) == SUSTAIN, -math.inf)      # before a visible sustain
         if top_p < 1:
-            logits[:, ONSET:].masked_fill_(~likeliest(onset_odds(logits).sigmoid() * hidden, top_p)[:, None], -math.inf)
+            likely = likeliest(onset_odds(logits).sigmoid() * hidden, top_p)
+            logits[:, ONSET:].masked_fill_((hidden & ~likely)[:, None], -math.inf)
         if density is not None or temperature != 1 or top_p < 1 or whole_notes:
             placed = (begun & ~hidden).flatten(1).sum(1)
             shift = onset_bias(onset_odds(logits), hidden, (goal - placed).clamp(min=0))[:, None, None]
@@ -201,16 +197,13 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
                 logits[:, SUSTAIN] += shift.clamp(max=0)
         noise = torch.rand(logits.shape, generator=generator).to(logits).clamp_(1e-20, 1 - 1e-7)
         noise = noise.log_().neg_().log_().neg_()
-        drawn = (logits + noise).max(1).indices                              # Gumbel-max: a draw from softmax(logits)
+        drawn = meant = (logits + noise).max(1).indices                      # Gumbel-max: a draw from softmax(logits)
         late = hidden.flatten(1).sum(1).max().item() - (total - counts[level])    # fragments of earlier steps, hidden again
         new = hidden if after == last else choose(hidden, counts[after] - counts[level] + int(late), generator)
-        begun = torch.where(new, drawn >= ONSET, begun)
-        if rules:
-            for change in rules:
-                logits = change(logits, level, View(cells, hidden, new, noise, chords, start))
+        for change in rules:
+            logits = change(logits, level, View(cells, hidden, new, noise, chords, start))
             drawn = (logits + noise).max(1).indices
-            if density is not None:
-                begun = torch.where(new, drawn >= ONSET, begun)
+        begun = torch.where(new, (meant if density is None else drawn) >= ONSET, begun)
         cells = torch.where(new, drawn, cells)
         if whole_notes:                                                      # two cells drawn at once may not fit together
             broken = new & (cells == SUSTAIN) & (F.pad(cells, (1, -1), value=OFF) == OFF)
@@ -221,20 +214,10 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
     return torch.where(hidden, OFF, cells)
 
 
-def forbid_fragments(logits: Tensor, cells: Tensor) -> Tensor:
-    """Logits, in place, without what is no note: no sustain after a visible off cell, no off cell before a visible sustain."""
-    before, after = F.pad(cells, (1, -1), value=OFF), F.pad(cells, (-1, 1), value=OFF)       # every cell's neighbours in time
-    logits[:, SUSTAIN].masked_fill_(before == OFF, -math.inf)
-    logits[:, OFF].masked_fill_(after == SUSTAIN, -math.inf)
-    return logits
-
-
 def favour(logits: Tensor, hidden: Tensor, bias: Tensor) -> Tensor:
-    """The logits, changed in place, with `bias`, broadcastable to (batch, h, w), on the log-odds of notes that begin at a cell.
-
-    So to onsets, and to a sustain that wants its note to begin at the hidden cell before it: by onsets alone, a quarter of
-    what a strong bias forbids came in that way.
-    """
+    """The logits, changed in place, with `bias`, broadcastable to (batch, h, w), on the log-odds of notes that begin at a cell:
+    of onsets, and of a sustain that wants its note to begin at the hidden cell before it, or a quarter of what a strong bias
+    forbids came in that way."""
     logits[:, ONSET:] += bias.unsqueeze(-3)
     logits[:, SUSTAIN] += F.pad(bias * hidden, (1, -1))
     return logits
@@ -268,15 +251,3 @@ def onset_bias(odds: Tensor, hidden: Tensor, wanted: Tensor) -> Tensor:
         expected = (odds + middle[:, None]).sigmoid().sum(1)
         low, high = torch.where(expected < wanted, middle, low), torch.where(expected < wanted, high, middle)
     return (low + high) / 2
-
-
-def pitch_bias_rows(bias: Tensor, shape: Sequence[int]) -> Tensor:
-    """A bias by pitch class (12,), by pitch (128,: index = MIDI pitch) or by cell (h, w), as (h, w)."""
-    (height, width), bias = shape, torch.as_tensor(bias)
-    if bias.shape == (12,):
-        bias = bias[torch.arange(height) % 12]
-    if bias.shape == (height,):
-        bias = bias.flip(0)[:, None].expand(height, width)                   # row 0 is the highest pitch
-    if bias.shape != (height, width):
-        raise OptionError(f"pitch_bias has shape {tuple(bias.shape)}; give (12,), ({height},) or ({height}, {width})")
-    return bias

@@ -25,14 +25,14 @@ def build_model(spec: dict[str, Any]) -> Model:
     if spec["process"] == "cells":
         return Cells(network, spec["velocities"], spec["width"])
     if spec["process"] == "edm":
-        return Denoiser(network, spec["sigma_data"], spec["conditioned"], spec["width"])
+        return Denoiser(network, spec["sigma_data"], spec["conditioned"], spec["width"], spec.get("centre", 0.0))
     raise OptionError(f"process {spec['process']!r} is unknown; choose cells or edm")
 
 
 def spec_of(model: Model) -> dict[str, Any]:
     """The specification from which `build_model` makes the same architecture again; plain JSON values."""
     own = {"velocities": list(model.velocities)} if isinstance(model, Cells) else \
-        {"sigma_data": model.sigma_data, "conditioned": model.conditioned}
+        {"sigma_data": model.sigma_data, "centre": model.centre, "conditioned": model.conditioned}
     return {"process": model.process, "width": model.width, "network": model.network.config.to_dict(), **own}
 
 
@@ -51,31 +51,24 @@ def save_model(path: str | os.PathLike[str], model: Model, card: dict[str, Any] 
 
 
 def load_model(name: str | os.PathLike[str], device: str | torch.device | None = None) -> Model:
-    """Load a shipped model by name ("tiny", "tiny-edm"), or any by the path of its .safetensors or .json file.
-
-    `device`: default a CUDA GPU where there is one, else the CPU. The model is in evaluation mode and has `.process`
-    and `.card`. Raises CheckpointError naming the file, the fault and the remedy.
-    """
+    """Load a shipped model by name ("tiny", "tiny-edm"), or any by the path of its .safetensors or .json file, for evaluation,
+    to `device` (default: a CUDA GPU where there is one, else the CPU); it has `.process` and `.card`. CheckpointError."""
     path = card_path(name)
     weights = path.with_suffix(".safetensors")
     try:
         spec, data = json.loads(path.read_text()), weights.read_bytes()
-    except FileNotFoundError as fault:
-        raise CheckpointError(f"{fault.filename} is missing; a checkpoint is two files, NAME.safetensors and NAME.json") \
-            from fault
     except (OSError, ValueError) as fault:
-        raise CheckpointError(f"{path} cannot be read ({fault}); get the checkpoint again") from fault
+        raise CheckpointError(f"{path} or {weights.name} is missing or damaged ({fault}); get both files again") from fault
     if not isinstance(spec, dict) or spec.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}; get it again or train anew")
     if hashlib.sha256(data).hexdigest() != spec.get("sha256"):
-        raise CheckpointError(f"{weights} is damaged or belongs to another checkpoint: its sha256 is not the one in its "
-                              ".json file; get both files again")
+        raise CheckpointError(f"{weights} is damaged or not the one that {path.name} tells of (sha256); get both files again")
     try:
         model = build_model(spec)
         model.load_state_dict(load(data))                                    # half-precision weights become float32
     except (OptionError, KeyError, TypeError, RuntimeError) as fault:
-        raise CheckpointError(f"{path.name} is of another architecture than its .json file says "
-                              f"({str(fault).splitlines()[0][:200]}); get both files again") from fault
+        reason = str(fault).splitlines()[0][:200]
+        raise CheckpointError(f"{weights} has another architecture than {path.name} says ({reason}); get both anew") from fault
     model.card = spec.get("card", {})
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
 

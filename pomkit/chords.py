@@ -1,6 +1,4 @@
 """Chords: labels in Harte syntax, the palette of labels that a picture can hold, and chords and key from notes."""
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +16,7 @@ QUALITIES: dict[str, tuple[int, ...]] = {
     "sus4": (0, 5, 7), "sus2": (0, 2, 7), "dim": (0, 3, 6), "aug": (0, 4, 8), "hdim7": (0, 3, 6, 10),
     "dim7": (0, 3, 6, 9), "maj6": (0, 4, 7, 9), "min6": (0, 3, 7, 9), "minmaj7": (0, 3, 7, 11),
 }
+TONES = {quality: np.isin(np.arange(12), tones) for quality, tones in QUALITIES.items()}               # the same, bool (12,)
 NO_CHORD = "N"
 UNKNOWN_CHORD = "X"        # Harte's sign for "not known": ends a chord in the markers of a MIDI file
 LABELS = (NO_CHORD, *(f"{root}:{quality}" for root in ROOTS for quality in QUALITIES))
@@ -26,6 +25,8 @@ ESTIMATED = tuple(QUALITIES)[:8]                       # what is estimated, by n
 FOREIGN, BASS, RARE, STAY = 0.3, 0.2, 0.18, 0.08
 KEY_PROFILES = {"maj": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
                 "min": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)}
+# The profiles of all keys, major then minor, (24, 12), scaled so that a product ranks them as correlation does.
+ALL_KEYS = np.array([np.roll(profile, i) / np.std(profile) for profile in KEY_PROFILES.values() for i in range(12)])
 
 
 class Chord(NamedTuple):
@@ -39,10 +40,8 @@ class Chord(NamedTuple):
 @lru_cache(maxsize=4096)
 def reduce_chord(label: str) -> str:
     """The palette's nearest label to a chord in Harte syntax: "C#:9/3" -> "Db:7"; OptionError if it is no chord.
-
     Extensions and the bass are left out; of the qualities that a picture can hold, the one that differs in the fewest
-    chord tones is taken. Syntax: Harte et al. 2005, parsed by mir_eval.
-    """
+    chord tones is taken. Syntax: Harte et al. 2005, parsed by mir_eval."""
     if label in LABELS:                                    # mir_eval is slow to import and seldom needed
         return label
     import mir_eval
@@ -53,20 +52,15 @@ def reduce_chord(label: str) -> str:
         raise OptionError(f"{label!r} is no chord in Harte syntax; write it like C:maj, F#:min7, Bb:7 or N") from fault
     if root < 0:
         return NO_CHORD
-    distance = [int((chord_bits(q) != (np.asarray(tones) > 0)).sum()) for q in QUALITIES]
+    distance = [(TONES[q] != (np.asarray(tones) > 0)).sum() for q in QUALITIES]
     return f"{ROOTS[root % 12]}:{list(QUALITIES)[int(np.argmin(distance))]}"
-
-
-def chord_bits(quality: str) -> np.ndarray:
-    """The chord tones of a palette quality above its root, bool (12,)."""
-    return np.isin(np.arange(12), QUALITIES[quality])
 
 
 def chord_tones(label: str) -> tuple[int, np.ndarray]:
     """Root pitch class (-1: no chord) and chord tones bool (12,) by pitch class, of any label in Harte syntax."""
     name, _, quality = reduce_chord(label).partition(":")
     root = ROOTS.index(name) if quality else -1
-    return root, np.roll(chord_bits(quality), root) if quality else np.zeros(12, bool)
+    return root, np.roll(TONES[quality], root) if quality else np.zeros(12, bool)
 
 
 def transpose_chord(label: str, semitones: int) -> str:
@@ -77,7 +71,6 @@ def transpose_chord(label: str, semitones: int) -> str:
 
 def estimate_chords(notes: np.ndarray, edges: np.ndarray | int) -> tuple[Chord, ...]:
     """Chords estimated from notes (NOTE_DTYPE), one for each span of steps between `edges`; equal neighbours joined.
-
     `edges`: increasing steps, or the end of spans of 8 steps from 0. Template matching: a pitch class weighs the root of its
     sounding time, less above the notes' median pitch, where melodies are. A chord scores the share of its tones - FOREIGN x
     that of others + BASS x its root's share of the low notes - RARE unless a plain triad + STAY where it goes on (Viterbi).
@@ -98,7 +91,7 @@ def estimate_chords(notes: np.ndarray, edges: np.ndarray | int) -> tuple[Chord, 
         share = np.bincount(12 * span + pitch % 12, weight * np.exp(-height / reach), 12 * spans).reshape(spans, 12)
         shares.append(share / np.maximum(share.sum(axis=1, keepdims=True), 1e-9))
     above = (np.arange(12)[:, None] - np.arange(12)) % 12          # (pitch class, root): the pitch class above the root
-    tones = np.concatenate([np.where(chord_bits(q), 1, -FOREIGN)[above] for q in ESTIMATED], axis=1)       # (12, 96)
+    tones = np.concatenate([np.where(TONES[q], 1, -FOREIGN)[above] for q in ESTIMATED], axis=1)       # (12, 96)
     rare = np.repeat([RARE * (q not in ("maj", "min")) + 1e-6 * i for i, q in enumerate(ESTIMATED)], 12)   # 1e-6: no ties
     score = shares[0] @ tones + BASS * np.tile(shares[1], len(ESTIMATED)) - rare                           # (spans, 96)
     score[lowest == 128] = 0
@@ -111,14 +104,8 @@ def estimate_key(notes: np.ndarray) -> str:
     """The key of notes (NOTE_DTYPE), "C:maj" or "A:min", "" without notes: the profile of Krumhansl and Kessler (1982) that
     correlates best with the time that each pitch class sounds. Right in 22 of 27 of POP909's validation songs."""
     time = np.bincount(notes["pitch"] % 12, notes["duration"], 12)
-    key = int(np.argmax(_key_profiles() @ (time - time.mean())))
+    key = int(np.argmax(ALL_KEYS @ (time - time.mean())))
     return f"{ROOTS[key % 12]}:{list(KEY_PROFILES)[key // 12]}" if len(notes) else ""
-
-
-@lru_cache(maxsize=1)
-def _key_profiles() -> np.ndarray:
-    """The profiles of all keys, major then minor, float (24, 12), scaled so that a product ranks them as correlation does."""
-    return np.array([np.roll(profile, i) / np.std(profile) for profile in KEY_PROFILES.values() for i in range(12)])
 
 
 def viterbi(score: np.ndarray, move: np.ndarray) -> np.ndarray:
@@ -154,9 +141,7 @@ def tidy_chords(chords: Sequence[Chord]) -> tuple[tuple[Chord, ...], int]:
 
 def chords_from_markers(markers: Sequence[tuple[int, str]], length: int) -> tuple[Chord, ...]:
     """Chords from MIDI markers or lyrics (step, text), like "C:maj7" or "N"; each lasts to the next one or to "X".
-
-    Without any chord beyond doubt (with a colon; or nothing but "N" and "X") the texts are words: no chords.
-    """
+    Without any chord beyond doubt (with a colon; or nothing but "N" and "X") the texts are words: no chords."""
     found = [(step, text.strip()) for step, text in sorted(markers, key=lambda m: m[0])]
     sure = {NO_CHORD, UNKNOWN_CHORD}
     for text in {text for _, text in found if MARKER.fullmatch(text)}:

@@ -1,6 +1,4 @@
 """Corpora: read in parallel on one machine or many, kept as tables of notes, divided without leaks."""
-from __future__ import annotations
-
 import contextlib
 import copy
 import csv
@@ -14,6 +12,7 @@ import posixpath
 import re
 import tarfile
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import chain, islice
@@ -23,12 +22,11 @@ from typing import Any
 import numpy as np
 
 from .chords import Chord, estimate_key
-from .errors import MidiError, OptionError, PomkitError
-from .files import write_atomically
+from .errors import MidiError, OptionError, PomkitError, check_choice
+from .files import AnyPath, write_atomically
 from .midi import MAX_BYTES, read_events
 from .notes import NOTE_DTYPE, ReadReport, Song, read_midi
 
-Paths = str | os.PathLike[str]
 ARCHIVES = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2", ".zip")
 MIDI_FILE = re.compile(r"^(?:.*[/\\])?(?!\._)([^/\\]*)\.(?:midi?|rmi|kar)(?:\.gz)?$", re.IGNORECASE | re.DOTALL)
 ANNOTATIONS = ("beat_midi.txt", "chord_midi.txt")
@@ -164,10 +162,10 @@ class Corpus:
     def rows(self) -> tuple[dict[str, Any], ...]:
         """For every file its name, split, the first file with the same notes, error, meter, key, what reading counted, ..."""
         rows = []
-        for file, row, split, twin in zip(self.files, self.places, *self._placed(), strict=True):
+        for file, row, (split, twin) in zip(self.files, self.places, self._placed(), strict=True):
             more, song = json.loads(_entry(self.tables, row)[0])
-            rows.append({"file": file, "split": str(split), "duplicate_of": self.files[twin] if twin >= 0 else "", **more,
-                         **song["report"], "remarks": "; ".join(song["report"]["remarks"])})
+            rows.append({"file": file, "split": split, "duplicate_of": twin, **more, **song["report"],
+                         "remarks": "; ".join(song["report"]["remarks"])})
         return tuple(rows)
 
     @property
@@ -183,27 +181,25 @@ class Corpus:
         writer.writerows(rows)
         return text.getvalue()
 
-    def _placed(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of each file the split ("" without a song) and the number of the first one with the same notes (-1: none)."""
-        here = np.flatnonzero(self.places[:, 1])
-        split = np.array([split_of(MIDI_FILE.sub(r"\1", self.files[i])) for i in here], "U5")
-        _, first, group = np.unique(self.places[here, 1], return_index=True, return_inverse=True)
-        divided = np.zeros(len(first), bool)
-        divided[group[split != split[first][group]]] = True
-        splits, twins = np.full(len(self.files), "", "U5"), np.full(len(self.files), -1)
-        splits[here] = np.where(divided[group], "train", split)
-        twins[here] = np.where(first[group] == np.arange(len(here)), -1, here[first[group]])
-        return splits, twins
+    def _placed(self) -> list[tuple[str, str]]:
+        """Of each file the split ("" without a song), and the first file with the same notes unless it is itself the first."""
+        same, placed = defaultdict(list), [("", "")] * len(self.files)
+        for i in np.flatnonzero(self.places[:, 1]).tolist():
+            same[self.places[i, 1]].append(i)
+        for group in same.values():
+            split, *others = {split_of(MIDI_FILE.sub(r"\1", self.files[i])) for i in group}
+            for i in group:
+                placed[i] = "train" if others else split, self.files[group[0]] if i != group[0] else ""
+        return placed
 
-    def split(self, name: str) -> Corpus:
+    def split(self, name: str) -> "Corpus":
         """What belongs to "train", "valid" or "test" by `split_of`; duplicates that this would divide are all in "train"."""
-        if name not in SPLITS:
-            raise OptionError(f"split {name!r} is unknown; choose one of {', '.join(SPLITS)}")
-        part, chosen = copy.copy(self), np.flatnonzero(self._placed()[0] == name)
+        check_choice("split", name, SPLITS)
+        part, chosen = copy.copy(self), [i for i, (split, _) in enumerate(self._placed()) if split == name]
         part.places, part.files = self.places[chosen], [self.files[i] for i in chosen]
         return part
 
-    def save(self, path: Paths) -> Path:
+    def save(self, path: AnyPath) -> Path:
         """Write all of it to one safetensors file, atomically; the tables pass through memory."""
         from safetensors.numpy import save
 
@@ -215,7 +211,7 @@ class Corpus:
         return Path(path)
 
     @classmethod
-    def load(cls, path: Paths) -> Corpus:
+    def load(cls, path: AnyPath) -> "Corpus":
         """Open a file of `save` or a folder of `read_corpus(..., out=)`; OptionError if damaged, foreign or unfinished."""
         path = Path(path).absolute()                          # other processes may stand elsewhere
         with _damage_told(path):
@@ -225,11 +221,10 @@ class Corpus:
         return cls(tables=tables)
 
 
-def read_corpus(paths: Paths | Sequence[Paths], workers: int | None = None, progress: bool = True, out: Paths | None = None,
-                steps_per_beat: int = 4, drums: bool = False, pedal: bool = False, salvage: bool = False,
-                estimate: bool = False) -> Corpus:
+def read_corpus(paths: AnyPath | Sequence[AnyPath], workers: int | None = None, progress: bool = True,
+                out: AnyPath | None = None, steps_per_beat: int = 4, drums: bool = False, pedal: bool = False,
+                salvage: bool = False, estimate: bool = False) -> Corpus:
     """Read every MIDI file of folders, globs, single files and tar/zip archives; a bad file is reported, never fatal.
-
     Annotations in POP909's layout (`beat_midi.txt`, `chord_midi.txt` beside the MIDI file) become bars and chords. `workers`:
     processes (None: as many as cores, or as `joblib.parallel_config` says; with its backend "dask" or "ray" a cluster reads,
     all of whose machines must see the folders). `out`: a folder for shards of the corpus, so that memory stays flat; later
@@ -276,7 +271,7 @@ def _job(files: Sequence[File], options: dict[str, Any], shard: Path | None) -> 
     return len(files), None if shard else table
 
 
-def _files(paths: Iterable[Paths], archives: bool = True) -> Iterator[File]:
+def _files(paths: Iterable[AnyPath], archives: bool = True) -> Iterator[File]:
     """The files to read, one after the other, and for whatever cannot be opened one whose content is the error."""
     for path in (os.fspath(p) for p in paths):
         for found in [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True)) or [path]:
@@ -339,12 +334,11 @@ def _read(options: dict[str, Any], name: str, content: Any = None, beats: Any = 
     try:
         if isinstance(content, PomkitError):
             raise content
-        source: Any = name
+        source: Any = name if content is None else io.BytesIO(content)
         if content is None:
             beside = (Path(name).with_name(annotation) for annotation in ANNOTATIONS)
             beats, chords = (path.read_bytes() if path.is_file() else None for path in beside)
         else:
-            source = io.BytesIO(content)
             source.name = name                                # for errors to name it
         song = replace(read_midi(source, **options), name=MIDI_FILE.sub(r"\1", name))
         if beats is not None and chords is not None:

@@ -1,7 +1,7 @@
 """Songs to learn from: the shipped pieces, corpora, and training windows with their masks."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,8 @@ from .picture import PITCHES, render
 __all__ = ["ARCHIVES", "CORPORA", "MASK_MIX", "SPLITS", "Corpus", "Songs", "Window", "Windows", "assets_dir", "fetch",
            "fingerprint", "onsets_per_bar", "random_mask", "read_corpus", "songs", "split_of"]
 # How often training draws which mask: see `random_mask`.
-MASK_MIX = {"all": 0.25, "bars": 0.25, "melody": 0.1, "accompaniment": 0.1, "rectangles": 0.14, "strokes": 0.14, "noise": 0.02}
+MASK_MIX = {"all": 0.2, "chords only": 0.08, "bars": 0.22, "melody": 0.1, "accompaniment": 0.1, "rectangles": 0.1,
+            "strokes": 0.1, "polygons": 0.08, "noise": 0.02}
 
 
 def assets_dir() -> Path:
@@ -46,22 +47,20 @@ class Window(NamedTuple):
 class Windows:
     """Windows of songs at random bar lines, transposed, each with a random mask; item i is the same for ever.
 
-    `width` in steps; `semitones`: the range of transposition, both included; `chord_dropout`: share of windows shown
-    without any chord, and again the share whose chord rows are masked. Windows start on bar lines (`Song.bars`), else no
-    model learns the metre. A song is drawn in proportion to its bars. Items depend on (seed, index) alone, so a resumed
-    training sees what an unbroken one sees.
+    `width` in steps; `semitones`: the range of transposition, both included; `chord_dropout`: share of windows shown without
+    any chord, and again the share whose chord rows are masked (but never of the kind "chords only"). Windows start on bar lines
+    (`Song.bars`), else no model learns the metre. A song is drawn in proportion to its bars. Items depend on (seed, index)
+    alone, so a resumed training sees what an unbroken one sees.
     """
 
     def __init__(self, songs: Sequence[Song], width: int = 512, semitones: tuple[int, int] = (-6, 5), seed: int = 0,
-                 border: int = 8, chord_dropout: float = 0.25, mix: dict[str, float] | None = None) -> None:
-        self.songs = songs
-        self.width, self.semitones, self.seed, self.border = width, semitones, seed, border
-        self.chord_dropout, self.mix = chord_dropout, mix or MASK_MIX
+                 border: int = 8, chord_dropout: float = 0.25, mix: Mapping[str, float] = MASK_MIX) -> None:
+        self.songs, self.width, self.semitones, self.seed = songs, width, semitones, seed
+        self.border, self.chord_dropout, self.mix = border, chord_dropout, mix
         self.starts = [self._starts(s) for s in songs]
-        sizes = np.array([len(s) for s in self.starts], float)
-        if not sizes.sum():
+        if not len(self):
             raise OptionError("there are no songs with notes to draw windows from")
-        self.share = np.cumsum(sizes) / sizes.sum()
+        self.share = np.cumsum([len(s) for s in self.starts]) / len(self)
 
     def _starts(self, song: Song) -> np.ndarray:
         lines = np.array(song.bars or song.bar_lines(), np.int32)
@@ -75,62 +74,63 @@ class Windows:
         rng = np.random.default_rng((self.seed, index))
         which = int(np.searchsorted(self.share, rng.random(), side="right"))
         song, start = self.songs[which], int(rng.choice(self.starts[which]))
+        semitones, kind = int(rng.integers(*self.semitones, endpoint=True)), draw_kind(rng, self.mix)
+        unseen, masked = (rng.random(2) < self.chord_dropout) & (kind != "chords only")
         n = song.notes                                               # cut first: the rest is then cheap
         near = (n["onset"] < start + self.width) & (n["onset"] + n["duration"] > start)
-        song = replace(song, notes=n[near])
-        semitones = int(rng.integers(self.semitones[0], self.semitones[1] + 1))
-        song = song.transpose(semitones)
-        if rng.random() < self.chord_dropout:
-            song = replace(song, chords=())
+        song = replace(song, notes=n[near], chords=() if unseen else song.chords).transpose(semitones)
         picture = render(song, start, self.width, border=self.border)
-        mask = random_mask(rng, song, start, self.width, self.mix, self.border)
-        if rng.random() < self.chord_dropout:
+        mask = random_mask(rng, song, start, self.width, {kind: 1}, self.border)
+        if masked:
             mask |= masks.chords(self.width, border=self.border)
         return Window(picture, mask, onsets_per_bar(picture, mask, self.border), song.name, start, semitones)
 
 
 def onsets_per_bar(picture: np.ndarray, mask: np.ndarray, border: int = 8) -> float:
     """Onsets inside the mask per masked bar: bars of 16 steps, counted as masked columns / 16."""
-    rows = slice(border, PITCHES - border)
-    columns = max(int(mask[rows].any(axis=0).sum()), 1)
-    return float(((picture[rows, :, 0] > 0) & mask[rows]).sum() / (columns / 16))
+    notes = mask & masks.everything(mask, border=border)
+    return float(((picture[..., 0] > 0) & notes).sum() * 16 / max(notes.any(axis=0).sum(), 1))
 
 
-def random_mask(rng: np.random.Generator, song: Song, start: int, width: int, mix: dict[str, float] | None = None,
+def draw_kind(rng: np.random.Generator, mix: Mapping[str, float]) -> str:
+    """A kind of mask, drawn from `mix` (kind: share)."""
+    return str(rng.choice(list(mix), p=np.array(list(mix.values())) / sum(mix.values())))
+
+
+def random_mask(rng: np.random.Generator, song: Song, start: int, width: int, mix: Mapping[str, float] = MASK_MIX,
                 border: int = 8) -> np.ndarray:
-    """A mask as training draws them, bool (128, width), of a kind drawn from `mix` (name: share).
+    """A mask as training draws them, bool (128, width), of a kind drawn from `mix` (kind: share); or OptionError.
 
-    "all": everything; "bars": one to three runs of bars; "melody", "accompaniment": a part (of a song of one part: the
-    skyline); "rectangles": 2-8; "strokes": 2-5 bent brush strokes; "noise": each cell with a random probability.
+    "all", "chords only": everything, where the latter's chords are always shown; "bars": one to three runs of bars; "melody",
+    "accompaniment": a part (of a song of one part: the skyline); "rectangles": 2-8; "strokes": 2-5 bent brush strokes;
+    "polygons": 1-4 of 3-8 corners; "noise": each cell with a random probability.
     """
-    mix = mix or MASK_MIX
-    kind = str(rng.choice(list(mix), p=np.array(list(mix.values())) / sum(mix.values())))
-    rows = slice(border, PITCHES - border)
-    mask = np.zeros((PITCHES, width), bool)
-    if kind == "all":
-        mask[rows] = True
+    kind, mask, inside = draw_kind(rng, mix), np.zeros((PITCHES, width), bool), masks.everything(width, border=border)
+    if kind in ("all", "chords only"):
+        mask[:] = True
     elif kind == "bars":
         for _ in range(rng.integers(1, 4)):
-            length = int(rng.integers(1, max(width // 32, 1) + 1)) * 16
-            first = int(rng.integers(0, max((width - length) // 16, 0) + 1)) * 16
-            mask[rows, first:first + length] = True
+            length = 16 * int(rng.integers(1, max(width // 32, 1) + 1))
+            first = 16 * int(rng.integers(0, max((width - length) // 16, 0) + 1))
+            mask[:, first:first + length] = True
     elif kind in ("melody", "accompaniment"):
-        if len(song.notes):
-            mask |= (masks.melody if kind == "melody" else masks.accompaniment)(song, start=start, width=width, border=border)
+        mask = (masks.melody if kind == "melody" else masks.accompaniment)(song, start=start, width=width)
     elif kind == "rectangles":
         for _ in range(rng.integers(2, 9)):
-            low, first = int(rng.integers(border, 120 - border)), int(rng.integers(0, width - 4))
-            mask[low:low + int(rng.integers(4, 49)), first:first + int(rng.integers(4, width // 2))] = True
+            low, left = rng.integers(border, 120 - border), rng.integers(0, width - 4)
+            mask[low:low + rng.integers(4, 49), left:left + rng.integers(4, width // 2)] = True
     elif kind == "strokes":
         for _ in range(rng.integers(2, 6)):
-            turns = int(rng.integers(2, 7))
-            points = np.c_[rng.uniform(0, width, turns), rng.uniform(30, 100, turns)]
+            points = rng.uniform((0, 30), (width, 100), (rng.integers(2, 7), 2))
             mask |= masks.stroke(width, np.sort(points, axis=0) if rng.random() < 0.5 else points, rng.uniform(2, 12))
+    elif kind == "polygons":
+        for _ in range(rng.integers(1, 5)):
+            turn = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 9)))          # the corners' directions from a centre
+            reach = rng.uniform(0.3, 1, (len(turn), 1)) * rng.uniform((8, 4), (width / 3, 30))        # in steps and pitches
+            mask |= masks.polygon(width, rng.uniform((0, 30), (width, 100)) + reach * np.c_[np.cos(turn), np.sin(turn)])
     elif kind == "noise":
-        mask[rows] = rng.random((PITCHES - 2 * border, width)) < rng.uniform(0.1, 0.9)
+        mask = rng.random((PITCHES, width)) < rng.uniform(0.1, 0.9)
     else:
         raise OptionError(f"mask kind {kind!r} is unknown; choose from {', '.join(MASK_MIX)}")
-    if not mask[rows].any():
-        mask[rows] = True                             # nothing to learn from an empty mask
-    mask[:border] = mask[PITCHES - border:] = False
-    return mask
+    mask = mask & inside
+    return mask if mask.any() else inside                                    # nothing to learn from an empty mask

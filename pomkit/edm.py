@@ -30,22 +30,24 @@ def scalings(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor]:
 class Denoiser(nn.Module):
     """A network with EDM's preconditioning (Table 1): D(x; sigma) = c_skip x + c_out F(c_in x; c_noise).
 
-    With `conditioned` the network also sees the known pixels: its input is the noisy picture (c channels), the known picture
-    with the masked pixels set to 0 (c), and the mask as 0 or 1 (1), so 7 channels for RGB.
+    It meets pixels as differences from `centre` (most pixels of music are black, -1), and sigma_data is their spread about it.
+    With `conditioned` it also sees the known pixels: its input is the noisy picture (c channels), the known picture with the
+    masked pixels set to 0 (c), and the mask as 0 or 1 (1), so 7 channels for RGB.
     """
 
     process = "edm"
 
-    def __init__(self, network: HDiT, sigma_data: float = 0.5, conditioned: bool = False, width: int = 512) -> None:
+    def __init__(self, network: HDiT, sigma_data: float = 0.5, conditioned: bool = False, width: int = 512,
+                 centre: float = 0.0) -> None:
         super().__init__()
         inputs, outputs = network.config.in_channels, network.config.out_channels
         wanted = 2 * outputs + 1 if conditioned else outputs
         if inputs != wanted:
-            raise OptionError(f"conditioned={conditioned} with {outputs} output channels needs {wanted} "
-                              f"input channels; the network has {inputs}.")
+            raise OptionError(f"conditioned={conditioned} needs {wanted} input channels for {outputs} of output, not {inputs}.")
         if not sigma_data > 0:
             raise OptionError(f"sigma_data is {sigma_data}; give the data's standard deviation, above 0.")
-        self.network, self.sigma_data, self.conditioned, self.width = network, sigma_data, conditioned, width
+        self.network, self.sigma_data, self.centre = network, sigma_data, centre
+        self.conditioned, self.width = conditioned, width
         self.card: dict[str, Any] = {}
 
     def forward(self, x: Tensor, sigma: Tensor, known: Tensor | None = None, mask: Tensor | None = None,
@@ -58,28 +60,26 @@ class Denoiser(nn.Module):
         """
         if (known is None) != (mask is None):
             raise OptionError("known and mask belong together; give both or neither.")
-        sigma = sigma.float()
+        sigma, x = sigma.float(), x - self.centre
         c_skip, c_out, c_in = scalings(sigma.reshape(-1, 1, 1, 1), self.sigma_data)
         inputs = c_in * x
         if self.conditioned:
             mask = torch.ones_like(x[:, :1], dtype=torch.bool) if mask is None else mask.expand_as(x[:, :1])
-            shown = torch.zeros_like(x) if known is None else known.masked_fill(mask, 0)
+            shown = torch.zeros_like(x) if known is None else (known - self.centre).masked_fill(mask, 0)
             inputs = torch.cat((inputs, shown, mask.to(x)), 1)  # (batch, 2 c + 1, height, width)
         elif known is not None:
             raise OptionError("This model was trained without known pixels; inpaint with RePaint instead.")
         if density is not None:
             if self.network.config.mapping_cond_dim != 2:
                 raise OptionError("This model was trained without the density; leave it out.")
-            given = ~density.isnan()
-            density = torch.stack((torch.where(given, density, 0).log1p() / 3, given), 1).to(x)  # (batch, 2)
-        return c_skip * x + c_out * self.network(inputs, sigma.log() / 4, density)
+            density = torch.stack((density.nan_to_num().log1p() / 3, ~density.isnan()), 1).to(x)  # (batch, 2)
+        return c_skip * x + c_out * self.network(inputs, sigma.log() / 4, density) + self.centre
 
 
 # Weights on the network's squared error in training. A weight of 1 there is EDM's lambda on the denoised picture,
 # (sigma^2 + sigma_data^2) / (sigma sigma_data)^2 = 1 / c_out^2; hence its two names.
 WEIGHTINGS: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "edm": lambda sigma, sigma_data: torch.ones_like(sigma),
-    "unit": lambda sigma, sigma_data: torch.ones_like(sigma),
+    **dict.fromkeys(("edm", "unit"), lambda sigma, sigma_data: torch.ones_like(sigma)),
     "snr": lambda sigma, sigma_data: sigma_data**2 / (sigma**2 + sigma_data**2),
     "soft-min-snr": lambda sigma, sigma_data: (sigma * sigma_data / (sigma**2 + sigma_data**2)) ** 2,
 }
@@ -121,31 +121,31 @@ def cosine_interpolated(u: Tensor, image_d: float = 256, noise_d_low: float = 32
         low, high = (math.atan(sigma / sigma_data * ratio) for sigma in (sigma_min, sigma_max))
         return -2 * (low + u * (high - low)).tan().log() + 2 * math.log(ratio)
 
-    # noise_d_high rules at the low noise levels, noise_d_low at the high ones
-    return sigma_data * (-torch.lerp(log_snr(noise_d_high), log_snr(noise_d_low), u) / 2).exp()
+    return sigma_data * (-torch.lerp(log_snr(noise_d_high), log_snr(noise_d_low), u) / 2).exp()  # low noise first, then high
 
 
 # A density of noise levels is its quantile function: uniform numbers in, sigmas out.
 DENSITIES = {"lognormal": lognormal, "loguniform": loguniform, "cosine-interpolated": cosine_interpolated}
 
 
-def sample_sigma(kind: str, n: int, generator: torch.Generator | None = None, *parameters: float, **named: float) -> Tensor:
-    """n training noise levels, float (n,), ascending, from one of DENSITIES; OptionError for unknown kinds or parameters."""
+def sample_sigma(kind: str, n: int | Tensor, generator: torch.Generator | None = None, **named: float) -> Tensor:
+    """Training noise levels, float (n,), of one of DENSITIES, "KIND" or "KIND:a,b"; n: how many, one from each n-th part of it,
+    ascending, or their quantiles, uniform numbers in [0, 1). OptionError for unknown kinds or parameters."""
+    kind, _, numbers = kind.partition(":")
     if kind not in DENSITIES:
         raise OptionError(f"density {kind!r} does not exist; choose one of {', '.join(DENSITIES)}.")
-    # One number from each n-th part of [0, 1), so that the loss of a batch varies less.
-    u = (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
+    u = n if isinstance(n, Tensor) else (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
     try:
+        parameters = map(float, numbers.split(",") if numbers else ())
         return DENSITIES[kind](u.clamp(1e-7, 1 - 1e-7), *parameters, **named).float()
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise OptionError(f"density {kind!r}: {error}.") from error
 
 
 def karras_sigmas(n: int, sigma_min: float = 0.01, sigma_max: float = 80.0, rho: float = 7.0) -> Tensor:
     """The noise levels of n steps, float (n + 1,): sigma_max down to sigma_min, then 0 (EDM, equation 5)."""
     if n < 1 or not 0 < sigma_min <= sigma_max:
-        raise OptionError(f"{n} steps from sigma {sigma_max} to {sigma_min}; give 1 step or more, and "
-                          "0 < sigma_min <= sigma_max.")
+        raise OptionError(f"{n} steps from sigma {sigma_max} to {sigma_min}; give 1 or more and 0 < sigma_min <= sigma_max.")
     ramp = torch.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), n, dtype=torch.float64) ** rho
     return torch.cat((ramp, ramp.new_zeros(1))).float()
 
@@ -230,9 +230,9 @@ def get_sampler(name: str) -> Sampler:
 def repaint_schedule(n: int, U: int = 1, jump: int = 1) -> list[int]:
     """The walk over the noise levels 0 (all noise) to n (clean): a plain list of level indices.
 
-    Each block of `jump` levels is walked U times, by U - 1 jumps back. As in the paper (Lugmayr et al. 2022, arXiv 2201.09865,
-    Algorithm 1: "u < U and t > 1") nothing jumps back from the clean picture: the blocks end at level n - 1, the first may be
-    shorter, and the last step is taken once. So the steps are U (n - 1) + 1, whatever `jump`. OptionError for numbers below 1.
+    Each block of `jump` levels is walked U times, by U - 1 jumps back. As in the paper (arXiv 2201.09865, Algorithm 1: "t > 1")
+    nothing jumps back from the clean picture: blocks end at level n - 1, the first may be shorter, and the last step is taken
+    once. So the steps are U (n - 1) + 1, whatever `jump`. OptionError for numbers below 1.
     """
     if min(n, U, jump) < 1:
         raise OptionError(f"{n} steps, U={U}, jump={jump}; give whole numbers above 0.")

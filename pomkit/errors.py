@@ -1,4 +1,5 @@
 """The one exception family: every message names what was given, what is wrong with it and what to do."""
+from collections.abc import Collection
 
 
 class PomkitError(Exception):
@@ -19,3 +20,15 @@ class CheckpointError(PomkitError):
 
 class OptionError(PomkitError, ValueError):
     """An option has a value that does not exist or does not fit the other options."""
+
+
+def check_choice(what: str, given: object, choices: Collection[object]) -> None:
+    """Raise OptionError unless `given` is one of `choices`."""
+    if given not in choices:
+        raise OptionError(f"{what} {given!r} is unknown; choose one of {', '.join(map(str, choices))}")
+
+
+def check_range(what: str, given: float, low: float, high: float, unit: str = "") -> None:
+    """Raise OptionError unless low <= `given` <= high (NaN is outside)."""
+    if not low <= given <= high:
+        raise OptionError(f"{what} is {given}; choose {low} to {high} {unit}".rstrip())

@@ -14,8 +14,7 @@ Columns:
   (`metrics.compare`); in "sets" each feature's overlapping area, and the means of `metrics.describe`.
 - in scale, on 8th grid: of the whole song; chord accuracy: root and kind of third, estimated from the result, are the known
   chord's; chord tones: notes that belong to it; note F1: against the music that was there (`metrics.Region`).
-- longest shared: notes of the longest sequence that also stands in a training song (`metrics.longest_shared`).
-- leak: pixels changed outside the mask.
+- longest shared: notes of the longest sequence that also stands in a training song; leak: pixels changed outside the mask.
 """
 import argparse
 import inspect
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from einops import rearrange
 from tqdm.auto import tqdm
 
 from . import audio, baselines, masks, metrics, plot
@@ -72,7 +72,6 @@ TASKS: dict[str, tuple[str, Callable[[Song, int, int], np.ndarray]]] = {
     "chords only": ("all", lambda song, start, width: masks.everything(width)),
     **{name: ("all", partial(drawn, name)) for name in SHAPES},
 }
-LOOP, BARE, CHORDS = "loop middle", "unconditional", "chords only"
 COLUMNS = {"density": "notes / real", "overlapping_area": "overlapping area", "kld": "KLD", "in_scale": "in scale",
            "on_grid": "on 8th grid", "chord_accuracy": "chord accuracy", "chord_tones": "chord tones", "filled": "mask filled",
            "note_f1": "note F1", "longest_shared": "longest shared", "changed_outside": "leak"}
@@ -97,7 +96,7 @@ class Judge:
 
     def __init__(self, model: Model, songs: Sequence[Song], training: Sequence[Song] = (), count: int = 48,
                  methods: Sequence[str] | None = None, seed: int = 0, progress: bool = True, **options: Any) -> None:
-        if not len(songs) or count < 1:
+        if not songs or count < 1:
             raise OptionError(f"{len(songs)} songs, {count} windows: give at least one of each; another split may have songs")
         self.model, self.count, self.seed, self.progress = model, count, seed, progress
         self.methods, self.options = methods or methods_of(model), options
@@ -112,76 +111,70 @@ class Judge:
         """The rows of a task, row -> measure -> [value, low, high]; what is not defined is left out."""
         if task not in TASKS:
             raise OptionError(f"task {task!r} is unknown; choose from {', '.join(TASKS)}")
-        width, self.samples = 512 if task == LOOP else self.model.width, []
-        found = [(self.songs.index(w[0]), w, TASKS[task][1](w[0], w[1], width)) for w in self.windows(width)
-                 if w[0].chords or task != CHORDS]
-        if not (found := [each for each in found if each[2].any()]):
+        (kind, region_of), width = TASKS[task], 512 if task == "loop middle" else self.model.width
+        found = [(window, region_of(window[0], window[1], width)) for window in self.windows(width)
+                 if window[0].chords or task != "chords only"]
+        found, self.samples = [(window, mask) for window, mask in found if mask.any()], []
+        if not found:
             return {}
-        songs, windows, regions = map(list, zip(*found, strict=True))
-        made: dict[str, list[np.ndarray]] = {}
-        counts: dict[str, list[np.ndarray]] = {}
-        for i in tqdm(range(min(self.count // (3 if task in SHAPES else 1) or 1, len(windows))), desc=task, unit="window",
-                      disable=not self.progress):
-            song, start, picture = windows[i]
-            region = metrics.Region(picture, regions[i], render(song), start)
-            for row, after in self.compositions(task, windows[i], regions[i], i).items():
-                made.setdefault(row, []).append(after)
-                counts.setdefault(row, []).append(region.measure(after))
-        self.samples = [(w[2], mask, after) for w, mask, after in zip(windows, regions, made[self.methods[0]], strict=False)]
-        return self.table(made, np.array(list(counts.values())), windows, np.array(regions), np.array(songs))
+        made, counts = [], []
+        todo = tqdm(found[:self.count // (3 if task in SHAPES else 1) or 1], task, unit="window", disable=not self.progress)
+        for i, ((song, start, picture), mask) in enumerate(todo):
+            rng, region = np.random.default_rng((self.seed, i)), metrics.Region(picture, mask, render(song), start)
+            rows = {"real": picture, "chance": metrics.shuffled(picture, mask, rng),
+                    "permuted": baselines.permuted(picture, mask, rng)}
+            if task not in ("unconditional", "chords only"):
+                rows["copy"] = baselines.copied(picture, mask, song, start, kind)
+            if self.training:
+                rows["nearest"] = baselines.nearest(picture, mask, self.training, kind, rng)
+            if self.markov and kind == "melody":
+                rows["markov"] = self.markov(picture, mask, rng)
+            for method in self.methods:
+                after = inpaint(self.model, picture, mask, seed=self.seed + i, method=method, **self.options)
+                rows[method] = np.asarray(after[0])
+            made.append(rows)
+            counts.append([region.measure(after) for after in rows.values()])
+            self.samples.append((picture, mask, rows[self.methods[0]]))
+        return self.table(made, np.array(counts), *zip(*found, strict=True))
 
-    def compositions(self, task: str, window: Window, mask: np.ndarray, i: int) -> dict[str, np.ndarray]:
-        """The real picture and everyone's version of its masked region."""
-        (song, start, picture), kind, rng = window, TASKS[task][0], np.random.default_rng((self.seed, i))
-        found = {"real": picture, "chance": metrics.shuffled(picture, mask, rng),
-                 "permuted": baselines.permuted(picture, mask, rng)}
-        if task not in (BARE, CHORDS):
-            found["copy"] = baselines.copied(picture, mask, song, start, kind)
-        if self.training:
-            found["nearest"] = baselines.nearest(picture, mask, self.training, kind, rng)
-        if self.markov and kind == "melody":
-            found["markov"] = self.markov(picture, mask, rng)
-        return found | {method: np.asarray(inpaint(self.model, picture, mask, seed=self.seed + i, method=method,
-                                                   **self.options)[0]) for method in self.methods}
-
-    def table(self, made: dict[str, list[np.ndarray]], counts: np.ndarray, windows: Sequence[Window], regions: np.ndarray,
-              songs: np.ndarray) -> dict[str, Row]:
-        """Values and intervals of every row over the same draws of songs; `counts`: `Region.measure` (rows, n, 2, measures)."""
-        rows, n = len(made), counts.shape[1]
+    def table(self, made: Sequence[dict[str, np.ndarray]], counts: np.ndarray, windows: Sequence[Window],
+              regions: Sequence[np.ndarray]) -> dict[str, Row]:
+        """Values and intervals of every row over the same draws of songs; `counts`: `Region.measure` (n, rows, 2, measures)."""
+        rows, n, songs = list(made[0]), len(made), np.array([self.songs.index(window[0]) for window in windows])
         there, rng = np.unique(songs[:n]), np.random.default_rng(self.seed)
         draws = np.ones((1 + DRAWS, len(self.songs)))                                         # the first: every song once
         draws[1:, there] = rng.multinomial(len(there), np.ones(len(there)) / len(there), DRAWS)
-        clips = metrics.read_clips([p for pictures in made.values() for p in pictures], np.tile(regions[:n], (rows, 1, 1)))
-        described = {key: value for key, value in metrics.describe(clips).items() if value.ndim == 1}
-        values = np.array(list(described.values()))                                           # (measures, rows x n)
-        names, parts = [*metrics.MEASURES, *described], [counts.reshape(rows * n, 2, -1).transpose(1, 2, 0),
-                                                         np.stack([np.nan_to_num(values), ~np.isnan(values)])]
+        clips = metrics.read_clips([each[row] for row in rows for each in made], np.tile(regions[:n], (len(rows), 1, 1)))
+        parts = dict(zip(metrics.MEASURES, rearrange(counts, "n rows two measures -> measures two (rows n)"), strict=True))
+        parts |= {key: np.stack([np.nan_to_num(value), ~np.isnan(value)]) for key, value in metrics.describe(clips).items()
+                  if value.ndim == 1}
         if self.training:
-            shared = metrics.longest_shared(clips.notes, self.training.lines, rows * n)
-            names, parts = [*names, "longest_shared"], [*parts, np.stack([shared, np.ones_like(shared)])[:, None]]
-        by_song = np.concatenate(parts, axis=1).reshape(2, len(names), rows, n) @ np.eye(len(self.songs))[songs[:n]]
-        above, below = by_song @ draws.T                                                 # (measures, rows, 1 + DRAWS)
+            shared = metrics.longest_shared(clips.notes, self.training.lines, len(rows) * n)
+            parts["longest_shared"] = np.stack([shared, np.ones_like(shared)])
+        sums = rearrange(list(parts.values()), "measures two (rows n) -> two measures rows n", n=n)
+        above, below = sums @ np.eye(len(self.songs))[songs[:n]] @ draws.T                    # (measures, rows, 1 + DRAWS)
         with np.errstate(invalid="ignore", divide="ignore"):
-            shares = dict(zip(names, np.where(below > 0, above / below, np.nan), strict=True))
+            shares = dict(zip(parts, np.where(below > 0, above / below, np.nan), strict=True))
             for key in ("in_scale", "on_grid"):
-                shares[f"{key}_minus_real"] = shares[key] - shares[key][list(made).index("real")]
-            shares["chord_accuracy_over_real"] = shares["chord_accuracy"] / shares["chord_accuracy"][list(made).index("real")]
-        reference = metrics.read_clips([w[2] for w in windows], regions)
+                shares[f"{key}_minus_real"] = shares[key] - shares[key][0]                    # the first row: real
+            shares["chord_accuracy_over_real"] = shares["chord_accuracy"] / shares["chord_accuracy"][0]
+        reference = metrics.read_clips([picture for _, _, picture in windows], np.array(regions))
         against = np.stack([draws, np.ones_like(draws)], axis=1)                              # the real windows stay
         likeness = {"real halves": metrics.compare(reference, reference, songs, songs, self.halves.astype(float))}
-        for row, pictures in made.items():
-            likeness[row] = metrics.compare(metrics.read_clips(pictures, regions[:n]), reference, songs[:n], songs, against)
+        for row in rows:
+            clips = metrics.read_clips([each[row] for each in made], np.array(regions[:n]))
+            likeness[row] = metrics.compare(clips, reference, songs[:n], songs, against)
         table: dict[str, Row] = {}
         for i, (row, compared) in enumerate(likeness.items()):
-            all_draws = {"overlapping_area": compared["mean"][0], "kld": compared["mean"][1],
-                         **{f"overlapping_area_{key}": compared[key][0] for key in metrics.FEATURES}}
+            values = {"overlapping_area": compared["mean"][0], "kld": compared["mean"][1],
+                      **{f"overlapping_area_{key}": compared[key][0] for key in metrics.FEATURES}}
             if i == 0:
-                all_draws = {key: np.append(value.mean(), value) for key, value in all_draws.items()}
+                values = {key: np.append(value.mean(), value) for key, value in values.items()}
             else:                                          # a drawn set holds songs twice, so it is less like: shift that away
-                all_draws = {key: np.append(value[0], np.maximum(value[1:] - value[1:].mean() + value[0], 0))
-                             for key, value in all_draws.items()} | {key: share[i - 1] for key, share in shares.items()}
+                values = {key: np.append(value[0], np.maximum(value[1:] - value[1:].mean() + value[0], 0))
+                          for key, value in values.items()} | {key: share[i - 1] for key, share in shares.items()}
             table[row] = {key: [round(float(x), 4) for x in (value[0], *np.nanquantile(value[1:], (0.025, 0.975)))]
-                          for key, value in all_draws.items() if np.isfinite(value[0])}
+                          for key, value in values.items() if np.isfinite(value[0])}
         return table
 
 
@@ -216,21 +209,17 @@ def draw_measures(path: Path, tables: Tables) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(16, 4 + 1.1 * len(tables)), dpi=90, layout="constrained")
-    rows, dots = list(dict.fromkeys(row for table in tables.values() for row in table)), {}
-    ours = [method for methods in METHODS.values() for method in methods]
+    rows, ours = list(dict.fromkeys(row for table in tables.values() for row in table)), [*METHODS["cells"], *METHODS["edm"]]
     for ax, (key, title) in zip(figure.subplots(2, 5, sharey=True).ravel(), list(COLUMNS.items())[:-1], strict=True):
         for i, row in enumerate(rows):
-            found = [(at, *table[row][key]) for at, table in enumerate(tables.values()) if key in table.get(row, {})]
-            if found:
-                at, value, low, high = np.array(found).T
-                dots[row] = ax.errorbar(value, at + (i + 0.5) / len(rows) * 0.8 - 0.4, fmt="D" if row in ours else "o",
-                                        markersize=6 if row in ours else 4, linewidth=1,
-                                        xerr=np.abs([value - low, high - value]), color=f"C{i}")
+            found = np.array([table.get(row, {}).get(key, [np.nan] * 3) for table in tables.values()])       # (tasks, 3)
+            ax.errorbar(found[:, 0], np.arange(len(tables)) + (i + 0.5) / len(rows) * 0.8 - 0.4, linewidth=1,
+                        xerr=np.abs(found[:, 1:] - found[:, :1]).T, fmt="D" if row in ours else "o",
+                        markersize=6 if row in ours else 4, color=f"C{i}", label=row)
         ax.set_title(title, loc="left", fontsize=10)
-        ax.set_yticks(range(len(tables)), list(tables))
-        ax.set_ylim(len(tables) - 0.5, -0.5)
+        ax.set(yticks=range(len(tables)), yticklabels=list(tables), ylim=(len(tables) - 0.5, -0.5))
         ax.grid(axis="x", alpha=0.3)
-    figure.legend(dots.values(), dots.keys(), ncols=len(rows), frameon=False, loc="outside upper center")
+    figure.legend(*ax.get_legend_handles_labels(), ncols=len(rows), frameon=False, loc="outside upper center")
     with write_atomically(path) as file:
         figure.savefig(file, format="png")
 
@@ -240,47 +229,9 @@ def write_samples(folder: Path, samples: Sequence[tuple[np.ndarray, np.ndarray, 
     for i, (before, mask, after) in enumerate(samples[:8]):
         plot.save_png(folder / f"{i}.png", after)
         parse(after).write_midi(folder / f"{i}.mid")
-        audio.write_wav(folder / f"{i}.wav", audio.synthesize(after, 22050), 22050)
+        audio.write_wav(folder / f"{i}.wav", audio.synthesize(after, 22050).mean(axis=1), 22050)
         if i == 0:
             plot.side_by_side(before, mask, after, folder / "0_side_by_side.png")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; exit code 2 and one line where the input is bad."""
-    p = argparse.ArgumentParser("python -m pomkit.evaluate", description=(__doc__ or "").splitlines()[0],
-                                formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-                                epilog="Every other --NAME VALUE is an option of pomkit.inpaint: --steps 10 --U 2 --jump 5 "
-                                "--method repaint --density 12 --guidance 1.5 --temperature 0.9 --sampler heun and so on.")
-    add = p.add_argument
-    add("model", help="a shipped model's name or the path of a .safetensors file")
-    add("--data", required=True, help="corpus: a folder, glob or tar/zip archive")
-    add("--out", type=Path, default=Path("out/report"), help="folder for report.md, report.json, figures and samples; "
-        "what stands in its report.json with the same settings is not done again")
-    add("--split", default="valid", help="which songs: train, valid or test")
-    add("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help="which tasks")
-    add("--count", type=int, default=48, help="windows for each task; of drawn shapes a third")
-    add("--quick", action="store_true", help="at most 12 windows for each task: minutes on two cores")
-    add("--seed", type=int, default=0, help="seed of windows and samples")
-    add("--write-card", action="store_true", help="put the table into the model's .json file")
-    o, rest = p.parse_known_args(arguments)
-    names = [name.removeprefix("--") for name in rest[::2]]
-    known = set(inspect.signature(inpaint).parameters) - {"model", "picture", "mask", "n", "seed", "callback"}
-    if len(rest) % 2 or not set(names) <= known:
-        p.error(f"{' '.join(rest)}: choose --NAME VALUE with names out of {', '.join(sorted(known))}")
-    try:
-        run(o, {name: _value(text) for name, text in zip(names, rest[1::2], strict=True)})
-    except PomkitError as fault:
-        print(f"pomkit.evaluate: {fault}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _value(text: str) -> Any:
-    """A number, list or word of the command line."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
@@ -311,6 +262,34 @@ def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
                    for row, found in rows.items()} for task, rows in report["tasks"].items()}}
         with write_atomically(path) as file:
             file.write(json.dumps(spec, indent=1).encode() + b"\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; exit code 2 and one line where the input is bad."""
+    p = argparse.ArgumentParser("python -m pomkit.evaluate", description=(__doc__ or "").splitlines()[0],
+                                formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add = p.add_argument
+    add("model", help="a shipped model's name or the path of a .safetensors file")
+    add("--data", required=True, help="corpus: a folder, glob or tar/zip archive")
+    add("--out", type=Path, default=Path("out/report"), help="folder for report.md, report.json, figures and samples; "
+        "what stands in its report.json with the same settings is not done again")
+    add("--split", default="valid", help="which songs: train, valid or test")
+    add("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help="which tasks")
+    add("--count", type=int, default=48, help="windows for each task; of drawn shapes a third")
+    add("--quick", action="store_true", help="at most 12 windows for each task: minutes on two cores")
+    add("--seed", type=int, default=0, help="seed of windows and samples")
+    add("--write-card", action="store_true", help="put the table into the model's .json file")
+    own = set(inspect.signature(inpaint).parameters) - {"model", "picture", "mask", "n", "seed", "callback"}
+    for name in sorted(own):
+        add(f"--{name}", type=str if name in ("method", "sampler") else json.loads, default=argparse.SUPPRESS,
+            metavar="VALUE", help="see pomkit.inpaint")
+    o = p.parse_args(arguments)
+    try:
+        run(o, {name: value for name, value in vars(o).items() if name in own})
+    except PomkitError as fault:
+        print(f"pomkit.evaluate: {fault}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
 """Corpora that can be downloaded: pinned by what their files hold, resumed where a download broke off."""
-from __future__ import annotations
-
 import hashlib
 import os
 import re
@@ -11,7 +9,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from .corpus import ARCHIVES
-from .errors import OptionError
+from .errors import OptionError, check_choice
 from .files import write_atomically
 
 # What can be downloaded: a zip, the paths wanted of it, whom to thank, and what pins the content of these files (git's archives
@@ -28,14 +26,11 @@ CORPORA = {"pop909": dict(
 
 def fetch(name: str, progress: bool = True) -> Path:
     """The archive or folder of a corpus: where POMKIT_DATA says (default: the user's cache), else downloaded to there.
-
     A download that broke off goes on where it stopped at the next call. Only files of the pinned content are kept, as a zip.
-    Raises OptionError without a network, or where the content is another one.
-    """
+    Raises OptionError without a network, or where the content is another one."""
     import platformdirs
 
-    if name not in CORPORA:
-        raise OptionError(f"corpus {name!r} is unknown; choose one of {', '.join(CORPORA)}")
+    check_choice("corpus", name, CORPORA)
     folder, url = Path(os.environ.get("POMKIT_DATA") or platformdirs.user_cache_dir("pomkit")), CORPORA[name]["url"]
     if there := [path for ending in (*ARCHIVES, "") if (path := folder / f"{name}{ending}").exists()]:
         return there[0]

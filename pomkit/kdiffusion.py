@@ -24,12 +24,9 @@ UNUSED = ["torchvision" + name for name in ("", ".datasets", ".transforms", ".tr
 @lru_cache(maxsize=1)
 def load() -> ModuleType:
     """k-diffusion's sampling module; OptionError with the install commands where something is missing."""
-    if "k_diffusion.sampling" in sys.modules:
-        return sys.modules["k_diffusion.sampling"]
     before = set(sys.modules)
     try:
-        spec = importlib.util.find_spec("k_diffusion")
-        if spec is not None:
+        if (spec := importlib.util.find_spec("k_diffusion")) is not None:
             sys.modules.setdefault("k_diffusion", importlib.util.module_from_spec(spec))  # its __init__ does not run
         if "torchvision" not in sys.modules:
             sys.modules.update({name: ModuleType(name) for name in UNUSED})
@@ -40,14 +37,6 @@ def load() -> ModuleType:
         for name in set(sys.modules) - before:
             if name.partition(".")[0] in ("k_diffusion", "torchvision"):
                 del sys.modules[name]
-
-
-def available() -> bool:
-    """Whether k-diffusion's samplers can be used here."""
-    try:
-        return bool(load())
-    except OptionError:
-        return False
 
 
 def names() -> list[str]:
@@ -77,11 +66,11 @@ def sampler(name: str) -> Callable[..., Tensor]:
 
         levels = sigmas[sigmas > 0]
         conditions = {key: value for key, value in keywords.items() if key not in parameters}
-        defaults = {"noise_sampler": noise_sampler(x, generator), "n": max(len(levels) - 1, 1)}
-        options = {key: value for key, value in (defaults | keywords).items() if key in parameters}
+        keywords = {"noise_sampler": noise_sampler(x), "n": max(len(levels) - 1, 1)} | keywords
+        options = {key: value for key, value in keywords.items() if key in parameters}
         options |= {"extra_args": conditions, "callback": callback, "disable": True}
         with torch.random.fork_rng([x.device] if x.is_cuda else [], enabled=generator is not None):
-            if generator is not None:  # some samplers draw from torch's own generator
+            if generator is not None:  # the samplers draw from torch's own generator
                 torch.manual_seed(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
             if "sigmas" in parameters:
                 return sample(denoiser, x, sigmas, **options)
@@ -92,15 +81,13 @@ def sampler(name: str) -> Callable[..., Tensor]:
     return run
 
 
-def noise_sampler(x: Tensor, generator: torch.Generator | None) -> Callable[[Tensor, Tensor], Tensor]:
-    """Increments of one Brownian motion per unit of standard deviation, drawn from a generator."""
-    device = x.device if generator is None else generator.device
+def noise_sampler(x: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Increments of one Brownian motion per unit of standard deviation, drawn from torch's own generator."""
     last = 0.0, 0.0, x  # what was asked before: from, to, and the answer
 
     def increment(sigma: Tensor, sigma_next: Tensor) -> Tensor:
         nonlocal last
-        start, end = float(sigma), float(sigma_next)
-        noise = torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype).to(x.device)
+        start, end, noise = float(sigma), float(sigma_next), torch.randn_like(x)
         if last[0] == start > last[1] > end:  # two stages: to a level between, then the whole way; both must agree
             share = (start - last[1]) / (start - end)
             noise = share**0.5 * last[2] + (1 - share) ** 0.5 * noise

@@ -4,20 +4,17 @@ Row 0 = pitch 127, a column = a step. Bars count from 1; bars and pitches are in
 Song (of any grid) or from `bars=` (their steps), else bars of 4/4 at 4 steps a beat are assumed. Masks combine with `|`, `&`
 and `~`. The chord rows at the top and bottom, `border` each, stay known unless `chords=True` or `masks.chords` is added.
 """
-from __future__ import annotations
-
+import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from .errors import OptionError, PictureError
 from .notes import Song
-from .picture import PITCHES
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from .picture import PITCHES, decode, painted
 
 Size = np.ndarray | Song | int          # whatever tells a width: a picture or mask, a song, or a number of steps
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -26,13 +23,12 @@ IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 def box(picture: Size, pitch: tuple[int, int] | None = None, steps: tuple[int, int] | None = None, *,
         border: int = 8) -> np.ndarray:
     """A rectangle: pitches from `pitch[0]` to `pitch[1]` inclusive (None: all but the chord rows), steps half-open."""
-    mask = np.zeros((PITCHES, _width(picture)), bool)
-    low, high = (border, PITCHES - 1 - border) if pitch is None else pitch
-    first, last = (0, mask.shape[1]) if steps is None else steps
-    if not 0 <= low <= high <= 127:
-        raise OptionError(f"pitch ({low}, {high}): choose low <= high within 0 to 127 (C4 = 60)")
-    if not 0 <= first < last <= mask.shape[1]:
-        raise OptionError(f"steps ({first}, {last}): choose first < last within 0 to {mask.shape[1]}")
+    width, (low, high) = _width(picture), pitch or (border, PITCHES - 1 - border)
+    first, last = steps or (0, width)
+    if not 0 <= low <= high <= 127 or not 0 <= first < last <= width:
+        raise OptionError(f"pitch ({low}, {high}), steps ({first}, {last}): choose low <= high within 0 to 127 (C4 = 60) and "
+                          f"first < last within 0 to {width}")
+    mask = np.zeros((PITCHES, width), bool)
     mask[127 - high:128 - low, first:last] = True
     return mask
 
@@ -45,8 +41,7 @@ def everything(picture: Size, chords: bool = False, border: int = 8) -> np.ndarr
 def bars(picture: Size, first: int, last: int | None = None, bars: Sequence[int] | None = None,
          chords: bool = False, border: int = 8) -> np.ndarray:
     """Whole bars `first` to `last`, counted from 1, both included; bar lines from `bars`, a Song, or 4/4."""
-    width = _width(picture)
-    last = first if last is None else last
+    width, last = _width(picture), first if last is None else last
     if bars is None:
         bars = picture.bar_lines().tolist() if isinstance(picture, Song) else range(0, width, 16)
     lines = np.unique([*bars, width]).tolist()
@@ -64,31 +59,26 @@ def continuation(picture: Size, keep: int = 256, chords: bool = False, border: i
     return box(width, (0, 127) if chords else None, (keep, width), border=border)
 
 
-def melody(song: Song, part: int | str | None = None, start: int = 0, width: int | None = None, margin: int = 5,
-           border: int = 8) -> np.ndarray:
-    """The melody's pitch range +- `margin` semitones, except the cells where another part sounds.
-
-    Never only the melody's own cells, which would give the answer away. The melody is `part`, else the part that is named so,
-    else the highest one; in a song of one part, the highest note at every onset (skyline).
-    """
-    return _around(song, melody_notes(song, part), start, width, margin, border)
+def melody(song: Song, part: int | str | None = None, start: int = 0, width: int | None = None) -> np.ndarray:
+    """The melody's pitch range +- 5 semitones, except the cells where another part sounds: see `melody_notes`.
+    Never only the melody's own cells, which would give the answer away."""
+    return _around(song, melody_notes(song, part), start, width)
 
 
-def accompaniment(song: Song, part: int | str | None = None, start: int = 0, width: int | None = None, margin: int = 5,
-                  border: int = 8) -> np.ndarray:
-    """The pitch range of everything but the melody +- `margin` semitones, except the melody's cells."""
-    return _around(song, ~melody_notes(song, part), start, width, margin, border)
+def accompaniment(song: Song, part: int | str | None = None, start: int = 0, width: int | None = None) -> np.ndarray:
+    """The pitch range of everything but the melody +- 5 semitones, except the melody's cells."""
+    return _around(song, ~melody_notes(song, part), start, width)
 
 
 def melody_notes(song: Song, part: int | str | None = None) -> np.ndarray:
-    """Which notes are the melody, bool (notes,): see `melody`."""
+    """Which notes are the melody, bool (notes,): `part`, else the part that is named so, else the highest one; in a song of one
+    part, the highest note at every onset (skyline)."""
     notes = song.notes
     if part is not None:
         return song.select([part])
     used = np.unique(notes["part"])
     if len(used) > 1:
-        words = ("melody", "vocal", "voice", "lead", "sopran")
-        named = [i for i in used if any(word in song.parts[i].lower() for word in words)]
+        named = [i for i in used if re.search("melody|vocal|voice|lead|sopran", song.parts[i].lower())]
         return notes["part"] == max(named or used, key=lambda i: notes["pitch"][notes["part"] == i].mean())
     # Skyline: a note is melody when it is the highest at its onset and no earlier note sounds above it.
     highest = np.zeros(song.end + 1, int)
@@ -130,53 +120,39 @@ def chords(picture: Size, steps: tuple[int, int] | None = None, border: int = 8)
     return box(picture, (0, 127), steps) & ~box(picture, border=border)
 
 
-def from_image(image: np.ndarray | Image) -> np.ndarray:
-    """The mask that was painted into an image: white paint is True, and pure blue as in the paper's figures."""
-    pixels = np.asarray(image if isinstance(image, np.ndarray) else image.convert("RGB"))
+def from_image(image: Any) -> np.ndarray:
+    """The mask painted into an image (array, PIL image, file): white paint is True, and pure blue as in the paper's figures."""
+    pixels = image if isinstance(image, np.ndarray) else decode(image, "RGB")
     if pixels.ndim != 3 or pixels.shape[0] != PITCHES or pixels.shape[2] < 3:
         raise PictureError(f"a painted picture has shape (128, width, 3), not {pixels.shape}")
-    white = (pixels[..., :3] > 180).all(axis=-1)
-    return white | ((pixels[..., :2] < 50).all(axis=-1) & (pixels[..., 2] > 200))
+    return painted(pixels[..., :3])
 
 
 def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The picture with white paint where `mask` is True; `from_image` reads it back."""
-    painted = picture.copy()
-    painted[check_mask(mask, picture)] = 255
-    return painted
+    return np.where(check_mask(mask, picture)[..., None], np.uint8(255), picture)
 
 
 def from_text(text: str, song: Song, start: int = 0, width: int | None = None) -> np.ndarray:
-    """A mask from the command line's words, over `width` steps of `song` from `start`.
-
+    """A mask from the command line's words, over `width` steps of `song` from `start`. Raises OptionError, PictureError.
     "melody", "accompaniment", "continuation[:keep steps]", "bars:8-12", "box:60-72,64-128" (pitches, steps), "chords", "all",
-    several joined by "+"; or the path of an image with white paint. Raises OptionError, PictureError.
-    """
+    several joined by "+"; or the path of an image with white paint."""
     width = song.end - start if width is None else width
     if text.lower().endswith(IMAGE_FILES):
-        from PIL import Image, UnidentifiedImageError
-
-        try:
-            with Image.open(text) as image:
-                return check_mask(from_image(image), width)
-        except (FileNotFoundError, UnidentifiedImageError) as fault:
-            raise PictureError(f"{text} is missing or no image; paint white over out/input.png") from fault
+        return check_mask(from_image(text), width)
     lines = song.bar_lines(start + width) - start
     middle, inside = int(lines[np.abs(lines - width / 2).argmin()]), lines[lines >= 0].tolist()
     kinds: dict[tuple[str, int], Callable[..., np.ndarray]] = {          # word and how many numbers follow it
-        ("melody", 0): lambda: melody(song, start=start, width=width),
-        ("accompaniment", 0): lambda: accompaniment(song, start=start, width=width),
-        ("continuation", 0): lambda: continuation(width, middle),
-        ("continuation", 1): lambda keep: continuation(width, keep),
-        ("bars", 1): lambda bar: bars(width, bar, bar, inside),
-        ("bars", 2): lambda first, last: bars(width, first, last, inside),
+        ("melody", 0): partial(melody, song, start=start, width=width),
+        ("accompaniment", 0): partial(accompaniment, song, start=start, width=width),
+        ("continuation", 0): partial(continuation, width, middle), ("continuation", 1): partial(continuation, width),
+        ("bars", 1): partial(bars, width, bars=inside), ("bars", 2): partial(bars, width, bars=inside),
         ("box", 4): lambda low, high, first, last: box(width, (low, high), (first, last)),
-        ("chords", 0): lambda: chords(width),
-        ("all", 0): lambda: everything(width)}
+        ("chords", 0): partial(chords, width), ("all", 0): partial(everything, width)}
     mask = np.zeros((PITCHES, width), bool)
     for word in text.split("+"):
         kind, _, rest = word.strip().partition(":")
-        numbers = rest.replace("-", ",").split(",") if rest else []
+        numbers = re.split("[-,]", rest) if rest else []
         if (kind, len(numbers)) not in kinds or not all(n.strip().isdecimal() for n in numbers):
             raise OptionError(f"mask {word!r} is not understood; write melody, accompaniment, continuation, continuation:256, "
                               "bars:8-12, box:60-72,64-128, chords or all")
@@ -192,12 +168,12 @@ def check_mask(mask: np.ndarray, picture: Size) -> np.ndarray:
     return mask
 
 
-def _around(song: Song, chosen: np.ndarray, start: int, width: int | None, margin: int, border: int) -> np.ndarray:
-    """Pitch range of the chosen notes +- margin, without the cells of the others."""
+def _around(song: Song, chosen: np.ndarray, start: int, width: int | None, border: int = 8) -> np.ndarray:
+    """Pitch range of the chosen notes +- 5, without the cells of the others."""
     mask = np.zeros((PITCHES, song.end - start if width is None else width), bool)
     if chosen.any():                                    # min and max: nothing where all pitches lie in the border
         pitch = song.notes["pitch"][chosen]
-        mask[127 - min(pitch.max() + margin, 127 - border):128 - max(pitch.min() - margin, border)] = True
+        mask[127 - min(pitch.max() + 5, 127 - border):128 - max(pitch.min() - 5, border)] = True
     for onset, duration, other, _, _ in song.notes[~chosen].tolist():
         mask[127 - other, max(onset - start, 0):max(onset + duration - start, 0)] = False
     return mask

@@ -56,14 +56,13 @@ def read_clips(pictures: Set, masks: np.ndarray | None = None, border: int = 8) 
 def describe(pictures: Set, masks: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Statistics of each picture, name -> float (n,), nan where it has no notes; their means are the set's.
 
-    As in muspy (Dong et al. 2020, arXiv 2008.01951): `pitch_class_entropy` -sum p log2 p over the pitch classes' shares of the
-    notes; `scale_consistency`, the largest share of notes in one major or natural minor scale; `polyphony`, sounding notes a
-    step where any sounds; `groove_consistency`: 1 - the mean distance of neighbouring bars' onset patterns (Wu and Yang 2020,
-    arXiv 2008.01307) on a grid of 16 positions a bar; a finer grid gives larger values, and muspy counts one empty bar more
-    where the last note ends on a bar line. `onsets_per_beat` of 4 steps; `pitch_classes_per_bar` of the notes that begin in it;
-    means of `note_length` in steps and of `velocity`. For `compare` also distinct pitches, their range in semitones, mean steps
-    between onsets (the width where there is one or none), and (n, 12), (n, 10): shares of the pitch classes and of the note
-    lengths in the classes `LENGTHS`.
+    As in muspy (Dong et al. 2020, arXiv 2008.01951): `pitch_class_entropy` -sum p log2 p over the shares of the pitch classes;
+    `scale_consistency`: largest share of notes in one major or natural minor scale; `polyphony`: notes a step where any sounds;
+    `groove_consistency`: 1 - the mean distance of neighbouring bars' onset patterns (Wu and Yang 2020, arXiv 2008.01307) on 16
+    positions a bar; a finer grid gives larger values, and muspy counts one empty bar more where the last note ends on a bar
+    line. `onsets_per_beat` of 4 steps; `pitch_classes_per_bar` of the notes that begin in it; means of `note_length` in steps
+    and `velocity`. For `compare` also distinct pitches, their range in semitones, mean steps between onsets (the width where
+    there is one or none), and shares of the pitch classes (n, 12) and note lengths (n, 10; `LENGTHS`).
     """
     notes, columns = read_clips(pictures, masks)
     (n, width), clip, pitch, start = columns.shape, notes["part"], notes["pitch"], notes["onset"]
@@ -77,11 +76,13 @@ def describe(pictures: Set, masks: np.ndarray | None = None) -> dict[str, np.nda
     heard: Any = np.pad(columns, ((0, 0), (0, bars * BAR - width))).reshape(n, bars, BAR).any(axis=2)
     pairs = heard[:, 1:] & heard[:, :-1]
     apart = (np.mean(rhythm[:, 1:] ^ rhythm[:, :-1], axis=2) * pairs).sum(axis=1)
-    count, struck = np.bincount(clip, minlength=n), rhythm.reshape(n, -1)
-    pitches: Any = used.any(axis=1)                                        # (n, 128)
-    onsets, above, below = struck.sum(axis=1), pitches[:, ::-1].argmax(axis=1), pitches.argmax(axis=1)
-    stretch = struck.shape[1] - 1 - struck[:, ::-1].argmax(axis=1) - struck.argmax(axis=1)
+    count, struck, pitches = np.bincount(clip, minlength=n), rhythm.reshape(n, -1), used.any(axis=1)
+    gaps = struck.sum(axis=1) - 1
     scales = np.array([np.isin(np.arange(12), (MAJOR + i) % 12) for i in range(12)])
+
+    def extent(flags: Any) -> np.ndarray:                                  # from the first to the last of each row
+        return flags.shape[1] - 1 - flags[:, ::-1].argmax(axis=1) - flags.argmax(axis=1)
+
     with np.errstate(invalid="ignore"):                                    # 0 / 0 is nan, as it should be
         share = np.bincount(12 * clip + pitch % 12, minlength=12 * n).reshape(n, 12) / count[:, None]
         kind = len(LENGTHS) * clip + np.searchsorted(LENGTHS, notes["duration"], side="right") - 1
@@ -93,8 +94,8 @@ def describe(pictures: Set, masks: np.ndarray | None = None) -> dict[str, np.nda
                 "pitch_classes_per_bar": classes.sum(axis=(1, 2)) / heard.sum(axis=1),
                 "note_length": np.bincount(clip, notes["duration"], n) / count,
                 "velocity": np.bincount(clip, notes["velocity"], n) / count,
-                "pitch_count": pitches.sum(axis=1), "pitch_range": (127 - above - below) * (count > 0),
-                "inter_onset_interval": np.where(onsets > 1, stretch / np.maximum(onsets - 1, 1), width),
+                "pitch_count": pitches.sum(axis=1), "pitch_range": extent(pitches) * (count > 0),
+                "inter_onset_interval": np.where(gaps > 0, extent(struck) / np.maximum(gaps, 1), width),
                 "pitch_classes": share,
                 "note_lengths": np.bincount(kind, minlength=len(LENGTHS) * n).reshape(n, -1) / count[:, None]}
 
@@ -104,10 +105,10 @@ def compare(generated: Set, real: Set, songs: Any = None, real_songs: Any = None
     """How alike two sets are: feature -> (overlapping area, KLD), and their "mean"; (1, 0) for equal sets.
 
     Yang and Lerch 2020 (doi 10.1007/s00521-018-3849-7): densities p of the Euclidean distances of a feature (`FEATURES`) among
-    the real clips, q between generated and real clips, by Gaussian kernels; OA = integral of min(p, q), KLD = integral of
-    p log(p / q). Both densities have the bandwidth of Scott's rule for the real distances. `songs`, `real_songs`: the clips'
-    songs, numbers from 0 (default: clip i of either set is of song i); no distance is taken within a song. `weights` (draws, 2,
-    songs): how often each song counts in generated and real, for bootstraps; values are then (2, draws).
+    the real clips, q between generated and real clips, by Gaussian kernels of one width (Scott's rule for the real distances);
+    OA = integral of min(p, q), KLD = integral of p log(p / q). `songs`, `real_songs`: the clips' songs, numbers from 0
+    (default: clip i of either set is of song i); no distance is taken within a song. `weights` (draws, 2, songs): how often
+    each song counts in generated and real, for bootstraps; values are then (2, draws).
     """
     sets = [describe(each) for each in (generated, real)]
     song_a, song_b = (np.arange(len(each["pitch_count"])) if given is None else np.asarray(given)
@@ -116,13 +117,14 @@ def compare(generated: Set, real: Set, songs: Any = None, real_songs: Any = None
     out = {}
     for name in FEATURES:
         a, b = (np.nan_to_num(each[name]).reshape(len(each[name]), -1) for each in sets)
-        spread = _distances(b, b)[song_b[:, None] != song_b]
-        top = max(float(_distances(a, b).max()), float(spread.max(initial=0)), 1e-6)
+        inter, intra = (np.linalg.norm(each[:, None] - b, axis=-1) for each in (a, b))         # distances (clips, real clips)
+        spread = intra[song_b[:, None] != song_b]
+        top = max(float(inter.max()), float(spread.max(initial=0)), 1e-6)
         width = max(float(spread.std()) if len(spread) else 0, top / BINS) * max(len(spread), 1) ** -0.2
         centre = np.linspace(-3 * width, top + 3 * width, BINS)            # the kernel spreads beyond the distances
         kernel = np.exp(-0.5 * ((centre[:, None] - centre) / max(width, np.diff(centre)[0])) ** 2)
-        inter = _density(a, b, song_a, song_b, centre, draws) @ kernel
-        intra = _density(b, b, song_b, song_b, centre, draws[:, (1, 1)]) @ kernel
+        inter = _histograms(inter, song_a, song_b, centre, draws) @ kernel
+        intra = _histograms(intra, song_b, song_b, centre, draws[:, (1, 1)]) @ kernel
         with np.errstate(invalid="ignore"):                                # of one song: nan
             inter, intra = (density / density.sum(axis=1, keepdims=True) for density in (inter, intra))
         out[name] = np.stack([np.minimum(inter, intra).sum(axis=1),
@@ -131,15 +133,10 @@ def compare(generated: Set, real: Set, songs: Any = None, real_songs: Any = None
     return out if weights is not None else {name: value[:, 0] for name, value in out.items()}
 
 
-def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Euclidean distances (n, m) of rows (n, k), (m, k)."""
-    return np.sqrt(((a[:, None] - b) ** 2).sum(axis=-1))
-
-
-def _density(a: np.ndarray, b: np.ndarray, song_a: np.ndarray, song_b: np.ndarray, centre: np.ndarray,
-             weights: np.ndarray) -> np.ndarray:
-    """Histograms (draws, BINS) of the distances of clips of different songs, weighted by `weights` (draws, 2, songs)."""
-    near, count = np.rint((_distances(a, b) - centre[0]) / (centre[1] - centre[0])).astype(int), weights.shape[2]
+def _histograms(distances: np.ndarray, song_a: np.ndarray, song_b: np.ndarray, centre: np.ndarray,
+                weights: np.ndarray) -> np.ndarray:
+    """Histograms (draws, BINS) of the distances between clips of different songs, weighted by `weights` (draws, 2, songs)."""
+    near, count = np.rint((distances - centre[0]) / (centre[1] - centre[0])).astype(int), weights.shape[2]
     cell = ((song_a[:, None] % count) * count + song_b % count) * BINS + near                  # of one song all: % 1
     histogram = np.bincount(cell[song_a[:, None] != song_b], minlength=count * count * BINS).reshape(count, count, BINS)
     return (np.tensordot(weights[:, 0], histogram, 1) * weights[:, 1, :, None]).sum(axis=1)
@@ -152,26 +149,19 @@ def tonic_of(notes: np.ndarray) -> int:
 
 
 def scale_of(picture: np.ndarray, border: int = 8) -> np.ndarray:
-    """The seven pitch classes of the picture's most likely key, bool (12,): Krumhansl-Schmuckler on sounding time.
-
-    A minor key counts as its natural minor scale, so it is the scale of its relative major. All twelve without notes.
-    """
+    """The seven pitch classes of the picture's likeliest key (`estimate_key`), of minor the natural ones, bool (12,); without
+    notes all twelve."""
     notes, _ = read_clips([picture], border=border)
     return np.isin(np.arange(12), (MAJOR + tonic_of(notes)) % 12) | (len(notes) == 0)
 
 
-def grid_phase(picture: np.ndarray, grid: int = 2, border: int = 8) -> int:
-    """Where the song's grid of `grid` steps (2: eighth notes) lies: the phase 0..grid-1 that holds most onsets."""
-    return int(np.bincount(read_clips([picture], border=border).notes["onset"] % grid, minlength=grid).argmax())
-
-
 def chords_by_step(chords: Sequence[Chord], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of every step the chord's root, 12 more where its third is minor, -1 for none, (width,); its tones, bool (width, 12)."""
-    code, tones = np.full(width, -1), np.zeros((width, 12), bool)
+    """Of every step the chord's root, 12 more where its third is minor, -1 for "N", -2 where none is known, (width,); its
+    tones, bool (width, 12)."""
+    code, tones = np.full(width, -2), np.zeros((width, 12), bool)
     for onset, duration, label in chords:
         root, notes = chord_tones(label)
-        if root >= 0:
-            code[onset:onset + duration], tones[onset:onset + duration] = root + 12 * notes[(root + 3) % 12], notes
+        code[onset:onset + duration], tones[onset:onset + duration] = root + 12 * notes[(root + 3) % 12], notes
     return code, tones
 
 
@@ -181,9 +171,10 @@ class Region:
     def __init__(self, before: np.ndarray, mask: np.ndarray, song: np.ndarray | None = None, start: int = 0, grid: int = 2,
                  border: int = 8) -> None:
         song, width = before if song is None else song, before.shape[1]
-        self.before, self.mask, self.border = before, mask, border
-        self.cells, self.onset = mask[border:PITCHES - border], read_spans(before, border=border).onset & mask
-        self.scale, self.on_grid = scale_of(song, border), (np.arange(width) + start) % grid == grid_phase(song, grid, border)
+        self.before, self.mask, self.border, self.cells = before, mask, border, mask[border:PITCHES - border]
+        self.onset, self.scale = read_spans(before, border=border).onset & mask, scale_of(song, border)
+        phases = np.bincount(read_clips([song], border=border).notes["onset"] % grid, minlength=grid)
+        self.on_grid = (np.arange(width) + start) % grid == phases.argmax()  # the song's grid: where most of its notes begin
         self.chords, self.tones = chords_by_step(read_chords(before, border), width)
         hidden = mask[:border].any(axis=0) | mask[PITCHES - border:].any(axis=0)
         self.chords[hidden | ~self.cells.any(axis=0)] = -1
@@ -193,17 +184,15 @@ class Region:
 
         Of the notes that begin inside the mask: their number over the real music's; over the masked bars; in the song's scale;
         on its grid; in the known chord of their step. `filled`: masked cells that sound. `chord_accuracy`: masked steps whose
-        chord, estimated from the whole picture by half bars (`estimate_chords`), has the known one's root and kind of third.
-        `note_f1`: 2 hits / (notes + real notes), a hit has a real note's pitch and step. `changed_outside`: pixels, over 1.
-        Where all is hidden, chords too, neither scale nor grid is asked for.
+        chord, by `estimate_chords` from the whole picture, has the known one's root and kind of third. `note_f1`: 2 hits /
+        (notes + real notes), a hit has a real note's pitch and step. `changed_outside`: pixels, over 1. Where all is hidden,
+        chords too, neither scale nor grid is asked for.
         """
         mask, spans, known = self.mask, read_spans(picture, border=self.border), self.chords >= 0
-        onset = spans.onset & mask
+        onset, notes = spans.onset & mask, read_clips([picture], border=self.border).notes
         row, column = np.nonzero(onset)
         pitch_class, n, real = (127 - row) % 12, len(row), int(self.onset.sum())
-        asked = n * (not mask.all())
-        notes, _ = read_clips([picture], border=self.border)
-        guess, _ = chords_by_step(estimate_chords(notes, picture.shape[1]), picture.shape[1])
+        asked, guess = n * (not mask.all()), chords_by_step(estimate_chords(notes, picture.shape[1]), picture.shape[1])[0]
         return np.array([(n, real), (n, self.cells.any(axis=0).sum() / BAR),
                          (self.scale[pitch_class].sum(), asked), (self.on_grid[column].sum(), asked),
                          (((spans.onset | spans.sustain) & mask).sum(), self.cells.sum()),
@@ -217,17 +206,16 @@ def adherence(before: np.ndarray, after: np.ndarray, mask: np.ndarray, song: np.
               grid: int = 2, border: int = 8) -> SimpleNamespace:
     """How the composed region of `after` compares with the real one of `before`, uint8 (128, width, 3) each.
 
-    Counted on the notes that begin inside `mask`, bool (128, width), as in `Region.measure`. The song's scale (`scale_of`) and
-    grid (`grid_phase`) are taken from `song`, a picture of which `before` shows the columns from `start` on (default: `before`
-    itself), the known chords from the chord rows of `before`. Gives `MEASURES` and the number of `onsets` as attributes, of the
-    music before with `_before`. `changed_outside`: pixels outside the mask that differ; must be 0.
+    Counted as in `Region.measure`, `mask` bool (128, width). The song's scale (`scale_of`) and grid of `grid` steps (2: eighth
+    notes) come from `song`, a picture of which `before` shows the columns from `start` on (default: `before` itself), the known
+    chords from the chord rows of `before`. Gives `MEASURES` and the number of `onsets` as attributes, of the music before with
+    `_before`. `changed_outside`: pixels outside the mask that differ; must be 0.
     """
-    region = Region(before, mask, song, start, grid, border)
-    values: dict[str, Any] = {}
+    region, values = Region(before, mask, song, start, grid, border), dict[str, Any]()
     for tail, picture in (("", after), ("_before", before)):
         above, below = region.measure(picture)
         with np.errstate(invalid="ignore", divide="ignore"):
-            values |= dict(zip((name + tail for name in MEASURES), (above / below).tolist(), strict=True))
+            values |= {name + tail: share for name, share in zip(MEASURES, (above / below).tolist(), strict=True)}
         values["onsets" + tail] = int(above[0])
     return SimpleNamespace(**values | {"changed_outside": int(values["changed_outside"])})
 
@@ -235,37 +223,25 @@ def adherence(before: np.ndarray, after: np.ndarray, mask: np.ndarray, song: np.
 def longest_shared(clips: np.ndarray, corpus: np.ndarray, count: int) -> np.ndarray:
     """How many notes the longest sequence has that a clip shares with any part of the corpus, int (count,).
 
-    Both are notes (NOTE_DTYPE), `part` the number of the clip (below `count`) or sequence. A sequence is the highest note at
-    every step, and is shared where intervals to the next note and durations are equal: n-grams of these, longer by one until
-    none is left.
+    Both are notes (NOTE_DTYPE), `part` the number of the clip (below `count`) or sequence. A sequence is the highest note of
+    every step, shared where intervals to the next note and durations are: n-grams of these, longer by one until none is left.
     """
-    tokens = [_intervals(notes, cut) for cut, notes in enumerate((clips, corpus))]
-    token, mine = np.concatenate(tokens), len(tokens[0])
-    part = clips["part"][_skyline(clips)]
+    notes, part = np.concatenate([clips, corpus]), np.append(clips["part"], corpus["part"] + count).astype(np.int64)
+    order = np.lexsort((-notes["pitch"], notes["onset"], part))
+    order = order[np.diff(part[order] << 32 | notes["onset"][order], prepend=-1) > 0]          # the highest of every step
+    pitch, duration, part = notes["pitch"][order], notes["duration"][order], part[order]
+    token = (np.diff(pitch, append=0) + PITCHES) * 64 + np.minimum(duration, 63)               # interval and duration, above 1
+    token = np.where(np.diff(part, append=-1) == 0, token, part >= count)                      # nothing is shared across an end
     longest, at, key = np.zeros(count, int), np.arange(len(token)), np.zeros(len(token), int)
     for n in range(len(token)):                                            # at: where shared n-grams begin; key: which they are
         _, key = np.unique(key * 2**15 + token[at + n], return_inverse=True)
-        here, there = (np.bincount(key[side], minlength=len(key)) > 0 for side in (at < mine, at >= mine))
+        here, there = (np.bincount(key[side], minlength=len(key)) > 0 for side in (part[at] < count, part[at] >= count))
         shared = (here & there)[key]
         at, key = at[shared], key[shared]
         if not len(at):
             break
-        longest[part[at[at < mine]]] = n + 2                               # n + 1 intervals
+        longest[part[at[part[at] < count]]] = n + 2                        # n + 1 intervals
     return longest
-
-
-def _skyline(notes: np.ndarray) -> np.ndarray:
-    """Numbers of the highest notes of every part and step, in order."""
-    order = np.lexsort((-notes["pitch"], notes["onset"], notes["part"]))
-    place = notes["part"][order].astype(np.int64) << 32 | notes["onset"][order]
-    return order[np.diff(place, prepend=-1) > 0]
-
-
-def _intervals(notes: np.ndarray, cut: int) -> np.ndarray:
-    """The skyline's notes as numbers from 2: interval to the next and duration; `cut` where a part ends."""
-    top = notes[_skyline(notes)]
-    token = (np.diff(top["pitch"], append=0) + PITCHES) * 64 + np.minimum(top["duration"], 63)
-    return np.where(np.diff(top["part"], append=-1) == 0, token, cut)
 
 
 def shuffled(picture: np.ndarray, mask: np.ndarray, rng: np.random.Generator, border: int = 8) -> np.ndarray:

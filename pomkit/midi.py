@@ -5,8 +5,6 @@ Most events of a track (notes, controllers, pitch bend) have two data bytes. In 
 of 128 or more is: 0, a part of a delta time; 1, a status byte; 2, damage. Only the events that break a run (meta, system,
 program change, channel pressure) are walked one by one; the runs of all tracks are decoded at once, as arrays.
 """
-from __future__ import annotations
-
 import gzip
 import io
 import struct
@@ -30,26 +28,18 @@ DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, **dict.fromkeys(range(0xC0, 0xE0), 1)} 
 
 @dataclass
 class Events:
-    """What a file says, times in ticks: `per_beat` ticks a beat (SMPTE: ticks in .5 s).
+    """What a file says, times in ticks."""
 
-    `notes`: int64 (5, n) of start, end, pitch, velocity, part; `parts`: (track, channel, program) of each part; `names`: of
-    tracks; `tempos`: (tick, microseconds a beat); `meters`: (tick, numerator, denominator); `markers`, `lyrics`: (tick,
-    text). The counts are of what was seen, and `remarks` say what was not as the standard has it.
-    """
-
-    per_beat: float
-    notes: np.ndarray = field(default_factory=lambda: np.zeros((5, 0), np.int64))
-    parts: list[tuple[int, int, int]] = field(default_factory=list)
-    names: dict[int, str] = field(default_factory=dict)
-    tempos: list[tuple[int, int]] = field(default_factory=list)
-    meters: list[tuple[int, int, int]] = field(default_factory=list)
+    per_beat: float                                                                    # ticks; in SMPTE's time, of .5 s
+    notes: np.ndarray = field(default_factory=lambda: np.zeros((5, 0), np.int64))      # rows: start, end, pitch, velocity, part
+    parts: list[tuple[int, int, int]] = field(default_factory=list)                    # track, channel, program of each
+    names: dict[int, str] = field(default_factory=dict)                                # of tracks
+    tempos: list[tuple[int, int]] = field(default_factory=list)                        # tick, microseconds a beat
+    meters: list[tuple[int, int, int]] = field(default_factory=list)                   # tick, numerator, denominator
     markers: list[tuple[int, str]] = field(default_factory=list)
     lyrics: list[tuple[int, str]] = field(default_factory=list)
-    unended: int = 0
-    pedals: int = 0
-    bends: int = 0
-    controllers: int = 0
-    remarks: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)                               # of what else there is, as in ReadReport
+    remarks: list[str] = field(default_factory=list)                                   # what is not as the standard has it
 
     def meta(self, track: int, tick: int, kind: int, content: bytes) -> None:
         """Take in a meta event that says something of interest."""
@@ -65,7 +55,6 @@ class Events:
 
 def read_events(data: bytes, name: str = "the bytes given", salvage: bool = False, pedal: bool = False) -> Events:
     """Everything in a standard MIDI file that has to do with notes, metre, tempo, names and texts; MidiError.
-
     `salvage`: of a damaged track take what came before the damage and say so (else MidiError names the byte). `pedal`: notes
     last until controller 64 of their track and channel is released. Notes of one track, channel and pitch end first in, first
     out; a note without an end lasts to the end of its track.
@@ -74,8 +63,10 @@ def read_events(data: bytes, name: str = "the bytes given", salvage: bool = Fals
     if len(data) < 14 or (header := int.from_bytes(data[4:8], "big")) < 6:
         raise MidiError(f"{name} has no whole MIDI header; export it again")
     kind, count, division = struct.unpack(">HHH", data[8:14])
-    if kind > 2:
-        raise MidiError(f"{name} is of MIDI format {kind}, and there are 0, 1 and 2; export it as format 1")
+    smpte, frames, ticks = division & 0x8000, 256 - (division >> 8), division & 0xFF
+    if kind > 2 or not division or smpte and (frames not in (24, 25, 29, 30) or not ticks):
+        raise MidiError(f"{name} has MIDI format {kind} and time division {division}, which cannot be; export it as format 1")
+    per_beat = (30000 / 1001 if frames == 29 else frames) * ticks / 2 if smpte else float(division)
     tracks, at = _Tracks(data), 8 + header
     while at < len(data):
         chunk, length = data[at:at + 4], int.from_bytes(data[at + 4:at + 8], "big")
@@ -85,16 +76,16 @@ def read_events(data: bytes, name: str = "the bytes given", salvage: bool = Fals
             break                                             # junk after the last track, or instead of one
         at += 8 + length
     tracks.ignored += max(len(data) - at, 0)
-    events = tracks.decode(Events(_per_beat(division, name)), pedal)
+    events = tracks.decode(Events(per_beat), pedal)
     there, damage = len(tracks.starts), [f"track {t + 1}, byte {byte}: {fault}" for t, (byte, fault) in tracks.damage.items()]
     damage += [f"only {there} of its {count} tracks are there"] if there < count else []
     if damage and not salvage:
         raise MidiError(f"{name} cannot be read whole ({damage[0]}); export it again, or take the rest with salvage=True")
-    for said, remark in ((division & 0x8000, "time in SMPTE frames: its seconds are laid on a grid of 120 BPM"),
-                         (kind == 2, "format 2: its patterns are parts that all start at step 0"),
-                         (there > count, f"{there} tracks read, though the header says {count}"),
-                         (tracks.ignored, f"{tracks.ignored} bytes after the ends of tracks ignored")):
-        events.remarks += [remark] if said else []
+    remarks = {"time in SMPTE frames: its seconds are laid on a grid of 120 BPM": smpte,
+               "format 2: its patterns are parts that all start at step 0": kind == 2,
+               f"{there} tracks read, though the header says {count}": there > count,
+               f"{tracks.ignored} bytes after the ends of tracks ignored": tracks.ignored}
+    events.remarks += [remark for remark, holds in remarks.items() if holds]
     events.remarks += [f"salvaged what came before the damage: {fault}" for fault in damage[:8]]
     return events
 
@@ -118,15 +109,6 @@ def _unpack(data: bytes, name: str) -> bytes:
         kind = "is empty" if not data else "is no MIDI file (it does not begin with MThd)"
         raise MidiError(f"{name} {kind}; choose a standard MIDI file (.mid)")
     return data
-
-
-def _per_beat(division: int, name: str) -> float:
-    frames, ticks = 256 - (division >> 8), division & 0xFF
-    if division & 0x8000 and (frames not in (24, 25, 29, 30) or not ticks):
-        raise MidiError(f"{name} counts time in {frames} SMPTE frames of {ticks} ticks, which cannot be; export it in beats")
-    if not division:
-        raise MidiError(f"{name} has a time division of 0 ticks a beat; export it again")
-    return (30000 / 1001 if frames == 29 else frames) * ticks / 2 if division & 0x8000 else float(division)
 
 
 class _Damage(Exception):
@@ -269,15 +251,15 @@ class _Tracks:
 
         group, voice = status >> 4, of << 4 | status & 15             # voice: track and channel
         line = voice << 7 | key                                       # and pitch
-        events.controllers, events.bends = (int(np.count_nonzero(group == kind)) for kind in (CONTROL, BEND))
-        pedals = ((group == CONTROL) & (key == 64)).nonzero()[0] if events.controllers else np.arange(0)
-        events.pedals = int(np.count_nonzero(value[pedals] > 63))
+        controllers, bends = (int(np.count_nonzero(group == kind)) for kind in (CONTROL, BEND))
+        pedals = ((group == CONTROL) & (key == 64)).nonzero()[0] if controllers else np.arange(0)
         on = (group == ON) & (value > 0)                              # without velocity: an end, too
         start, end = _pair(line, on, (group >> 1 == OFF >> 1) ^ on)   # OFF and ON differ in the last bit
-        stop, ended = tick[end], end >= 0
-        if not ended.all():
-            stop = np.where(ended, stop, np.array(final)[of[start]])
-            events.unended = int(np.count_nonzero(~ended))
+        stop, unended = tick[end], end < 0
+        if unended.any():
+            stop = np.where(unended, np.array(final)[of[start]], stop)
+        events.counts = {"unended": int(np.count_nonzero(unended)), "pedals": int(np.count_nonzero(value[pedals] > 63)),
+                         "bends": bends, "controllers": controllers}
         if pedal:
             _hold(stop, voice[start], tick[pedals], value[pedals] > 63, voice[pedals])
         code = voice[start] << 7
@@ -298,7 +280,6 @@ class _Tracks:
 
 def _pair(line: np.ndarray, on: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The index of every note-on and that of the note-off that ends it (-1: none), first in, first out.
-
     `line`: what tells tracks, channels and pitches apart, int (events,); `on`, `off`: which events these are, bool (events,).
     """
     start, stop = on.nonzero()[0], off.nonzero()[0]

@@ -1,8 +1,8 @@
 """HDiT, the hourglass diffusion transformer (Crowson et al. 2024, arXiv 2401.11605), on rectangular pictures.
 
-A picture is cut into patches (tokens). Outer levels see many tokens and attend locally, each deeper level merges 2 x 2 tokens
-into one, and the innermost usually attends to all of them; on the way up tokens are split again and mixed with the skip. The
-noise level and an optional condition set the gain of every layer's norms.
+A picture is cut into patches (tokens). Outer levels see many tokens and attend locally, each deeper one merges 2 x 2 tokens
+into one, and the innermost usually attends to all; on the way up tokens are split again and mixed with the skip. The noise
+level and an optional condition set the gain of every layer's norms.
 """
 import math
 from collections import OrderedDict
@@ -24,11 +24,12 @@ TOKENS, PIXELS = "b (h ph) (w pw) c", "b c (h ph) (w pw)"
 linear = partial(nn.Linear, bias=False)
 
 
-def need_whole(least: int = 1, **values: Any) -> None:
-    """OptionError where a value is no whole number of at least `least`."""
-    for name, value in values.items():
-        if type(value) is not int or value < least:
-            raise OptionError(f"{name} is {value!r}; give a whole number of at least {least}.")
+def need_whole(config: Any, **least: int) -> None:
+    """OptionError where a number of a configuration is not whole, or below 1 (or what `least` says of its field)."""
+    for name, value in vars(config).items():
+        numbers = value if name == "patch" else [value] if name not in ("attention", "levels") else []
+        if any(type(number) is not int or number < least.get(name, 1) for number in numbers):
+            raise OptionError(f"{name} is {value!r}; give whole numbers of at least {least.get(name, 1)}.")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Level:
     window: int = 8  # tokens: side of the window, or of the neighbourhood
 
     def __post_init__(self) -> None:
-        need_whole(**{name: value for name, value in vars(self).items() if name != "attention"})
+        need_whole(self)
         if self.attention not in ATTENTION:
             raise OptionError(f"attention is {self.attention!r}; choose one of {', '.join(ATTENTION)}.")
         if self.attention != "none" and (self.width % self.d_head or self.d_head % 8):
@@ -66,15 +67,13 @@ class HDiTConfig:
     def __post_init__(self) -> None:
         if not (isinstance(self.patch, tuple) and len(self.patch) == 2 and isinstance(self.levels, tuple) and self.levels):
             raise OptionError(f"patch {self.patch}, levels {self.levels}; give (pitch, time) and a tuple of Levels.")
-        need_whole(0, mapping_depth=self.mapping_depth, mapping_cond_dim=self.mapping_cond_dim)
-        need_whole(in_channels=self.in_channels, out_channels=self.out_channels, mapping_width=self.mapping_width,
-                   mapping_d_ff=self.mapping_d_ff, patch_pitch=self.patch[0], patch_time=self.patch[1])
+        need_whole(self, mapping_depth=0, mapping_cond_dim=0)
         if self.mapping_width % 2:
             raise OptionError(f"mapping_width is {self.mapping_width}; it must be even (cosines and sines).")
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as plain JSON values; `from_dict` is the inverse."""
-        return asdict(self) | {"patch": list(self.patch), "levels": [asdict(level) for level in self.levels]}
+        """The configuration as JSON can hold it; `from_dict` is the inverse."""
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "HDiTConfig":
@@ -114,8 +113,8 @@ def rotary(height: int, width: int, window: tuple[int, int], shift: int, heads: 
            device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and sine of axial RoPE for a grid of tokens: two float (windows, heads, tokens, d_head / 4).
 
-    Positions are token centres in a box of the grid's aspect ratio, the longer side [-1, 1]. Frequencies go from pi to 10 pi
-    in equal ratios, dealt to the heads in turn. Half of d_head turns: a quarter per axis.
+    Positions are token centres in a box of the grid's aspect ratio, the longer side [-1, 1]. Frequencies from pi to 10 pi in
+    equal ratios are dealt to the heads in turn. Half of d_head turns: a quarter per axis.
     """
     with torch.inference_mode(False):
         y, x = ((2 * torch.arange(side, device=device) + 1 - side) / max(height, width) for side in (height, width))
@@ -184,11 +183,12 @@ class FeedForward(nn.Module):
 
 
 class Attention(nn.Module):
-    """Cosine-similarity self-attention with axial RoPE: global, in shifted windows, or in neighbourhoods."""
+    """Cosine-similarity self-attention with axial RoPE: global, in neighbourhoods, or in windows, shifted in odd layers."""
 
-    def __init__(self, level: Level, mapping_width: int, shift: int) -> None:
+    def __init__(self, level: Level, mapping_width: int, index: int) -> None:
         super().__init__()
-        self.level, self.shift, self.heads = level, shift, level.width // level.d_head
+        self.level, self.heads = level, level.width // level.d_head
+        self.shift = level.window // 2 if level.attention == "shifted-window" and index % 2 else 0
         self.norm = RMSNorm(level.width, mapping_width)
         self.qkv, self.out = linear(level.width, 3 * level.width), linear(level.width, level.width)
         self.scale = nn.Parameter(torch.full((self.heads,), 10.0))
@@ -218,24 +218,28 @@ class Attention(nn.Module):
             if q.device.type != "cuda":
                 raise OptionError('attention="neighborhood" needs a CUDA GPU; else use "shifted-window".')
             return neighborhood_attention(height, width, self.level.window, q.device)(q, k, v, scale=1.0)
-        mask = None
-        if self.shift:
-            mask = seam_mask(height, width, self.level.window, self.shift, q.device)
+        mask = seam_mask(height, width, self.level.window, self.shift, q.device) if self.shift else None
+        if mask is not None:
             mask = mask.repeat(len(q) // len(mask), 1, 1, 1)  # (batch * windows, 1, tokens, tokens)
         return F.scaled_dot_product_attention(q, k, v, mask, scale=1.0)
 
 
-class Layer(nn.Module):
-    """Attention (unless the level has none), then feed-forward."""
+class Stack(nn.ModuleList):
+    """The layers of a level: attention (unless it has none), then feed-forward. `first`: how many of its layers came before."""
 
-    def __init__(self, level: Level, mapping_width: int, index: int) -> None:
+    def __init__(self, level: Level, mapping_width: int, first: int = 0) -> None:
         super().__init__()
-        shift = level.window // 2 if level.attention == "shifted-window" and index % 2 else 0
-        self.attention = None if level.attention == "none" else Attention(level, mapping_width, shift)
-        self.feed_forward = FeedForward(level.width, level.d_ff, mapping_width)
+        for i in range(first, first + level.depth):
+            layer = nn.ModuleDict({} if level.attention == "none" else {"attention": Attention(level, mapping_width, i)})
+            layer["feed_forward"] = FeedForward(level.width, level.d_ff, mapping_width)
+            self.append(layer)
 
     def forward(self, x: Tensor, cond: Tensor) -> Tensor:
-        return self.feed_forward(x if self.attention is None else self.attention(x, cond), cond)
+        layer: Any
+        for layer in self:
+            for branch in layer.values():
+                x = branch(x, cond)
+        return x
 
 
 def merge(in_width: int, out_width: int, ph: int = 2, pw: int = 2, form: str = TOKENS) -> nn.Module:
@@ -261,9 +265,6 @@ class HDiT(nn.Module):
         mapping, (*outer, inner) = config.mapping_width, config.levels
         widths = [level.width for level in config.levels]
 
-        def stack(level: Level, first: int = 0) -> nn.ModuleList:
-            return nn.ModuleList(Layer(level, mapping, first + i) for i in range(level.depth))
-
         self.register_buffer("frequencies", torch.randn(mapping // 2))
         self.time_in = nn.Linear(mapping, mapping)
         self.cond_in = linear(config.mapping_cond_dim, mapping) if config.mapping_cond_dim else None
@@ -271,12 +272,12 @@ class HDiT(nn.Module):
         self.mapping = nn.Sequential(RMSNorm(mapping), *blocks, RMSNorm(mapping))
 
         self.patch_in = merge(config.in_channels, widths[0], *config.patch, form=PIXELS)
-        self.down = nn.ModuleList(stack(level) for level in outer)
+        self.down = nn.ModuleList(Stack(level, mapping) for level in outer)
         self.merges = nn.ModuleList(map(merge, widths[:-1], widths[1:]))
-        self.middle = stack(inner)
+        self.middle = Stack(inner, mapping)
         self.splits = nn.ModuleList(map(split, widths[1:], widths[:-1]))
         self.mix = nn.ParameterList(torch.tensor(0.5) for _ in outer)  # 0 = skip only, 1 = no skip
-        self.up = nn.ModuleList(stack(level, level.depth) for level in outer)  # shifts go on from `down`
+        self.up = nn.ModuleList(Stack(level, mapping, level.depth) for level in outer)  # shifts go on from `down`
         self.out_norm = RMSNorm(widths[0])
         self.patch_out = split(widths[0], config.out_channels, *config.patch, form=PIXELS)
         for name, parameter in self.named_parameters():
@@ -301,10 +302,9 @@ class HDiT(nn.Module):
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % h or x.shape[3] % w or not x.numel():
             raise OptionError(f"x is {tuple(x.shape)}; give (batch, {channels}, height, width) height "
                               f"a multiple of {h} and the width of {w}.")
-        if c_noise.shape != x.shape[:1]:
-            raise OptionError(f"c_noise is {tuple(c_noise.shape)}; give one number per picture, ({len(x)},).")
-        if mapping_cond is not None and mapping_cond.shape != (len(x), cond_dim):
-            raise OptionError(f"mapping_cond is {tuple(mapping_cond.shape)}, not ({len(x)}, {cond_dim}).")
+        if c_noise.shape != x.shape[:1] or mapping_cond is not None and mapping_cond.shape != (len(x), cond_dim):
+            raise OptionError(f"c_noise, mapping_cond are {c_noise.shape}, {getattr(mapping_cond, 'shape', None)}; "
+                              f"give shapes ({len(x)},), ({len(x)}, {cond_dim}).")
 
         angle = 2 * math.pi * c_noise.float()[:, None] * self.frequencies  # (batch, mapping_width / 2)
         cond = self.time_in(torch.cat((angle.cos(), angle.sin()), -1))  # (batch, mapping_width)
@@ -312,19 +312,13 @@ class HDiT(nn.Module):
             cond = cond + self.cond_in(x.new_zeros(len(x), cond_dim) if mapping_cond is None else mapping_cond)
         cond = self.mapping(cond)
 
-        layers: Any
         x, skips = self.patch_in(x), []  # from here on x is (batch, rows, columns, width)
-        for layers, join in zip(self.down, self.merges, strict=True):
-            for layer in layers:
-                x = layer(x, cond)
-            skips.append(x)
-            x = join(x)
-        for layer in self.middle:
-            x = layer(x, cond)
-        for skip, cut, mix, layers in reversed(list(zip(skips, self.splits, self.mix, self.up, strict=True))):
-            x = skip + mix * (cut(x) - skip)
-            for layer in layers:
-                x = layer(x, cond)
+        for stack, join in zip(self.down, self.merges, strict=True):
+            skips.append(stack(x, cond))
+            x = join(skips[-1])
+        x = self.middle(x, cond)
+        for skip, cut, mix, stack in reversed(list(zip(skips, self.splits, self.mix, self.up, strict=True))):
+            x = stack(skip + mix * (cut(x) - skip), cond)
         return self.patch_out(self.out_norm(x))
 
     def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:

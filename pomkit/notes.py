@@ -3,25 +3,19 @@
 Time is counted in steps (16ths where `steps_per_beat` is 4). Steps come from MIDI ticks, never from seconds, so every song
 stands at 120 BPM: a beat lasts 0.5 s, a 16th 0.125 s.
 """
-from __future__ import annotations
-
 import cmath
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
 from .chords import NO_CHORD, UNKNOWN_CHORD, Chord, chords_from_markers, estimate_chords, tidy_chords, transpose_chord
-from .errors import MidiError, OptionError
-from .files import write_atomically
+from .errors import MidiError, OptionError, check_choice, check_range
+from .files import AnyPath, write_atomically
 from .midi import DRUMS, EMPTY_PART, MAX_BYTES, Events, is_drums, part_names, read_events
-
-if TYPE_CHECKING:
-    import pretty_midi
 
 NOTE_DTYPE = np.dtype([("onset", "i4"), ("duration", "i4"), ("pitch", "i4"), ("velocity", "i4"), ("part", "i4")])
 MAX_STEPS = 2**20          # no song is longer; a lying MIDI file could otherwise ask for gigabytes of columns
@@ -30,36 +24,29 @@ NOTE_RANGES = {"onset": (0, MAX_STEPS - 1), "duration": (1, MAX_STEPS), "pitch":
 LEAST, MOST = np.array(list(NOTE_RANGES.values())).T
 MAX_METERS = 4096          # changes of time signature that are believed
 TICKS_PER_BEAT = 480       # of the files that pomkit writes
+TEMPI, BORDERS = (4, 1000, "beats a minute"), (0, 32, "rows, 0 for no chords")
 GRIDS = (1, 2, 3, 4, 6, 8, 12, 24)       # steps per beat: quarters, 8ths, their triplets, 16ths, ..., 64th triplets
 
 
 @dataclass(frozen=True)
 class ReadReport:
-    """What reading or `Song.canonical` did; `kept + merged + dropped` is the number of notes that were given.
+    """What reading or `Song.canonical` did; `kept + merged + dropped` is the number of notes that were given."""
 
-    `phase`: the constant offset of the notes from the grid that was taken out; `quantisation_error`: the mean distance of the
-    onsets from the grid after that, both in steps; `better_grid`: the steps per beat that would fit better, else those in use.
-    `merged`: notes that shared pitch and step with another; `shortened`: notes cut by a re-strike of their pitch; `dropped`:
-    notes outside the pitches or parts asked for, `drums` of them left out as drums. Of the file: notes of no length
-    (`zero_length`: now a step) or without an end (`unended`: now to the end of their track), presses of the pedal, pitch bends
-    and controllers. `chords_changed` labels were reduced or cut, `chords_dropped` could not be held at all.
-    """
-
-    phase: float = 0.0
-    quantisation_error: float = 0.0
+    phase: float = 0.0                  # constant offset of the notes from the grid that was taken out, in steps
+    quantisation_error: float = 0.0     # mean distance of the onsets from the grid after that, in steps
     kept: int = 0
-    merged: int = 0
-    shortened: int = 0
-    dropped: int = 0
-    drums: int = 0
-    zero_length: int = 0
-    unended: int = 0
-    pedals: int = 0
+    merged: int = 0                     # shared pitch and step with another note
+    shortened: int = 0                  # cut by a re-strike of their pitch
+    dropped: int = 0                    # outside the pitches or parts asked for
+    drums: int = 0                      # of these, left out as drums
+    zero_length: int = 0                # of no length in the file, now a step
+    unended: int = 0                    # without an end in the file, now to the end of their track
+    pedals: int = 0                     # presses of the sustain pedal in the file, and so on
     bends: int = 0
     controllers: int = 0
-    better_grid: int = 4
-    chords_changed: int = 0
-    chords_dropped: int = 0
+    better_grid: int = 4                # steps per beat that would fit better, else those in use
+    chords_changed: int = 0             # labels reduced or cut
+    chords_dropped: int = 0             # labels that could not be held at all
     remarks: tuple[str, ...] = ()
 
 
@@ -67,10 +54,9 @@ class ReadReport:
 class Song:
     """A piece of music as a table of notes on a grid of steps.
 
-    `notes`: structured array of `NOTE_DTYPE` (onset and duration in steps, pitch 0-127, velocity 1-127, part), sorted
-    and read-only; `chords`: Chord tuples; `parts`: the parts' names; `bars`: steps of the bar lines (empty: 4/4 from
-    step 0); `meters`: (step, numerator, denominator) where the file names them; `source_tempo`: the file's first tempo in BPM,
-    for information. `==` compares notes and chords. Raises OptionError where a value is out of its range.
+    `notes`: structured array of `NOTE_DTYPE` (onset and duration in steps, pitch 0-127, velocity 1-127, part), sorted and
+    read-only; `bars`: steps of the bar lines (empty: 4/4 from step 0); `meters`: (step, numerator, denominator) where the file
+    names them; `source_tempo`: its first tempo in BPM. `==` compares notes and chords. Raises OptionError out of range.
     """
 
     notes: np.ndarray
@@ -84,16 +70,12 @@ class Song:
     meters: tuple[tuple[int, int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.steps_per_beat not in GRIDS:
-            raise OptionError(f"steps_per_beat is {self.steps_per_beat}; choose one of {', '.join(map(str, GRIDS))}")
-        set_ = object.__setattr__
-        set_(self, "notes", notes_of(_in_order(columns_of(np.asarray(self.notes, NOTE_DTYPE).reshape(-1)), self.name)))
-        chords = (c if type(c) is Chord else Chord(int(c[0]), int(c[1]), str(c[2])) for c in self.chords)
-        set_(self, "chords", tuple(sorted(chords)))
-        count = int(self.notes["part"].max(initial=-1)) + 1
-        names = tuple(self.parts) + tuple(f"part {i}" for i in range(len(self.parts), count))
-        set_(self, "parts", names)
-        set_(self, "bars", tuple(map(int, self.bars)))
+        check_choice("steps_per_beat", self.steps_per_beat, GRIDS)
+        notes = notes_of(_in_order(columns_of(np.asarray(self.notes, NOTE_DTYPE).reshape(-1)), self.name))
+        chords = tuple(sorted(Chord(int(onset), int(duration), str(label)) for onset, duration, label in self.chords))
+        unnamed = range(len(self.parts), notes["part"].max(initial=-1) + 1)
+        self.__dict__.update(notes=notes, chords=chords, parts=(*self.parts, *(f"part {i}" for i in unnamed)),
+                             bars=tuple(map(int, self.bars)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Song) and np.array_equal(self.notes, other.notes) and self.chords == other.chords
@@ -108,8 +90,8 @@ class Song:
     @property
     def end(self) -> int:
         """The step at which the last note or chord ends."""
-        ends = [int((self.notes["onset"] + self.notes["duration"]).max())] if len(self.notes) else [0]
-        return max(ends + [c.onset + c.duration for c in self.chords])
+        last = int((self.notes["onset"] + self.notes["duration"]).max(initial=0))
+        return max([last, *(c.onset + c.duration for c in self.chords)])
 
     def bar_lines(self, end: int | None = None) -> np.ndarray:
         """Steps of the bar lines, int, from 0 to the first one at or after `end` (default: the song's end)."""
@@ -129,27 +111,22 @@ class Song:
         (first, _), *others = share.most_common()
         return " ".join([first, *(sign for sign, steps in others if 10 * steps >= self.end)])
 
-    def with_chords(self) -> Song:
+    def with_chords(self) -> "Song":
         """The song with chords estimated from its notes, one for each half bar (each bar where its beats are not even)."""
         lines = self.bar_lines()
-        middle = (lines[:-1] + lines[1:]) // 2
-        even = np.diff(lines) // self.steps_per_beat % 2 == 0
-        edges = np.unique(np.r_[lines, middle[even]])
+        halves = np.diff(lines) // 2 * (np.diff(lines) // self.steps_per_beat % 2 == 0)
+        edges = np.unique(np.r_[lines, lines[:-1] + halves])
         return replace(self, chords=estimate_chords(self.notes, edges[:: len(edges) // 2**14 + 1]))       # fewer if endless
 
-    def select(self, parts: Sequence[int | str] | None) -> np.ndarray:
-        """True for the notes of the named or numbered parts (None: all), bool (notes,); OptionError if unknown."""
-        if parts is None:
-            return np.ones(len(self.notes), bool)
+    def select(self, parts: Sequence[int | str]) -> np.ndarray:
+        """True for the notes of the named or numbered parts, bool (notes,); OptionError if unknown."""
         parts = [parts] if isinstance(parts, str | int) else parts
-        numbers = []
         for part in parts:
             if part not in self.parts and part not in range(len(self.parts)):
                 raise OptionError(f"song {self.name!r} has no part {part!r}; its parts are {list(self.parts)}")
-            numbers += [i for i, name in enumerate(self.parts) if part in (i, name)]
-        return np.isin(self.notes["part"], numbers)
+        return np.isin(self.notes["part"], [i for i, name in enumerate(self.parts) if i in parts or name in parts])
 
-    def transpose(self, semitones: int) -> Song:
+    def transpose(self, semitones: int) -> "Song":
         """The song moved by `semitones`, chords too; notes that leave 0-127 are dropped and counted."""
         notes = self.notes.copy()
         notes["pitch"] += semitones
@@ -158,14 +135,11 @@ class Song:
         report = replace(self.report, kept=int(inside.sum()), dropped=int((~inside).sum()))
         return replace(self, notes=notes[inside], chords=chords, report=report)
 
-    def canonical(self, parts: Sequence[int | str] | None = None, border: int = 8) -> Song:
-        """What a picture of this song can hold, the rest taken out and counted in `.report`.
-
-        Parts are merged to one (loudest velocity, longest duration; a re-strike cuts), pitches inside the `border`
-        rows dropped, chords reduced to the palette's labels (`reduce_chord`), cut where they overlap, and equal
-        neighbours joined. `parse(render(c)) == c` holds for every canonical c (border 8).
-        """
-        check_border(border)
+    def canonical(self, parts: Sequence[int | str] | None = None, border: int = 8) -> "Song":
+        """What a picture of this song can hold, the rest taken out and counted in `.report`: `parse(render(c)) == c`.
+        Parts are merged to one (loudest velocity, longest duration; a re-strike cuts), pitches inside the `border` rows
+        dropped, chords reduced to the palette's labels (`reduce_chord`), cut where they overlap, equal neighbours joined."""
+        check_range("border", border, *BORDERS)
         cache = self.__dict__.setdefault("_canonical", {})
         key = (parts if parts is None or isinstance(parts, str | int) else tuple(parts), border)
         if key not in cache:
@@ -182,7 +156,7 @@ class Song:
                                  parts=("all",), report=report)
         return cache[key]
 
-    def to_pretty_midi(self, bpm: float = 120) -> pretty_midi.PrettyMIDI:
+    def to_pretty_midi(self, bpm: float = 120) -> Any:
         """The song as a pretty_midi.PrettyMIDI: one piano instrument a part, times in seconds at `bpm`."""
         import pretty_midi
 
@@ -193,16 +167,13 @@ class Song:
             for onset, duration, pitch, velocity, _ in self.notes[self.notes["part"] == number].tolist():
                 instrument.notes.append(pretty_midi.Note(velocity, pitch, onset * step, (onset + duration) * step))
             midi.instruments.append(instrument)
-        for onset, numerator, denominator in self._meters():
-            midi.time_signature_changes.append(pretty_midi.TimeSignature(numerator, denominator, onset * step))
+        midi.time_signature_changes = [pretty_midi.TimeSignature(n, d, onset * step) for onset, n, d in self._meters()]
         return midi
 
     @classmethod
-    def from_pretty_midi(cls, midi: pretty_midi.PrettyMIDI, name: str = "", steps_per_beat: int = 4,
-                         drums: bool = False) -> Song:
+    def from_pretty_midi(cls, midi: Any, name: str = "", steps_per_beat: int = 4, drums: bool = False) -> "Song":
         """A Song from a pretty_midi.PrettyMIDI, by its ticks, as `read_midi` makes one."""
-        tick = midi.time_to_tick
-        parts = list(enumerate(midi.instruments))
+        tick, parts = midi.time_to_tick, list(enumerate(midi.instruments))
         rows = sorted((tick(n.start), tick(n.end), n.pitch, n.velocity, i) for i, p in parts for n in p.notes)
         _, tempi = midi.get_tempo_changes()
         events = Events(float(midi.resolution), np.array(rows, np.int64).reshape(-1, 5).T,
@@ -211,20 +182,18 @@ class Song:
                         [(tick(m.time), m.numerator, m.denominator) for m in midi.time_signature_changes])
         return _song(events, name or "a PrettyMIDI", steps_per_beat, drums)
 
-    def write_midi(self, path: str | os.PathLike[str], bpm: float = 120) -> Path:
+    def write_midi(self, path: AnyPath, bpm: float = 120) -> Path:
         """Write a standard MIDI file atomically: one track a part, the meters, chords as markers, drums on channel 10."""
         import mido
 
-        if not 4 <= bpm <= 1000:
-            raise OptionError(f"bpm is {bpm}; choose a tempo from 4 to 1000 beats a minute")
+        check_range("bpm", bpm, *TEMPI)
         head = [(0, mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(bpm)))]
         head += [(step, mido.MetaMessage("time_signature", numerator=n, denominator=d)) for step, n, d in self._meters()]
         for chord, after in zip(self.chords, [*self.chords[1:], None], strict=False):
             label = chord.label if ":" in chord.label or chord.label == NO_CHORD else f"{chord.label}:maj"
             head.append((chord.onset, mido.MetaMessage("marker", text=label)))
-            end = chord.onset + chord.duration
-            if after is None or after.onset > end:
-                head.append((end, mido.MetaMessage("marker", text=UNKNOWN_CHORD)))
+            if after is None or after.onset > chord.onset + chord.duration:
+                head.append((chord.onset + chord.duration, mido.MetaMessage("marker", text=UNKNOWN_CHORD)))
         tracks = [sorted(head, key=lambda m: m[0])]
         for number, name in enumerate(self.parts):
             channel = DRUMS if is_drums(name) else 0
@@ -257,18 +226,16 @@ class Song:
         return meters
 
 
-def read_midi(source: str | os.PathLike[str] | bytes | IO[bytes], steps_per_beat: int = 4, drums: bool = False,
+def read_midi(source: AnyPath | bytes | IO[bytes], steps_per_beat: int = 4, drums: bool = False,
               pedal: bool = False, salvage: bool = False, estimate: bool = False) -> Song:
     """Read a MIDI file (path, bytes or open binary file; gzip and RIFF too) as a Song on a grid of `steps_per_beat`.
-
     Onsets and ends are rounded to steps after the file's constant phase against the grid is taken out (the circular mean of
     the onsets, only where its resultant is at least .5 and the error falls). Each track, channel and program is a part.
     `drums`: keep channel 10 as parts too. `pedal`: notes last until the sustain pedal is released. `salvage`: of a damaged file
     take what can be read. `estimate`: estimate the chords where the file names none (as markers or lyrics in Harte syntax).
     What was done stands in `song.report`. Raises MidiError naming file, fault and remedy.
     """
-    if steps_per_beat not in GRIDS:
-        raise OptionError(f"steps_per_beat is {steps_per_beat}; choose one of {', '.join(map(str, GRIDS))}")
+    check_choice("steps_per_beat", steps_per_beat, GRIDS)
     data, name = _read_bytes(source)
     song = _song(read_events(data, name, salvage, pedal), name, steps_per_beat, drums)
     return song.with_chords() if estimate and not song.chords else song
@@ -308,8 +275,8 @@ def _song(events: Events, name: str, steps_per_beat: int, drums: bool) -> Song:
     better, off = _better_grid(start / events.per_beat, steps_per_beat) if missed > 0.03 else (steps_per_beat, ())
     left_out = (f"{count - len(start)} notes of drums left out",) if count > len(start) else ()
     report = ReadReport(phase, error, len(columns.T), merged, shortened, count - len(start), count - len(start),
-                        int(np.count_nonzero(start == end)), events.unended, events.pedals, events.bends, events.controllers,
-                        better, remarks=(*events.remarks, *left_out, *remark, *off))
+                        int(np.count_nonzero(start == end)), better_grid=better, **events.counts,
+                        remarks=(*events.remarks, *left_out, *remark, *off))
     tempo = next((60e6 / pace for _, pace in events.tempos if pace), None)
     song = object.__new__(Song)                                              # sorted and in range: nothing is left to check
     song.__dict__.update(notes=notes_of(columns), chords=chords, parts=part_names(events, list(kept)), bars=bars,
@@ -372,9 +339,7 @@ def _in_order(columns: np.ndarray, name: str) -> np.ndarray:
 
 def _untangle(columns: np.ndarray) -> tuple[np.ndarray, int, int]:
     """One note for a part, pitch and step, ending where its pitch begins again: (columns, merged, shortened).
-
-    `columns`: in the order of a Song's notes, which they keep; the durations may be changed in place.
-    """
+    `columns`: in the order of a Song's notes, which they keep; the durations may be changed in place."""
     onset, duration, pitch, velocity, part = columns
     other = (onset[1:] != onset[:-1]) | (pitch[1:] != pitch[:-1]) | (part[1:] != part[:-1])
     first = np.concatenate([[True], other])[:len(onset)]                            # of the notes at one place
@@ -409,31 +374,23 @@ def _bars(meters: Sequence[tuple[int, int, int]], steps_per_beat: int, length: i
     return tuple(sorted(set(lines))), ()
 
 
-def _read_bytes(source: str | os.PathLike[str] | bytes | IO[bytes]) -> tuple[bytes, str]:
+def _read_bytes(source: Any) -> tuple[bytes, str]:
     """The bytes (one more than a file may have, at most) and what to call them."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source), "the bytes given"
     name = str(getattr(source, "name", "the file given") if hasattr(source, "read") else source)
     try:
-        if hasattr(source, "read"):
-            data = source.read(MAX_BYTES + 1)
-            while isinstance(data, bytes) and len(data) <= MAX_BYTES and (more := source.read(MAX_BYTES + 1 - len(data))):
-                data += more                                             # a pipe gives less than it is asked for
-        elif not Path(source).is_file() and Path(source).exists():
-            raise MidiError(f"{name} is a folder or device, not a file; choose a MIDI file in it")
-        else:
+        if not hasattr(source, "read"):
+            if Path(source).exists() and not Path(source).is_file():
+                raise MidiError(f"{name} is a folder or device, not a file; choose a MIDI file in it")
             with open(source, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError as fault:
-        raise MidiError(f"{name} does not exist; check the path") from fault
+                return _read_bytes(file)
+        data = source.read(MAX_BYTES + 1)
+        while isinstance(data, bytes) and len(data) <= MAX_BYTES and (more := source.read(MAX_BYTES + 1 - len(data))):
+            data += more                                                 # a pipe gives less than it is asked for
     except (OSError, ValueError, TypeError) as fault:
         reason = getattr(fault, "strerror", None) or fault
         raise MidiError(f"{name} cannot be read ({reason}); check the path and its permissions") from fault
     if not isinstance(data, bytes):
         raise MidiError(f"{name} is open as text; open it in binary mode ('rb')")
     return data, name
-
-
-def check_border(border: int) -> None:
-    if not 0 <= border <= 32:
-        raise OptionError(f"border is {border}; choose 0 (no chords) to 32 rows")

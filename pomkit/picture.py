@@ -1,11 +1,8 @@
 """A song as a picture and back: `parse(render(song)) == song` for canonical songs.
 
 A picture is uint8 (128, width, 3), RGB, row 0 = pitch 127, a column = a step. A note of velocity v is one pixel (2v, 0, 0) at
-its onset and (0, 2v, 0) for the rest of its duration. Chords are solid colours in the top and bottom `border` rows. Options:
-onset style "early" and folding, as in the paper. `from_image` reads what comes from elsewhere.
+its onset and (0, 2v, 0) for the rest of its duration. Chords are solid colours in the top and bottom `border` rows.
 """
-from __future__ import annotations
-
 import colorsys
 import io
 from collections.abc import Sequence
@@ -15,15 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .chords import LABELS, Chord, ranges, tidy_chords, viterbi
-from .errors import OptionError, PictureError
-from .notes import MAX_STEPS, NOTE_DTYPE, ReadReport, Song, check_border, columns_of
+from .errors import OptionError, PictureError, check_choice, check_range
+from .notes import BORDERS, MAX_STEPS, NOTE_DTYPE, ReadReport, Song, columns_of
 
 PITCHES = 128
 
 
 class Spans(NamedTuple):
     """What the pixels say, (128, width) each, and how many cells are no music: `refused`, and `paint` (a mask)."""
-
     onset: np.ndarray
     sustain: np.ndarray
     velocity: np.ndarray
@@ -61,10 +57,9 @@ def render(song: Song, start: int = 0, width: int | None = None, parts: Sequence
 def parse(picture: Any, onsets: str = "start", border: int = 8, threshold: int = 0, steps_per_beat: int = 4) -> Song:
     """Read a picture, or whatever `from_image` takes, as a Song: the exact inverse of `render` on canonical songs.
     Red or green above `threshold` (of 255) is ink; at 0 all of it, less a JPEG's noise. White or blue paint is a mask, no note;
-    other colours, and green that follows no red or green cell, are counted in `report.dropped`. PictureError, OptionError.
-    """
-    check_border(border)
-    given = picture if isinstance(picture, np.ndarray) else _decode(picture)
+    other colours, and green that follows no red or green cell, are counted in `report.dropped`. PictureError, OptionError."""
+    check_range("border", border, *BORDERS)
+    given = picture if isinstance(picture, np.ndarray) else decode(picture)
     picture = from_image(given, border, clean=threshold == 0)
     spans = read_spans(picture, onsets, border, threshold)
     cells = np.flatnonzero(spans.onset | spans.sustain)                                        # in row-major order
@@ -86,7 +81,7 @@ def from_image(source: Any, border: int = 8, clean: bool = True) -> np.ndarray:
     JPEG's noise where a tenth of the lit cells shows it: note F1 on the shipped songs at quality 95 / 85 / 75 is 1.00 / .99 /
     .90 with full colour, .99 / .94 / .83 with halved colour, the usual one. Raises PictureError.
     """
-    pixels = source if isinstance(source, np.ndarray) else _decode(source)
+    pixels = source if isinstance(source, np.ndarray) else decode(source)
     pixels = pixels * np.uint8(255) if pixels.dtype == bool else pixels
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels                                 # (rows, width, channels)
     pixels = unfold(pixels) if pixels.ndim == 3 and len(pixels) == 2 * PITCHES else pixels
@@ -101,19 +96,19 @@ def from_image(source: Any, border: int = 8, clean: bool = True) -> np.ndarray:
     return np.stack([grey * onset, grey * ~onset, 0 * grey], axis=-1)
 
 
-def _decode(source: Any) -> np.ndarray:
-    """The pixels of a PIL image or an image file, uint8 (height, width) or (height, width, 2 to 4); PictureError."""
+def decode(source: Any, mode: str = "") -> np.ndarray:
+    """The pixels of a PIL image or an image file in Pillow's `mode`, else uint8 (height, width[, 2 to 4]); PictureError."""
     from PIL import Image
 
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        image = source if isinstance(source, Image.Image) else Image.open(file, formats=("PNG", "JPEG", "GIF", "BMP"))
+        image = source if isinstance(source, Image.Image) else Image.open(file, formats=("PNG", "JPEG", "GIF", "BMP", "WEBP"))
         if image.width * image.height > 2**24:                                                 # 131,072 columns
             raise ValueError(f"{image.width} x {image.height} pixels, at most {2**24} are read")
         alpha = "A" in image.mode or "transparency" in image.info
-        return np.asarray(image.convert(("L" if image.mode in ("1", "L", "LA") else "RGB") + "A" * alpha))
+        return np.asarray(image.convert(mode or ("L" if image.mode in ("1", "L", "LA") else "RGB") + "A" * alpha))
     except Exception as fault:                                  # Pillow raises many kinds; all mean the same
-        raise PictureError(f"{file} is no picture ({fault}); choose a PNG, JPEG, GIF or BMP file of 128 rows") from fault
+        raise PictureError(f"{file} is no picture ({fault}); choose a PNG, JPEG, GIF, BMP or WEBP file of 128 rows") from fault
 
 
 def _without_noise(picture: np.ndarray, border: int) -> np.ndarray:
@@ -148,9 +143,8 @@ def painted(picture: np.ndarray) -> np.ndarray:
 def read_spans(picture: np.ndarray, onsets: str = "start", border: int = 8, threshold: int = 0) -> Spans:
     """Onset and sustain cells of a picture outside its borders; sustain that belongs to no onset is refused."""
     check_picture(picture)
-    check_border(border)
-    if onsets not in ("start", "early"):
-        raise OptionError(f"onset style {onsets!r} is unknown; choose start or early")
+    check_range("border", border, *BORDERS)
+    check_choice("onset style", onsets, ("start", "early"))
     ink = np.moveaxis(picture, -1, 0).copy()                                                   # (3, 128, width)
     ink[:, :border] = ink[:, PITCHES - border:] = 0
     paint = painted(np.moveaxis(ink, 0, -1))
@@ -185,10 +179,9 @@ def belonging(onset: np.ndarray, sustain: np.ndarray) -> tuple[np.ndarray, int]:
 def fold(picture: np.ndarray) -> np.ndarray:
     """The paper's square: the second half mirrored left-right under the first, (128, w, 3) -> (256, w / 2, 3)."""
     check_picture(picture)
-    half, odd = divmod(picture.shape[1], 2)
-    if odd:
-        raise PictureError(f"{picture.shape[1]} columns cannot be folded; make the width even (512 in the paper)")
-    return np.concatenate([picture[:, :half], picture[:, :half - 1:-1]])
+    if (width := picture.shape[1]) % 2:
+        raise PictureError(f"{width} columns cannot be folded; make the width even (512 in the paper)")
+    return np.concatenate([picture[:, :width // 2], picture[:, :width // 2 - 1:-1]])
 
 
 def unfold(square: np.ndarray) -> np.ndarray:
@@ -219,8 +212,7 @@ def from_binary(image: np.ndarray, low: int = 31, velocity: int = 80, steps_per_
     lit = np.asarray(image)
     if lit.ndim not in (2, 3) or lit.dtype.kind not in "bui" or not lit.size or not 0 <= low <= PITCHES - lit.shape[-2]:
         raise PictureError(f"black and white is bool or uint8 (64, width), {low=} + rows <= 128, not {lit.dtype} {lit.shape}")
-    if not 1 <= velocity <= 127:
-        raise OptionError(f"velocity is {velocity}; choose 1 to 127")
+    check_range("velocity", velocity, 1, 127)
     lit = (lit.reshape(-1, *lit.shape[-2:]) > 0).swapaxes(0, 1).reshape(lit.shape[-2], -1)                  # laid end to end
     grey = np.pad(lit * np.uint8(2 * velocity), ((PITCHES - low - len(lit), low), (0, 0)))
     return parse(grey, border=0, threshold=1, steps_per_beat=steps_per_beat)

@@ -2,9 +2,6 @@
 
 Everything is matplotlib, imported with the first figure; `save_png` writes a picture itself, a pixel a cell.
 """
-from __future__ import annotations
-
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .chords import Chord
-from .errors import OptionError, PictureError
-from .files import write_atomically
+from .errors import OptionError, PictureError, check_choice
+from .files import AnyPath, write_atomically
 from .masks import check_mask
 from .notes import NOTE_DTYPE, Song
 from .picture import PITCHES, check_picture, palette, read_chords, render
@@ -30,16 +27,15 @@ COLOURS = {
     "safe": ((240, 228, 66), (86, 180, 233), (255, 255, 255), (230, 110, 20)),
 }
 BLACK_KEYS, BACKGROUND, WHITE_KEYS = (1, 3, 6, 8, 10), (10, 10, 14), (20, 20, 26)
-STRIP = (1.005, 0.025)             # bottom and height of the chords' strip, in heights of the Axes
 GRID: dict[str, Any] = {"color": "white", "linewidth": 0.6}
+PIXELS: dict[str, Any] = {"aspect": "auto", "interpolation": "nearest"}
 SHORT = {"maj": "", "min": "m", "min7": "m7", "hdim7": "ø", "dim": "°", "dim7": "°7", "maj6": "6", "min6": "m6"}
 
 
-def show(music: Song | np.ndarray, mask: np.ndarray | None = None, ax: Axes | None = None, bars: Sequence[int] | None = None,
+def show(music: Song | np.ndarray, mask: np.ndarray | None = None, ax: "Axes | None" = None, bars: Sequence[int] | None = None,
          title: str | None = None, *, before: np.ndarray | None = None, crop: bool | tuple[int, int] = True,
-         legend: bool = True, colours: str = "picture", border: int = 8, steps_per_beat: int = 4) -> Axes:
+         legend: bool = True, colours: str = "picture", border: int = 8, steps_per_beat: int = 4) -> "Axes":
     """Draw a Song or a picture, uint8 (128, width, 3), as a piano roll for people, and return the Axes.
-
     `mask`, bool (128, width), is laid over it; with `before`, the picture before inpainting, the notes that differ from it are
     coloured as new. Bars are numbered from 1 at the steps in `bars` (None: the Song's bar lines, else 4/4 at `steps_per_beat`).
     `crop` True shows the pitches in use, False all, (low, high) these. `colours` "safe" suits colour-blind eyes. x counts
@@ -50,8 +46,7 @@ def show(music: Song | np.ndarray, mask: np.ndarray | None = None, ax: Axes | No
     song = music if isinstance(music, Song) else Song(np.zeros(0, NOTE_DTYPE), steps_per_beat=steps_per_beat)
     picture = render(music, border=border) if isinstance(music, Song) else music
     check_picture(picture)
-    if colours not in COLOURS:
-        raise OptionError(f"colours {colours!r} are unknown; choose one of {', '.join(COLOURS)}")
+    check_choice("colours", colours, COLOURS)
     region = np.zeros(picture.shape[:2], bool) if mask is None else check_mask(mask, picture)
     before = picture if before is None else before
     if before.shape != picture.shape:
@@ -61,27 +56,25 @@ def show(music: Song | np.ndarray, mask: np.ndarray | None = None, ax: Axes | No
         crop = _pitches_in_use([picture], region, border) if crop else (0, PITCHES - 1)
     if ax is None:
         ax = plt.subplots(figsize=(12, 4.2), dpi=110, layout="constrained")[1]
-    _lay(ax, _canvas(picture, new, colours, border))
+    ax.imshow(_canvas(picture, new, colours, border), extent=(0, picture.shape[1], -0.5, PITCHES - 0.5), **PIXELS)
     _draw_grid(ax, song.bar_lines(picture.shape[1]) if bars is None else np.unique(bars), picture.shape[1], *crop)
     if region.any():
         _draw_mask(ax, region)
-    chords, strip, upright = read_chords(picture, border), crop[1] < PITCHES - border, False
-    if strip:                                          # the chord rows are cut off: a strip on top shows them
-        upright = _draw_chords(ax, chords, region[:border])
+    height = 6.0
+    if crop[1] < PITCHES - border:                     # the chord rows are cut off: a strip on top shows them
+        height = _draw_chords(ax, read_chords(picture, border), region[:border])
     if legend:
         _draw_legend(ax, colours, mask is not None, bool(new.any()), loc="upper right", bbox_to_anchor=(1, -0.06))
     if title:
-        ax.set_title(title, loc="left", fontsize=11, pad=6 if not (chords and strip) else 38 if upright else 24)
+        ax.set_title(title, loc="left", fontsize=11, pad=height)
     return ax
 
 
-def side_by_side(before: np.ndarray, mask: np.ndarray, after: np.ndarray, path: str | os.PathLike[str] | None = None,
-                 bars: Sequence[int] | None = None, colours: str = "picture", border: int = 8) -> tuple[Axes, ...]:
+def side_by_side(before: np.ndarray, mask: np.ndarray, after: np.ndarray, path: AnyPath | None = None,
+                 bars: Sequence[int] | None = None) -> "tuple[Axes, ...]":
     """Input, mask and result below each other (in a row if narrower than 10 bars), with the new notes marked.
-
     `before` and `after` are pictures, uint8 (128, width, 3), `mask` is bool (128, width). With `path` the figure is written
-    there as PNG, atomically, and not shown. Returns the three Axes; raises as `show`.
-    """
+    there as PNG, atomically, and not shown. Returns the three Axes; raises as `show`."""
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
 
@@ -89,19 +82,18 @@ def side_by_side(before: np.ndarray, mask: np.ndarray, after: np.ndarray, path: 
         check_picture(picture)
     size, grid = ((12, 10), (3, 1)) if before.shape[1] >= 160 else ((15, 4.6), (1, 3))
     figure = (plt.figure if path is None else Figure)(figsize=size, dpi=110, layout="constrained")
-    common: dict[str, Any] = dict(bars=bars, crop=_pitches_in_use([before, after], mask, border), colours=colours,
-                                  border=border, legend=False)
+    common: dict[str, Any] = dict(bars=bars, crop=_pitches_in_use([before, after], mask), legend=False)
     axes = tuple(figure.subplots(*grid).ravel())
     show(before, None, axes[0], title="input", **common)
     show(before, mask, axes[1], title="mask", **common)
     show(after, mask, axes[2], title="result", before=before, **common)
-    _draw_legend(figure, colours, masked=True, new=True, loc="outside lower right")
+    _draw_legend(figure, "picture", masked=True, new=True, loc="outside lower right")
     if path is not None:
         _write(path, figure.savefig)
     return axes
 
 
-def save_pairs(path: str | os.PathLike[str], pairs: Sequence[tuple[np.ndarray, np.ndarray]], mask: np.ndarray) -> Path:
+def save_pairs(path: AnyPath, pairs: Sequence[tuple[np.ndarray, np.ndarray]], mask: np.ndarray) -> Path:
     """Write pairs of pictures, before and after inpainting the same mask, as one figure of rows, atomically."""
     from matplotlib.figure import Figure
 
@@ -112,8 +104,8 @@ def save_pairs(path: str | os.PathLike[str], pairs: Sequence[tuple[np.ndarray, n
     return _write(path, figure.savefig)
 
 
-def loss_plot(path: str | os.PathLike[str], steps: Sequence[int], losses: Sequence[float],
-              valid: Sequence[tuple[int, float]] | None = None, label: str = "loss") -> Path:
+def loss_plot(path: AnyPath, steps: Sequence[int], losses: Sequence[float],
+              valid: Sequence[tuple[int, float]] | None = None) -> Path:
     """Write a training's losses against its steps as PNG, atomically; `valid`: (step, loss) on other data."""
     from matplotlib.figure import Figure
 
@@ -132,13 +124,13 @@ def loss_plot(path: str | os.PathLike[str], steps: Sequence[int], losses: Sequen
     finite = y[np.isfinite(y)]
     if len(finite) > 1:                                # a few outliers do not set the scale
         ax.set_ylim(*np.quantile(finite, (0, 0.99)) + np.array([-0.1, 0.3]) * (finite.std() + 1e-9))
-    ax.set(xlabel="step", ylabel=label)
+    ax.set(xlabel="step", ylabel="loss")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return _write(path, figure.savefig)
 
 
-def save_png(path: str | os.PathLike[str], picture: np.ndarray, scale: int = 1) -> Path:
+def save_png(path: AnyPath, picture: np.ndarray, scale: int = 1) -> Path:
     """Write a picture, uint8 (128, width, 3), as PNG with `scale` x `scale` pixels a cell, atomically."""
     from PIL import Image
 
@@ -148,15 +140,10 @@ def save_png(path: str | os.PathLike[str], picture: np.ndarray, scale: int = 1) 
     return _write(path, Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)).save)
 
 
-def _write(path: str | os.PathLike[str], save: Callable[..., Any]) -> Path:
+def _write(path: AnyPath, save: Callable[..., Any]) -> Path:
     with write_atomically(path) as file:
         save(file, format="png")
     return Path(path)
-
-
-def _lay(ax: Axes, image: np.ndarray) -> None:
-    """An image (128, width, channels) over the Axes, x in steps, y in pitches."""
-    ax.imshow(image, aspect="auto", extent=(0, image.shape[1], -0.5, PITCHES - 0.5), interpolation="nearest")
 
 
 def _canvas(picture: np.ndarray, new: np.ndarray, colours: str, border: int) -> np.ndarray:
@@ -171,7 +158,7 @@ def _canvas(picture: np.ndarray, new: np.ndarray, colours: str, border: int) -> 
     return canvas.clip(0, 255).astype(np.uint8)
 
 
-def _pitches_in_use(pictures: Sequence[np.ndarray], mask: np.ndarray, border: int) -> tuple[int, int]:
+def _pitches_in_use(pictures: Sequence[np.ndarray], mask: np.ndarray, border: int = 8) -> tuple[int, int]:
     """Lowest and highest pitch to show: all notes, and the mask unless it is as high as the picture."""
     used = np.any([picture[..., :2].any(axis=(1, 2)) for picture in pictures], axis=0)         # (128,)
     if mask[border:PITCHES - border].any(axis=1).mean() < 0.8:
@@ -183,7 +170,7 @@ def _pitches_in_use(pictures: Sequence[np.ndarray], mask: np.ndarray, border: in
     return max(low - spread, border), min(high + spread, PITCHES - 1 - border)
 
 
-def _draw_grid(ax: Axes, lines: np.ndarray, width: int, low: int, high: int) -> None:
+def _draw_grid(ax: "Axes", lines: np.ndarray, width: int, low: int, high: int) -> None:
     """Bar lines (steps) with numbers from 1, a line under every C, and the names of the octaves."""
     lines = lines[(lines >= 0) & (lines < width)]
     every = next(n for n in 2 ** np.arange(21) if len(lines) / n <= 34)
@@ -199,9 +186,9 @@ def _draw_grid(ax: Axes, lines: np.ndarray, width: int, low: int, high: int) -> 
     ax.spines[:].set_visible(False)
 
 
-def _draw_mask(ax: Axes, mask: np.ndarray) -> None:
+def _draw_mask(ax: "Axes", mask: np.ndarray) -> None:
     """Lay white glass over the cells of a mask, bool (128, width), and draw its outline."""
-    _lay(ax, mask[..., None] * (1, 1, 1, 0.2))
+    ax.imshow(mask[..., None] * (1, 1, 1, 0.2), extent=ax.images[0].get_extent(), **PIXELS)
     upright, level = (np.nonzero(np.diff(mask, axis=axis, prepend=False, append=False)) for axis in (1, 0))    # edges: row, x
     faint = 0.45 if len(upright[0]) > 500 else 1.0                     # a mask full of holes would hide the notes
     line: dict[str, Any] = dict(colors="white", alpha=faint, linewidth=0.9 * faint, capstyle="round")
@@ -209,10 +196,10 @@ def _draw_mask(ax: Axes, mask: np.ndarray) -> None:
     ax.hlines(127.5 - level[0], level[1], level[1] + 1, **line)
 
 
-def _draw_chords(ax: Axes, chords: Sequence[Chord], mask: np.ndarray) -> bool:
-    """A strip of the chords' colours and names (are they upright?) above the Axes; white where `mask`, (border, width), is."""
+def _draw_chords(ax: "Axes", chords: Sequence[Chord], mask: np.ndarray) -> float:
+    """A strip of the chords' colours and names over the Axes, white where `mask`, (border, width), is; its height in points."""
     place = ax.get_xaxis_transform()                   # x in steps, y in heights of the Axes
-    strip = partial(ax.broken_barh, yrange=STRIP, transform=place, clip_on=False)
+    strip = partial(ax.broken_barh, yrange=(1.005, 0.025), transform=place, clip_on=False)     # bottom and height
     inches = ax.bbox.width / ax.figure.dpi / ax.get_xlim()[1]                                  # of a step, about
     many = min((c.duration for c in chords), default=0) * inches < 0.4
     for onset, duration, label in chords:
@@ -223,10 +210,10 @@ def _draw_chords(ax: Axes, chords: Sequence[Chord], mask: np.ndarray) -> bool:
     if mask.any():
         edges = np.flatnonzero(np.diff(mask.any(axis=0), prepend=False, append=False))
         strip(list(zip(edges[::2], np.diff(edges)[::2], strict=True)), facecolors="white", edgecolors="0.4", alpha=0.7)
-    return many
+    return 6 if not chords else 38 if many else 24
 
 
-def _draw_legend(place: Axes | Figure, colours: str, masked: bool, new: bool, **where: Any) -> None:
+def _draw_legend(place: "Axes | Figure", colours: str, masked: bool, new: bool, **where: Any) -> None:
     """What the colours mean, in one row of keys."""
     from matplotlib.patches import Patch
 

@@ -1,9 +1,9 @@
 """Rules for the cells process: what a model composes, bent at every step of sampling, without training.
 
 A rule is a function (logits, level, view) -> logits, given to `inpaint` as `rule=`, alone or in a list. It may change the
-logits, float (batch, states, 128, width), in place; `view` is a `cells.View`: the cells so far, the noise to come, the chords.
-The functions of this module make rules: `rule=[rules.key("C:maj"), rules.polyphony(4)]`. A `dial` from 0 (no effect) to 1
-(never) takes that share off the odds of what a rule is against. What is known stays, and a known note may sound on.
+logits, float (batch, states, 128, width), in place; `view` is a `cells.View`. The functions of this module make rules:
+`rule=[rules.key("C:maj"), rules.polyphony(4)]`. A `dial` from 0 (no effect) to 1 (never) takes that share off the odds of what
+a rule is against. What is known stays, and a known note may sound on.
 """
 import math
 from collections.abc import Iterable, Sequence
@@ -38,8 +38,7 @@ def key(scale: str | Iterable[int], dial: float = 1.0) -> Rule:
 def chords(given: Sequence[Chord] | None = None, dial: float = 1.0) -> Rule:
     """Chord lock: new notes begin on tones of the chord of their step; others take their place, so the rhythm stays.
 
-    `given`: chords by step of the picture; None: those that the picture's chord rows show. Free where no chord is known, and
-    under "N".
+    `given`: chords by step of the picture (None: what its chord rows show). Free where no chord is known, and under "N".
     """
     cost = _cost(dial)
 
@@ -77,10 +76,8 @@ def polyphony(most: int) -> Rule:
 
 
 def lone_off_beats(beat: int = 4) -> Rule:
-    """Example of an own rule: between the beats (every `beat` steps of the bar) no two notes begin together.
-
-    But for notes that are sure to begin there, since their sustain was drawn before.
-    """
+    """Example of an own rule: between the beats (every `beat` steps) no two notes begin together, unless they have to, since
+    their sustain was drawn before."""
     def rule(logits: Tensor, level: int, view: View) -> Tensor:
         off_beat = torch.arange(logits.shape[-1], device=logits.device) % beat > 0
         begun = (~view.hidden & (view.cells >= ONSET)).any(1)                # (batch, width)

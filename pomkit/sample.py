@@ -1,6 +1,6 @@
 """inpaint and generate: one mask API over both processes."""
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,19 +16,17 @@ from .errors import OptionError
 from .picture import MAX_STEPS, PITCHES, check_picture, draw_spans, paint_chords, parse, read_chords, read_spans
 
 Callback = Callable[[dict[str, Any]], None]
-Drawn = tuple[np.ndarray, np.ndarray]        # pictures (n, 128, width, 3), and cells or pixels cleared (n,)
+Drawn = list[tuple[np.ndarray, int]]         # of each candidate: its picture (128, width, 3), and cells or pixels cleared
 BAR = 16                       # windows begin on bars of 4/4, as in training
 INK = 20                       # a generated pixel below this (of 255) is black, as in the paper
 METHODS = {"cells": {"uncover": 16}, "edm": {"conditioned": 20, "repaint": 40}}      # and their network calls in one pass
-FOREIGN = {"cells": ("sampler",), "edm": ("temperature", "top_p", "rule", "pitch_bias")}
+TOP_P = 0.9                    # of cells; measured: nearer to real music than 1 in every task, and to the chords
+ONLY = {"sampler": "edm", "temperature": "cells", "top_p": "cells", "rule": "cells", "pitch_bias": "cells"}
 
 
 class Pictures(np.ndarray):
-    """Composed pictures, uint8 (n, 128, width, 3), that remember how: `.seed`, `.refused` (n,), `.seconds`.
-
-    `refused`: pixels (edm) or cells (cells) inside the mask that were no music, such as a sustained note that never
-    began, and were cleared.
-    """
+    """Composed pictures, uint8 (n, 128, width, 3), that remember how: `.seed`, `.seconds`, and `.refused` (n,), the pixels
+    (edm) or cells (cells) inside the mask that were no music, such as a sustained note that never began, and were cleared."""
 
     seed: int
     refused: np.ndarray
@@ -40,27 +38,26 @@ class Pictures(np.ndarray):
 
 def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, seed: int | None = None,
             steps: int | None = None, U: int = 1, jump: int = 1, method: str | None = None, sampler: str | None = None,
-            density: float | None = None, guidance: float = 1.0, temperature: float = 1.0, top_p: float = 1.0,
+            density: float | None = None, guidance: float = 1.0, temperature: float = 1.0, top_p: float | None = None,
             rule: Any = None, pitch_bias: Any = None, chords: Sequence[Chord] | None = None, bars: Sequence[int] | None = None,
             border: int = 8, callback: Callback | None = None) -> Pictures:
     """Compose the masked region of a picture n times, uint8 (n, 128, width, 3); the rest is returned bit-identical.
 
     `picture`: uint8 (128, width, 3) of any width; `mask`: bool (128, width), True = regenerate. `seed` None draws one (it is in
-    the result's `.seed`). `steps`: network calls in one pass (default: by method); `U`, `jump`: RePaint's resampling (arXiv
-    2201.09865), each `jump` steps done U times. `method`: "uncover" for cells; "conditioned" (one pass, where the model was
-    trained for it) or "repaint" for edm. `sampler`: edm only, see `edm.SAMPLERS`, or "k_diffusion:NAME". `density`: onsets per
-    masked bar of 16 steps. `guidance`: weight of the known surroundings (1 = as learned). `temperature`, `top_p`,
-    `pitch_bias`: cells only, see `cells.sample_cells`; so `rule`, a function or a list of them: see `pomkit.rules`. `chords`:
-    written into the chord rows first. `bars`: steps of the picture's bar lines, to lay windows on them. Masked chord rows are
-    composed by edm, and in cells estimated from the notes. `callback({i, n, preview, ...})`: at each step; preview() gives the
-    pictures so far. Raises PictureError, OptionError.
+    the result's `.seed`). `steps`: network calls in one pass; `U`, `jump`: RePaint's resampling (arXiv 2201.09865), each `jump`
+    steps done U times. `method`: "uncover" for cells; "conditioned" (one pass, where the model was trained for it) or "repaint"
+    for edm. `sampler`: edm only, see `edm.get_sampler`. `density`: onsets per masked bar of 16 steps. `guidance`: weight of the
+    known surroundings (1 = as learned). Cells only: `temperature`, `top_p` (.9), `pitch_bias`, see `cells.sample_cells`;
+    `rule`, see `pomkit.rules`. `chords`: written into the chord rows first. `bars`: steps of the picture's bar lines, on which
+    windows begin. Masked chord rows are composed by edm, and in cells estimated from the notes. `callback({i, n, preview})`: at
+    each step; preview() gives the pictures so far. Raises PictureError, OptionError.
     """
     started = time.monotonic()
     check_picture(picture)
     mask = masks.check_mask(mask, picture)
     options = _checked(model, n=n, steps=steps, U=U, jump=jump, method=method, sampler=sampler, density=density, rule=rule,
-                       pitch_bias=pitch_bias, guidance=guidance, temperature=None if temperature == 1 else temperature,
-                       top_p=None if top_p == 1 else top_p)
+                       pitch_bias=pitch_bias, guidance=guidance, top_p=top_p,
+                       temperature=None if temperature == 1 else temperature)
     seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
     options |= {"border": border, "generator": torch.Generator().manual_seed(seed)}
     compose = partial(_uncover, model, **options) if isinstance(model, Cells) else partial(_denoise, model, **options)
@@ -70,16 +67,18 @@ def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, see
     phases = np.bincount(np.asarray([0] if bars is None else bars, int) % BAR)
     lead = -int(phases.argmax()) % BAR                                       # silence before an upbeat: bars lie on 0, 16 ..
     todo = np.pad(mask, ((0, 0), (lead, 0)))
-    windows = list(lay_windows(todo, model.width))
-    tail = max([0] + [w.start + model.width - todo.shape[1] for w in windows])
+    reach = reach_of(todo, model.width)
+    windows = list(lay_windows(todo, reach, model.width // 4))
+    tail = max([0] + [w.start + reach - todo.shape[1] for w in windows])
     todo = np.pad(todo, ((0, 0), (0, tail)), constant_values=True)           # what lies beyond the end is unknown too
     canvas = np.repeat(np.pad(picture, ((0, 0), (lead, tail), (0, 0)))[None], n, axis=0)
     visible, refused = slice(lead, lead + picture.shape[1]), np.zeros(n, int)
     for number, window in enumerate(windows):
-        inside = slice(window.start, window.start + model.width)
+        inside = slice(window.start, window.start + reach)
         report = partial(_report, callback, canvas, inside, visible, number, len(windows))
-        drawn, cleared = compose(canvas[:, :, inside], todo[:, inside].copy(), report=report, start=window.start - lead)
-        canvas[:, :, window] = drawn[:, :, :window.stop - window.start]
+        made = compose(canvas[:, :, inside], todo[:, inside].copy(), report=report, start=window.start - lead)
+        drawn, cleared = zip(*made, strict=True)
+        canvas[:, :, window] = np.array(drawn)[:, :, :window.stop - window.start]
         todo[:, window] = False
         refused += cleared
     result = np.ascontiguousarray(canvas[:, :, visible])
@@ -104,19 +103,56 @@ def generate(model: Model, width: int = 512, n: int = 1, seed: int | None = None
     return inpaint(model, empty, mask, n, seed, border=border, chords=chords, **options)
 
 
-def lay_windows(mask: np.ndarray, width: int) -> Iterator[slice]:
-    """Where a model of `width` columns composes a wider picture: slices start:stop of columns to be settled in turn.
+def reach_of(mask: np.ndarray, width: int) -> int:
+    """How many columns a model of `width` columns composes at once: the masked ones and a quarter window on either side, in
+    half windows; at most 16 windows, so that memory stays bounded."""
+    columns, half, beside = np.flatnonzero(mask.any(axis=0)), width // 2, width // 4
+    if not len(columns):
+        return width
+    needed = min(columns[-1] + 1 + beside, mask.shape[1]) - max((columns[0] - beside) // BAR * BAR, 0)
+    return int(np.clip(-(-needed // half) * half, width, 16 * width))
 
-    The window begins at `start` and is `width` wide, of which columns up to `stop` are settled; the next one begins a
-    quarter window or more before them, so it hears what came before. Starts are multiples of 16.
+
+def lay_windows(mask: np.ndarray, width: int, before: int) -> Iterator[slice]:
+    """What is composed in turn: slices start:stop of columns to be settled, where `width` columns from `start` are composed.
+
+    Each begins `before` columns or more before the first that is still to be settled, so it hears what came before. Starts are
+    multiples of 16.
     """
     columns = np.flatnonzero(mask.any(axis=0))
     last_start = max(0, -(-(mask.shape[1] - width) // BAR) * BAR)
     while len(columns):
-        start = min(max((int(columns[0]) - width // 4) // BAR * BAR, 0), last_start)
-        stop = start + (width if columns[-1] < start + width else 3 * width // 4)
+        start = min(max((int(columns[0]) - before) // BAR * BAR, 0), last_start)
+        stop = start + width - (0 if columns[-1] < start + width else before)
         yield slice(start, stop)
         columns = columns[columns >= stop]
+
+
+def blended(model: Callable[..., Tensor], width: int, region: np.ndarray) -> Callable[..., Tensor]:
+    """A model of `width` columns as one of wider pictures: its windows, half a window apart, are averaged column by column with
+    weights that fall to their edges (MultiDiffusion, arXiv 2302.08113), in every call; where `region` (128, w) is empty, 0.
+
+    Pictures composed window after window were denser from the second on (1.2 times the real notes in a masked part): half of
+    the part already known is a mask that training seldom shows.
+    """
+    whole = region.shape[1]
+    starts = [at for at in range(0, whole - width + 1, width // 2) if region[:, at:at + width].any()]
+    weight = 1 - (torch.arange(1 - width, width, 2).abs() / width)           # (width,): a triangle
+    total = torch.zeros(whole)
+    for at in starts:
+        total[at:at + width] += weight
+
+    def call(*inputs: Tensor, **conditions: Any) -> Tensor:
+        def cut(value: Any, at: int) -> Any:
+            return value[..., at:at + width] if torch.is_tensor(value) and value.shape[-1:] == (whole,) else value
+
+        outputs = [model(*(cut(x, at) for x in inputs), **{k: cut(v, at) for k, v in conditions.items()}) for at in starts]
+        sums = outputs[0].new_zeros(*outputs[0].shape[:-1], whole)
+        for at, output in zip(starts, outputs, strict=True):
+            sums[..., at:at + width] += output * weight.to(output)
+        return sums / total.clamp(min=1e-6).to(sums)
+
+    return model if whole == width else call
 
 
 def to_pixels(picture: np.ndarray) -> Tensor:
@@ -132,8 +168,8 @@ def to_picture(x: Tensor) -> np.ndarray:
 def clean(picture: np.ndarray, mask: np.ndarray, border: int = 8) -> tuple[np.ndarray, int]:
     """A generated picture made music inside the mask, and how many inked pixels were cleared.
 
-    Red or green above 20 of 255 is ink, the stronger of the two counts; green without a red or green pixel before it is
-    no note; blue is none. Chord rows take the nearest colour of the palette.
+    Red or green above INK is ink, the stronger one counts; green without a red or green pixel before it is no note; blue is
+    none. Chord rows take the nearest colour of the palette.
     """
     spans = read_spans(picture, border=border, threshold=INK)
     tidy = draw_spans(spans.onset, spans.sustain, spans.velocity)
@@ -153,10 +189,11 @@ def _uncover(model: Cells, canvas: np.ndarray, region: np.ndarray, *, border: in
     onsets = None if density is None else density * notes.any(axis=0).sum() / BAR
 
     def draw(cells: Tensor) -> Drawn:
-        return _stacked(model.decode(c, p, notes, border) for c, p in zip(cells.cpu().numpy(), canvas, strict=True))
+        return [model.decode(c, p, notes, border) for c, p in zip(cells.cpu().numpy(), canvas, strict=True)]
 
-    return draw(sample_cells(model, cells, chords, torch.from_numpy(notes).to(device), model.states, density=onsets,
-                             whole_notes=True, callback=lambda e: report(e, partial(draw, e["cells"])), **options))
+    return draw(sample_cells(blended(model, model.width, notes), cells, chords, torch.from_numpy(notes).to(device),
+                             model.states, density=onsets, whole_notes=True,
+                             callback=lambda e: report(e, partial(draw, e["cells"])), **options))
 
 
 @torch.inference_mode()
@@ -166,31 +203,23 @@ def _denoise(model: edm.Denoiser, canvas: np.ndarray, region: np.ndarray, *, bor
     device = next(model.parameters()).device
     x0 = to_pixels(canvas).to(device)
     mask = torch.from_numpy(region).to(device).expand(len(x0), 1, -1, -1)
-    conditions: dict[str, Any] = {} if density is None else {"density": torch.full((len(x0),), float(density), device=device)}
-    denoiser = seeing(model, x0, mask, guidance) if method == "conditioned" else model
+    if density is not None:
+        options["density"] = torch.full((len(x0),), float(density), device=device)
+
+    denoiser = blended(model, model.width, region)
+
+    def guided(x: Tensor, sigma: Tensor, **conditions: Any) -> Tensor:       # u + g (c - u), arXiv 2207.12598
+        seeing = denoiser(x, sigma, known=x0, mask=mask, **conditions)
+        if guidance == 1:
+            return seeing
+        blind = denoiser(x, sigma, **conditions)
+        return blind + guidance * (seeing - blind)
 
     def draw(x: Tensor) -> Drawn:
-        return _stacked(clean(p, region, border) for p in to_picture(torch.where(mask, x, x0)))
+        return [clean(p, region, border) for p in to_picture(torch.where(mask, x, x0))]
 
-    return draw(edm.repaint(denoiser, x0, mask, edm.karras_sigmas(int(steps)).to(device),
-                            callback=lambda e: report(e, partial(draw, e["denoised"])), **options, **conditions))
-
-
-def _stacked(pairs: Iterable[tuple[np.ndarray, int]]) -> Drawn:
-    pictures, cleared = zip(*pairs, strict=True)
-    return np.stack(pictures), np.array(cleared)
-
-
-def seeing(model: edm.Denoiser, known: Tensor, mask: Tensor, guidance: float = 1.0) -> Callable[..., Tensor]:
-    """The denoiser that sees the known pixels, with classifier-free guidance on them (arXiv 2207.12598): u + g (c - u)."""
-    def denoiser(x: Tensor, sigma: Tensor, **conditions: Any) -> Tensor:
-        conditional = model(x, sigma, known=known, mask=mask, **conditions)
-        if guidance == 1:
-            return conditional
-        free = model(x, sigma, **conditions)
-        return free + guidance * (conditional - free)
-
-    return denoiser
+    return draw(edm.repaint(guided if method == "conditioned" else denoiser, x0, mask, edm.karras_sigmas(int(steps)).to(device),
+                            callback=lambda e: report(e, partial(draw, e["denoised"])), **options))
 
 
 def _report(callback: Callback | None, canvas: np.ndarray, inside: slice, visible: slice, number: int, count: int,
@@ -198,12 +227,11 @@ def _report(callback: Callback | None, canvas: np.ndarray, inside: slice, visibl
     """Tell the callback of a step, its counts taken over all windows and its preview over the whole picture."""
     def preview() -> np.ndarray:
         whole = canvas.copy()
-        whole[:, :, inside] = draw()[0]
+        whole[:, :, inside] = [picture for picture, _ in draw()]
         return whole[:, :, visible]
 
     if callback is not None:
-        n = event["n"]
-        callback(event | {"i": number * n + event["i"], "n": count * n, "preview": preview})
+        callback(event | {"i": number * event["n"] + event["i"], "n": count * event["n"], "preview": preview})
 
 
 def methods_of(model: Model) -> list[str]:
@@ -211,26 +239,22 @@ def methods_of(model: Model) -> list[str]:
     return [m for m in METHODS[model.process] if m != "conditioned" or getattr(model, "conditioned", False)]
 
 
-def _checked(model: Model, n: int, **options: Any) -> dict[str, Any]:
+def _checked(model: Model, **options: Any) -> dict[str, Any]:
     """The options that are given, with method and steps; OptionError for what does not exist or is foreign to the process."""
-    process, options = model.process, {key: value for key, value in options.items() if value is not None}
-    if foreign := [key for key in FOREIGN[process] if key in options]:
-        raise OptionError(f"{foreign[0]} is an option of {'edm' if process == 'cells' else 'cells'} models, this one is "
-                          f"{process}; leave it out")
-    method = options.setdefault("method", methods_of(model)[0])
-    if method not in METHODS[process]:
-        raise OptionError(f"method {method!r} does not exist for a model of process {process}; "
-                          f"choose one of {', '.join(METHODS[process])}")
-    if method not in methods_of(model):
-        raise OptionError("this model was trained without known pixels; use method='repaint'")
-    if method == "repaint" and options["guidance"] != 1:
+    process, methods, given = model.process, methods_of(model), {k: v for k, v in options.items() if v is not None}
+    if foreign := [name for name in given if ONLY.get(name, process) != process]:
+        raise OptionError(f"{foreign[0]} is an option of {ONLY[foreign[0]]} models, this one is {process}; leave it out")
+    method = given.setdefault("method", methods[0])
+    given = ({"top_p": TOP_P} if process == "cells" else {}) | given
+    if method not in methods:
+        raise OptionError(f"method {method!r} does not exist for this model (conditioned: only one trained with known pixels); "
+                          f"choose one of {', '.join(methods)}")
+    if method == "repaint" and given["guidance"] != 1:
         raise OptionError("guidance needs method='conditioned'; RePaint's network does not see the known pixels")
-    options.setdefault("steps", METHODS[process][method])
+    given.setdefault("steps", METHODS[process][method])
     for name, most in {"n": 1024, "steps": 10000, "U": 1000, "jump": 10000}.items():
-        value = n if name == "n" else options.get(name)
-        if not isinstance(value, int | np.integer) or not 1 <= value <= most:
-            raise OptionError(f"{name} is {value!r}; choose a whole number from 1 to {most}")
-    if not 0 <= options.get("density", 0) < 10000:
-        raise OptionError(f"density is {options['density']}; choose onsets per masked bar, 0 or more")
-    edm.get_sampler(options.get("sampler", "dpmpp_2m"))
-    return options
+        if not isinstance(given[name], int | np.integer) or not 1 <= given[name] <= most:
+            raise OptionError(f"{name} is {given[name]!r}; choose a whole number from 1 to {most}")
+    if not 0 <= given.get("density", 0) < 10000:
+        raise OptionError(f"density is {given['density']}; choose onsets per masked bar, 0 or more")
+    return {name: value for name, value in given.items() if name != "n"}

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from conftest import make_song
 
-from pomkit import OptionError, masks, parse
-from pomkit.data import MASK_MIX, Corpus, Windows, onsets_per_bar, random_mask
+from pomkit import OptionError, Song, masks, parse
+from pomkit.data import MASK_MIX, Corpus, Windows, draw_kind, onsets_per_bar, random_mask
 
 
 def test_windows_depend_on_their_index_alone_and_start_on_bars(rng):
@@ -35,7 +35,27 @@ def test_every_kind_of_mask_hides_something_and_never_the_chords(kind):
         mask = random_mask(np.random.default_rng(seed), song, 0, 256, {kind: 1.0})
         assert mask.shape == (128, 256) and mask.any() and not (mask & masks.chords(256)).any()
         sizes.append(mask.mean())
-    assert len(set(sizes)) > 3 or kind in ("all", "melody", "accompaniment")
+    assert len(set(sizes)) > 3 or kind in ("all", "chords only", "melody", "accompaniment")
+    assert random_mask(np.random.default_rng(0), Song(song.notes[:0]), 0, 64, {kind: 1.0}).any()        # even in silence
+
+
+def test_kinds_of_masks_are_drawn_by_their_shares_and_unknown_ones_refused():
+    song = make_song(np.random.default_rng(1), end=256)
+    drawn = [draw_kind(np.random.default_rng(seed), MASK_MIX) for seed in range(2000)]
+    assert sum(MASK_MIX.values()) == pytest.approx(1)
+    assert all(drawn.count(kind) / 2000 == pytest.approx(share, abs=0.035) for kind, share in MASK_MIX.items())
+    with pytest.raises(OptionError, match="chords only"):
+        random_mask(np.random.default_rng(0), song, 0, 64, {"holes": 1.0})
+
+
+def test_chords_only_hides_every_note_and_no_chord():
+    song = make_song(np.random.default_rng(3), end=600).canonical()
+    windows = Windows([song], 128, chord_dropout=0.9, mix={"chords only": 1.0})
+    for i in range(20):
+        picture, mask, *_ = windows[i]
+        assert np.array_equal(mask, masks.everything(picture)) and picture[:8].any()
+    others = [Windows([song], 128, chord_dropout=0.9, mix={"all": 1.0})[i] for i in range(20)]
+    assert not all(w.picture[:8].any() for w in others) and any(w.mask[:8].all() for w in others)
 
 
 def test_windows_of_a_corpus_are_those_of_its_songs(tmp_path):

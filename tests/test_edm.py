@@ -77,6 +77,17 @@ def test_known_pixels_and_mask_reach_the_network():
     assert (spy.x[:, 6] == 1).all()
 
 
+def test_the_network_meets_the_centre_as_zero():
+    spy, b = Spy(in_channels=7), -1.0
+    x, known, sigma, mask = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4), torch.ones(2), torch.rand(2, 1, 4, 4) < 0.5
+    shifted = Denoiser(spy, 0.15, True, centre=b)(x, sigma, known=known, mask=mask)
+    assert torch.equal(spy.x[:, 3:6], torch.where(mask, 0, known - b))
+    plain = Denoiser(spy, 0.15, True)(x - b, sigma, known=known - b, mask=mask)
+    torch.testing.assert_close(shifted, plain + b)
+    black = Denoiser(spy, 0.15, True, centre=b)(torch.full_like(x, b), sigma)
+    assert not spy.x[:, :6].any() and (black == b).all()                  # an all-black picture is all zeros
+
+
 def test_density_is_a_condition_of_two_numbers():
     spy = Spy(mapping_cond_dim=2)
     Denoiser(spy)(torch.randn(3, 3, 4, 4), torch.ones(3), density=torch.tensor([0.0, 12.0, math.nan]))
@@ -143,7 +154,7 @@ def test_the_oracle_has_the_least_loss():
     ("loguniform", (0.01, 80.0), lambda s: (s / 0.01).log() / math.log(8000)),
     ("cosine-interpolated", (64, 64, 64, 0.5, 1e-9, 1e9), lambda s: (s / 0.5).atan() * 2 / math.pi)])
 def test_noise_levels_follow_their_density_one_in_each_stratum(kind, parameters, cdf):
-    u = cdf(sample_sigma(kind, 200, seeded(), *parameters).double())
+    u = cdf(sample_sigma(f"{kind}:{','.join(map(str, parameters))}", 200, seeded()).double())
     assert (u.mul(200) - torch.arange(200) - 0.5).abs().max() < 0.502
 
 
@@ -155,12 +166,21 @@ def test_interpolated_cosine_goes_from_the_high_to_the_low_shift():
     assert low[2] > 7 * high[2]  # 8 times the noise does to a large picture what 1 does to a small one
 
 
+def test_noise_levels_at_given_quantiles():
+    u = torch.tensor([0.9, 0.5, 0.1])
+    assert sample_sigma("lognormal:-0.6,1.3", u).log().tolist() == pytest.approx(
+        [-0.6 + 1.3 * 1.2815516, -0.6, -0.6 - 1.3 * 1.2815516], abs=1e-5)
+
+
 def test_noise_levels_are_reproducible_and_named():
     assert torch.equal(sample_sigma("lognormal", 8, seeded()), sample_sigma("lognormal", 8, seeded()))
-    assert torch.equal(sample_sigma("lognormal", 8, seeded(), P_mean=0.5),
-                       sample_sigma("lognormal", 8, seeded(), 0.5))
+    assert torch.equal(sample_sigma("lognormal", 8, seeded(), P_mean=0.5), sample_sigma("lognormal:0.5", 8, seeded()))
     with pytest.raises(OptionError, match="loguniform"):
         sample_sigma("flat", 8)
+    with pytest.raises(OptionError, match="loguniform"):
+        sample_sigma("loguniform:1,2,3", 8)
+    with pytest.raises(OptionError, match="could not convert"):
+        sample_sigma("lognormal:wide", 8)
     with pytest.raises(OptionError, match="P_std"):
         sample_sigma("loguniform", 8, P_std=1.0)
 

@@ -8,7 +8,7 @@ from pomkit import Chord, OptionError, PictureError, generate, inpaint, masks, p
 from pomkit.cells import Cells
 from pomkit.edm import Denoiser
 from pomkit.model import HDiT, HDiTConfig, Level
-from pomkit.sample import clean, lay_windows, to_picture, to_pixels
+from pomkit.sample import blended, clean, lay_windows, reach_of, to_picture, to_pixels
 
 WIDTH = 64
 
@@ -109,11 +109,31 @@ def test_windows_touch_the_mask_and_settle_every_masked_column():
         for _ in range(rng.integers(0, 4)):
             first = int(rng.integers(0, mask.shape[1]))
             mask[60, first:first + int(rng.integers(1, 300))] = True
-        left = mask.any(axis=0)
-        for window in lay_windows(mask, 128):
-            assert window.start % 16 == 0 and window.start >= 0 and left[window.start:window.start + 128].any()
-            left[window] = False
-        assert not left.any()
+        for reach, before in ((128, 32), (reach_of(mask, 128), 32), (reach_of(mask, 32), 8)):
+            left, windows = mask.any(axis=0), list(lay_windows(mask, reach, before))
+            for window in windows:
+                assert window.start % 16 == 0 and window.start >= 0 and left[window.start:window.start + reach].any()
+                left[window] = False
+            assert not left.any()
+        assert len(list(lay_windows(mask, reach_of(mask, 128), 32))) == mask.any() and reach_of(mask, 32) <= 16 * 32
+
+
+def test_a_blend_of_windows_is_the_model_where_they_agree_and_follows_the_nearest_middle():
+    region = np.zeros((128, 320), bool)
+    region[60, 130:320] = True
+    x, seen = torch.rand(2, 3, 128, 320), []
+
+    def model(x, sigma, known):
+        seen.append(x[0, 0, 0, 0].item())
+        return 2 * x + known
+
+    out = blended(model, 128, region)(x, torch.ones(2), known=x)
+    assert torch.allclose(out[..., 128:], 3 * x[..., 128:]) and not out[..., :64].any()          # nothing to compose before 130
+    assert seen == [x[0, 0, 0, at].item() for at in (64, 128, 192)]
+    steps = iter((1.0, 2.0))
+    out = blended(lambda x: torch.full_like(x, next(steps)), 128, region[:, 128:])(x[..., 128:])
+    assert torch.all(out[..., 0, :64] == 1) and torch.all(out[..., 0, 128:] == 2) and torch.all(out.diff(dim=-1) >= 0)
+    assert blended(model, 320, region) is model
 
 
 def test_pixels_survive_the_tensor():
@@ -139,19 +159,21 @@ def test_density_is_felt_by_cells(rng):
 
 
 def test_rules_know_where_their_window_lies(rng):
-    """A wide picture is composed in several windows that begin on bars; given chords lie where they were asked for."""
+    """A very wide picture is composed in several parts that begin on bars; given chords lie where they were asked for."""
     model = Cells(network(Cells.in_channels(4), 6), width=WIDTH).eval()
-    picture, bars, seen = np.zeros((128, 150, 3), np.uint8), [6, 22, 38], set()
+    picture, bars, seen = np.zeros((128, 18 * WIDTH, 3), np.uint8), [6, 22, 38], set()
 
     def watch(logits, level, view):
         seen.add(view.start)
         return logits
 
-    wish = (Chord(0, 70, "C:maj"), Chord(70, 80, "F#:maj"))
-    out = inpaint(model, picture, masks.everything(picture), bars=bars, seed=0, steps=4, rule=[watch, rules.chords(wish)])[0]
+    half, end = 9 * WIDTH, 18 * WIDTH
+    wish = (Chord(0, half, "C:maj"), Chord(half, half, "F#:maj"))
+    some = masks.box(picture, (60, 71))
+    out = inpaint(model, picture, some, bars=bars, seed=0, steps=2, rule=[watch, rules.chords(wish)])[0]
     notes = parse(out).notes
-    assert len(seen) > 2 and {start % 16 for start in seen} == {6} and min(seen) == -10
-    for first, last, tones in ((0, 70, {0, 4, 7}), (70, 150, {6, 10, 1})):
+    assert len(seen) == 2 and {start % 16 for start in seen} == {6} and min(seen) == -10
+    for first, last, tones in ((0, half, {0, 4, 7}), (half, end, {6, 10, 1})):
         inside = notes[(notes["onset"] >= first) & (notes["onset"] < last)]
         assert len(inside) > 20 and np.isin(inside["pitch"] % 12, list(tones)).mean() > 0.98
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from pomkit import CheckpointError, OptionError, load_model, train
+from pomkit.edm import sample_sigma
 from pomkit.model import CONFIGS, HDiTConfig, Level
 
 TOY = HDiTConfig(patch=(8, 16), levels=(Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32)
@@ -66,21 +68,89 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(process, tmp_path
     a, b = load_file(tmp_path / "whole" / "model.safetensors"), load_file(tmp_path / "broken" / "model.safetensors")
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
     infos = [json.loads((tmp_path / x / "model.json").read_text())["card"] for x in ("whole", "broken")]
-    assert infos[0]["valid_loss"] == infos[1]["valid_loss"] and infos[0]["steps"] == 12
+    assert all(infos[0][key] == infos[1][key] for key in ("valid_loss", "curve", "songs_sha256", "device", "pictures"))
+    assert infos[0]["steps"] == 12 and infos[0]["curve"][-1] == [12, infos[0]["valid_loss"]]
 
 
 @pytest.mark.parametrize("process", ["cells", "edm"])
 def test_one_batch_can_be_learned(process, tmp_path):
-    trainer = train.Trainer(options(tmp_path, process=process, steps=120, cooldown=0.5), progress=False)
-    batch = torch.utils.data.default_collate([train.TrainSet(trainer.windows, trainer.model, 4)[i] for i in range(4)])
+    o = options(tmp_path, process=process, steps=120, cooldown=0.5, sigma_data=0.15)       # .15: the notes' spread about black
+    trainer = train.Trainer(o, progress=False)
+    items = train.TrainSet(trainer.windows, trainer.model, 4, "loguniform")
+    batch = torch.utils.data.default_collate([items[i] for i in range(4)])
     trainer.model.train()
-    first = [trainer._train_step(batch, train.generator_for(0, i)) for i in range(120)]
+    first, again = [], torch.Generator().manual_seed(0)
+    for _ in range(120):                                                  # the same windows, each time with other noise
+        fresh = {"t": torch.rand(4, generator=again)} if process == "cells" else \
+            {"sigma": sample_sigma("lognormal:-0.6,1.3", 4, again)}
+        draw = torch.rand if process == "cells" else torch.randn
+        first.append(trainer._train_step(batch | fresh | {"noise": draw(batch["noise"].shape, generator=again)}))
     assert np.mean(first[-20:]) < 0.6 * np.mean(first[:3])
+
+
+def test_two_processes_step_as_one_with_both_their_windows(tmp_path):
+    """`accelerate launch`, gloo on the CPU: the losses and the weights of one process at the same global batch."""
+    runs = {(process, n): options(tmp_path / process / str(n), process=process, steps=6, save_every=3, batch=8 // n)
+            for process in ("cells", "edm") for n in (1, 2)}
+    train.Trainer(runs["cells", 1], progress=False).run()
+    train.Trainer(runs["edm", 1], progress=False).run()
+    script = tmp_path / "toy.py"
+    script.write_text(COMMAND.format(toy=TOY.to_dict()).replace("sys.exit(train.main(sys.argv[1:]))", f"""
+for words in {[arguments(runs[process, 2]) for process in ("cells", "edm")]!r}:
+    assert train.main(words) == 0"""))
+    launch = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no " \
+        "--dynamo_backend no --main_process_port 0"
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *launch.split(), str(script)], cwd=ROOT, env=environment, capture_output=True,
+                          text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for process in ("cells", "edm"):
+        one, two = (tmp_path / process / str(n) for n in (1, 2))
+        infos = []
+        for folder in (one, two):
+            with safe_open(folder / "state.safetensors", "pt") as file:
+                infos.append(json.loads(file.metadata()["info"]))
+        assert infos[1]["options"]["batch"] == 4 and [step for step, _ in infos[1]["log"]] == [3, 6]
+        for key in ("log", "valid"):
+            assert np.allclose(infos[0][key], infos[1][key], rtol=1e-4)
+        assert load_model(two / "model").card["pictures"] == 6 * 8
+        a, b = (load_file(folder / "model.safetensors") for folder in (one, two))
+        assert all(torch.allclose(a[k], b[k], atol=1e-3) for k in a)
+
+
+def test_the_card_says_how_long_the_device_waits_for_data(tmp_path, monkeypatch):
+    def slowly(function):
+        return lambda *arguments: time.sleep(0.05) or function(*arguments)
+
+    shares = {}
+    for owner, name in ((train.TrainSet, "__getitem__"), (train.Trainer, "_train_step")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, slowly(getattr(owner, name)))
+            o = options(tmp_path / name, steps=3, batch=2, valid_windows=1, save_every=100)
+            card = load_model(train.Trainer(o, progress=False).run()).card
+        shares[name] = card["waiting_for_data"]
+        assert 0 < card["pictures_per_second"] < 40                       # 2 windows in .05 s
+    assert shares["__getitem__"] > 0.6 > 0.4 > shares["_train_step"]
+
+
+def test_a_compiled_network_is_saved_like_any_other(tmp_path):
+    plain, compiled = (options(tmp_path / str(c), compile=c, steps=3) for c in (False, True))
+    with torch.compiler.set_stance("force_eager"):                        # no compiler is needed: what is held is the wiring
+        a, b = (load_file(train.Trainer(o, progress=False).run()) for o in (plain, compiled))
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_the_parametrisation_of_edm_is_saved_and_the_shipped_model_keeps_its_own(tmp_path):
+    model = load_model(train.Trainer(options(tmp_path, process="edm", steps=1, sigma_data=0.15), progress=False).run())
+    assert (model.sigma_data, model.centre) == (0.15, -1.0)
+    spec = json.loads((ROOT / "assets" / "models" / "tiny-edm.json").read_text())
+    shipped = load_model("tiny-edm")
+    assert (shipped.sigma_data, shipped.centre) == (spec["sigma_data"], spec.get("centre", 0.0))
 
 
 def test_the_chord_rows_are_no_cells(tmp_path):
     trainer = train.Trainer(options(tmp_path), progress=False)
-    items = [train.TrainSet(trainer.windows, trainer.model, 40)[i] for i in range(40)]
+    items = [train.TrainSet(trainer.windows, trainer.model, 4, "loguniform")[i] for i in range(40)]
     assert any(trainer.windows[i].mask[:8].any() for i in range(40))              # masked chords are drawn, but not scored
     assert not any(item["mask"][:8].any() or item["mask"][120:].any() for item in items)
 
@@ -104,7 +174,8 @@ def test_a_run_is_not_overwritten_and_nothing_is_not_resumed(tmp_path):
         train.Trainer(options(tmp_path), resume=True, progress=False)
 
 
-@pytest.mark.parametrize("wrong", [{"process": "gan"}, {"model": "huge"}, {"data": "no/such/folder"}])
+@pytest.mark.parametrize("wrong", [{"process": "gan"}, {"model": "huge"}, {"data": "no/such/folder"},
+                                   {"process": "edm", "density": "lognormal:wide"}])
 def test_bad_options(wrong, tmp_path, capsys):
     assert train.main(arguments(options(tmp_path / "x", **wrong))) == 2
     assert "pomkit.train:" in capsys.readouterr().err

@@ -138,7 +138,7 @@ class Trainer:
         torch.manual_seed(options.seed)
         self.model: Model = new_model(options).to(self.accelerator.device)
         self.optimizer: Any = torch.optim.AdamW(self.model.network.param_groups(1e-3), betas=(0.9, 0.95))
-        self.step, self.seconds, self.speed = 0, 0.0, dict[str, float]()                    # speed: of this session
+        self.step, self.seconds, self.speed = 0, 0.0, dict[str, float]()                    # speed: since it began or resumed
         self.log, self.valid_log = list[tuple[int, float]](), list[tuple[int, float]]()
         self.wrapped, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
         self.ema = deepcopy(self.model).eval()                                  # its weights are judged, drawn with and shipped

@@ -2,6 +2,9 @@
 # make lab      set up, then open JupyterLab on the quickstart
 # make test     set up with the developers' tools, then every check; pytest's summary is the last line
 # make setup    only create .venv (the targets above do it too, once)
+# make notebooks  run the notebooks that have changed, publish their outputs, write their table of timings
+# make student    write the students' copies of the notebooks, without solutions, into notebooks/student
+# make gallery    run every notebook in a browser; pictures of all outputs land in out/gallery
 # make clean    remove out/, builds and caches; `make distclean` removes .venv as well
 #
 # Variables of the demo, as in `make demo MIDI=own.mid MASK=bars:8-12` (empty: the program's default):
@@ -41,7 +44,7 @@ define system_install
   else false; fi ) >/dev/null 2>&1 </dev/null
 endef
 
-.PHONY: help setup demo lab test clean distclean
+.PHONY: help setup demo lab test notebooks student gallery clean distclean
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 
@@ -60,10 +63,19 @@ test: $(VENV)/.ready-dev
 	$(BIN)/python -m mypy
 	@# lax: a notebook must run without an error; only cells marked NBVAL_CHECK_OUTPUT are held to their output,
 	@# since times, figures and generated notes differ from machine to machine.
-	$(BIN)/python -m pytest tests notebooks --nbval-lax --nbval-current-env
+	POMKIT_FAST=1 $(BIN)/python -m pytest tests notebooks --nbval-lax --nbval-current-env
+
+notebooks: $(VENV)/.ready-dev
+	$(BIN)/python notebooks/course.py refresh
+
+student: $(VENV)/.ready-dev
+	$(BIN)/python notebooks/course.py student
+
+gallery: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.browser.gallery $(OUT)/gallery
 
 clean:
-	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf out notebooks/out notebooks/student build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find pomkit tests notebooks assets \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 distclean: clean
@@ -95,4 +107,6 @@ $(VENV)/.ready: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.ready-dev: $(VENV)/.ready
 	@echo "installing the developers' tools"
 	@$(PIP_INSTALL) -e '.[dev]'
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || $(call system_install,chromium,chromium) || \
+		echo "no Chromium: the tests in a browser are skipped"
 	@touch $@

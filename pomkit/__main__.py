@@ -3,11 +3,14 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from .errors import OptionError, PomkitError
+from tqdm import tqdm
+
+from .errors import OptionError, exit_code
 
 DEMO_SONG, DEMO_MASK = "auld_lang_syne", "bars:9-12"
 SAMPLING = ("seed", "steps", "U", "jump", "method", "sampler", "density", "temperature", "guidance")   # go to `inpaint` as such
@@ -45,29 +48,17 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point: exit code 0, or 2 with one clear line where the input is bad."""
-    options = parser().parse_args(arguments)
-    try:
-        run(options)
-    except (PomkitError, OSError) as fault:
-        advice = "" if isinstance(fault, PomkitError) else "; check the path, its permissions and the disk"
-        print(f"pomkit: {fault}{advice}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code("pomkit", partial(run, parser().parse_args(arguments)))
 
 
 def run(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     say = (lambda *_: None) if options.quiet else print
     clock = {"import": time.perf_counter()}                        # when each part of the work began
-    from tqdm import tqdm
-
-    from . import audio, data, masks, metrics, picture, plot
-    from .checkpoint import load_model
-    from .notes import read_midi
-    from .sample import inpaint
+    from . import audio, checkpoint, data, masks, metrics, notes, picture, plot, sample
 
     clock["read"] = time.perf_counter()
-    song = read_midi(data.songs().get(options.song, options.song), salvage=options.salvage)
+    song = notes.read_midi(data.songs().get(options.song, options.song), salvage=options.salvage)
     say(f"{song.name}: {len(song.notes)} notes, {len(song.bar_lines()) - 1} bars, parts {', '.join(song.parts)}"
         + "".join(f"\n  {remark}" for remark in song.report.remarks))
     before = picture.render(song, options.start, options.width)
@@ -77,32 +68,30 @@ def run(options: argparse.Namespace) -> None:
     lines = [line for line in (song.bar_lines(options.start + before.shape[1]) - options.start).tolist() if line >= 0]
 
     clock["compose"] = time.perf_counter()
-    model = load_model(options.model)
+    model = checkpoint.load_model(options.model)
     with tqdm(desc="composing", unit="step", disable=options.quiet) as bar:
         def progress(event: dict[str, Any]) -> None:
             bar.total = event["n"]
             bar.update(event["i"] + 1 - bar.n)
 
-        results = inpaint(model, before, mask, n=options.candidates, bars=lines, callback=progress,
-                          **{name: getattr(options, name) for name in SAMPLING})
+        results = sample.inpaint(model, before, mask, n=options.candidates, bars=lines, callback=progress,
+                                 **{name: getattr(options, name) for name in SAMPLING})
     found = [metrics.adherence(before, result, mask) for result in results]
     bars = mask.any(axis=0).sum() / 16
     wanted = found[0].onsets_before if options.density is None else options.density * bars
     best = min(range(len(found)), key=lambda i: abs(found[i].onsets - wanted))
-    after, heard = results[best], found[best]
+    after, heard, out = results[best], found[best], options.out
 
     clock["write"] = time.perf_counter()
-    out, result = options.out, picture.parse(after)
     for name, image in (("input", before), ("mask", masks.paint(before, mask)), ("result", after)):
         plot.save_png(out / f"{name}.png", image)
     plot.side_by_side(before, mask, after, out / "side_by_side.png", bars=lines)
-    result.write_midi(out / "result.mid")
-    audio.write_wav(out / "result.wav", audio.synthesize(result))
+    picture.parse(after).write_midi(out / "result.mid")
+    audio.write_wav(out / "result.wav", audio.synthesize(after))
 
     clock["end"] = time.perf_counter()
-    say(f"composed {heard.onsets} notes where {heard.onsets_before} were, in a mask of {bars:.1f} bars "
-        f"({int(mask.sum())} cells); {int(results.refused[best])} stray pixels cleared; "
-        f"pixels changed outside the mask: {heard.changed_outside}")
+    say(f"composed {heard.onsets} notes where {heard.onsets_before} were, in {bars:.1f} masked bars ({int(mask.sum())} cells); "
+        f"{int(results.refused[best])} stray pixels cleared; pixels changed outside the mask: {heard.changed_outside}")
     say(f"model {options.model} ({model.process}), seed {options.seed}; sound: {audio.sound_name()}")
     say("seconds: " + ", ".join(f"{part} {end - began:.2f}" for (part, began), (_, end) in pairwise(clock.items())))
     say(f"{out}/: {FILES}")

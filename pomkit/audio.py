@@ -1,7 +1,5 @@
 """Songs as sound: FluidSynth where its library and a soundfont are found, else tones of our own; `sound_name()` says which.
-
-FluidSynth is tried with one note before it is trusted: its library may be missing, or a font damaged.
-"""
+FluidSynth is tried with one note before it is trusted: its library may be missing, or a font damaged."""
 import ctypes
 import importlib.util
 import io
@@ -30,7 +28,6 @@ LISTEN_RATE = 22050                # Hz; `listen` embeds 40 kbit/s: 5 kB a secon
 FONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/local/share/soundfonts",
                 "/opt/homebrew/share/soundfonts", f"{sys.prefix}/share/soundfonts")
 PIANO, GAIN = 0, 1.5               # MIDI program; FluidSynth's loudness
-
 _fluidsynth_lock = threading.Lock()
 
 
@@ -39,8 +36,7 @@ def synthesize(music: Song | np.ndarray, sample_rate: int = 44100, bpm: float = 
     """The sound of a Song or a picture, every part on a piano: float32 (samples, 2), stereo, in [-1, 1].
     It lasts to the end of the last note and `RELEASE` seconds more; it peaks at 0.05 to 0.95 (0: no notes). `sample_rate` in Hz
     (8000 to 96000), `bpm` in beats a minute, `steps_per_beat` of a picture (a Song knows its own). `sound`: "fluidsynth",
-    "tones" (sine waves that decay) or "auto", the first of these that works. Raises OptionError, PictureError.
-    """
+    "tones" (sine waves that decay) or "auto", the first of these that works. Raises OptionError, PictureError."""
     song = music if isinstance(music, Song) else parse(music, steps_per_beat=steps_per_beat)
     check_range("sample_rate", sample_rate, 8000, 96000, "Hz")
     check_range("bpm", bpm, *TEMPI)
@@ -53,8 +49,7 @@ def synthesize(music: Song | np.ndarray, sample_rate: int = 44100, bpm: float = 
     font = _font(sound)
     if not len(song.notes):
         return np.zeros((samples, 2), np.float32)
-    audio = (_fluidsynth(song.notes, begin, end, samples, rate, font) if font else
-             _tones(song.notes, begin, held, samples, rate))
+    audio = _fluidsynth(song.notes, begin, end, samples, rate, font) if font else _tones(song.notes, begin, held, samples, rate)
     audio[-(rate // 20):] *= np.linspace(1, 0, rate // 20, dtype=np.float32)[:, None]    # no click at the end
     peak = max(float(np.abs(audio).max()), 1e-9)
     return audio * np.float32(np.clip(peak, QUIETEST, LOUDEST) / peak)
@@ -69,18 +64,26 @@ def sound_name(sound: str = "auto") -> str:
 def listen(music: Song | np.ndarray, bpm: float = 120, sound: str = "auto", *, steps_per_beat: int = 4) -> Any:
     """A player for a notebook (IPython's Audio), the sound embedded as MP3, mono, 5 kB a second; prints which sound it is.
     Options and errors are those of `synthesize`, and PomkitError where the encoder or IPython is missing."""
-    try:
-        import soundfile
-        from IPython.display import Audio
-    except (ImportError, OSError) as fault:
-        raise PomkitError(f"listen has no encoder ({fault}); run: pip install soundfile ipython") from fault
     audio = synthesize(music, LISTEN_RATE, bpm, sound, steps_per_beat=steps_per_beat)
-    file = io.BytesIO()
-    soundfile.write(file, audio.mean(axis=1), LISTEN_RATE, format="MP3", bitrate_mode="CONSTANT", compression_level=0.8)
-    print(f"sound: {sound_name(sound)}; {len(audio) / LISTEN_RATE:.1f} s")
-    player = Audio(data=file.getvalue())
+    player = _needed("IPython.display").Audio(data=mp3(audio))
     player.mimetype = "audio/mpeg"                             # IPython takes any bytes for a WAV
+    print(f"sound: {sound_name(sound)}; {len(audio) / LISTEN_RATE:.1f} s")
     return player
+
+
+def mp3(audio: np.ndarray, rate: int = LISTEN_RATE) -> bytes:
+    """Sound, float (samples, channels) in [-1, 1], as MP3, mono, 5 kB a second; PomkitError where the encoder is missing."""
+    file = io.BytesIO()
+    options: dict[str, Any] = {"format": "MP3", "bitrate_mode": "CONSTANT", "compression_level": 0.8}
+    _needed("soundfile").write(file, audio.mean(axis=1), rate, **options)
+    return file.getvalue()
+
+
+def _needed(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError) as fault:
+        raise PomkitError(f"there is no {module} ({fault}); run: pip install soundfile ipython") from fault
 
 
 def write_wav(path: AnyPath, audio: np.ndarray, sample_rate: int = 44100) -> Path:

@@ -1,9 +1,5 @@
 """What anyone would try first: earlier bars copied, the best matching training bars, a Markov chain; and how to fool a judge.
-
-Each fills the masked cells of a picture, uint8 (128, width, 3), and leaves the others; the judge measures them like a model.
-"""
-from __future__ import annotations
-
+Each fills the masked cells of a picture, uint8 (128, width, 3), and leaves the others; the judge measures them like a model."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,12 +13,9 @@ HALF = BAR // 2
 
 
 class Training:
-    """The notes of many songs on one axis of time, song after song, all bar lines on multiples of 16 steps.
-
-    `notes`: NOTE_DTYPE, `part` the song's number; `kinds`: which are of "all", "melody", "accompaniment"; `song_of_bar`: int
-    (bars,); `tonic`: of every song, see `tonic_of`; `lines`: for `metrics.longest_shared` all notes, then the melodies once
-    more, as parts of their own.
-    """
+    """The notes of many songs on one axis of time, song after song, all bar lines on multiples of 16 steps. `notes`:
+    NOTE_DTYPE, `part` the song's number; `kinds`: which are of "all", "melody", "accompaniment"; `song_of_bar`: (bars,);
+    `tonic`: of each song, see `tonic_of`; `lines`: for `metrics.longest_shared`, all notes, and the melodies as more parts."""
 
     def __init__(self, songs: Sequence[Song]) -> None:
         tables, melody, bars, tonics = [np.zeros(0, NOTE_DTYPE)], [np.zeros(0, bool)], [0], []
@@ -72,9 +65,7 @@ def permuted(picture: np.ndarray, mask: np.ndarray, rng: np.random.Generator) ->
 
 def copied(picture: np.ndarray, mask: np.ndarray, song: Song, start: int, kind: str) -> np.ndarray:
     """The bars before the masked columns, as many as these or, repeated, as there are; without any, the bars after them.
-
-    Of `song`, of which the picture shows the columns from `start` on, the notes of `kind` are copied.
-    """
+    Of `song`, of which the picture shows the columns from `start` on, the notes of `kind` are copied."""
     columns = start + np.flatnonzero(mask.any(axis=0))[[0, -1]]
     first, length = int(columns[0]), -(-int(columns[1] + 1 - columns[0]) // BAR) * BAR
     period = min(length, first // BAR * BAR) or length
@@ -87,11 +78,8 @@ def copied(picture: np.ndarray, mask: np.ndarray, song: Song, start: int, kind: 
 
 
 def nearest(picture: np.ndarray, mask: np.ndarray, training: Training, kind: str, rng: np.random.Generator) -> np.ndarray:
-    """The notes of `kind` of those training bars, in whatever key, that match the known music best.
-
-    Match: the cosine of the `chroma` of the known notes against the training notes of the other kind; where no note is known,
-    of the known chords; without these, any bars.
-    """
+    """The notes of `kind` of the training bars, in whatever key, that match best: by the cosine of the `chroma` of the known
+    notes and the training notes of the other kind; where no note is known, of the known chords; without these, any bars."""
     width = picture.shape[1]
     bars = -(-width // BAR)
     known = chroma(read_clips([picture], ~mask).notes, bars)                                   # (bars, 24)
@@ -120,9 +108,7 @@ def nearest(picture: np.ndarray, mask: np.ndarray, training: Training, kind: str
 
 class Markov:
     """An order-2 Markov chain on the training melodies: a note follows the two before it as it did somewhere there.
-
-    A note's state: its pitch above the song's tonic, the steps to the next note (at most 32) and its duration.
-    """
+    A note's state: its pitch above the song's tonic, the steps to the next note (at most 32) and its duration."""
 
     def __init__(self, training: Training) -> None:
         notes = training.notes[training.kinds["melody"]]
@@ -130,8 +116,7 @@ class Markov:
         wait = np.where(np.diff(notes["part"], append=-1) == 0, wait, notes["duration"])       # between songs: no rest
         self.notes, self.wait = notes[wait > 0], np.minimum(wait[wait > 0], 2 * BAR)           # of a chord, the last note
         self.height = self.notes["pitch"] - training.tonic[self.notes["part"]]
-        columns = np.stack([self.height, self.wait, self.notes["duration"]])
-        state = np.unique(columns, axis=1, return_inverse=True)[1].reshape(-1)
+        state = np.unique([self.height, self.wait, self.notes["duration"]], axis=1, return_inverse=True)[1].reshape(-1)
         self.pair = state[:-2] * (len(notes) + 1) + state[1:-1]                                # of the note and the next
         on_bar = np.flatnonzero(self.notes["onset"][:-2] % BAR == 0)
         self.begins = on_bar if len(on_bar) else np.arange(len(self.pair))

@@ -1,10 +1,8 @@
 """Absorbing diffusion on cells: the second process of pomkit.
-
 Every pixel of a picture is a cell: off, sustain, an onset in one of a few velocity bins, or hidden. Training hides each cell of
 a region with probability t and scores the hidden ones by cross-entropy, a bound on the likelihood (Austin et al. 2021, arXiv
 2107.03006, section 3; Hoogeboom et al. 2022, arXiv 2110.02037); sampling begins with the region hidden and uncovers it in N
-steps (Chang et al. 2022, arXiv 2202.04200, on the cosine schedule). Known cells never change.
-"""
+steps (Chang et al. 2022, arXiv 2202.04200, on the cosine schedule). Known cells never change."""
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -15,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .edm import repaint_schedule
+from .edm import Callback, repaint_schedule
 from .errors import OptionError
 from .metrics import chords_by_step
 from .model import HDiT
@@ -29,7 +27,6 @@ CellModel = Callable[[Tensor, Tensor, Tensor], Tensor]     # (cells, chords, t) 
 
 class View(NamedTuple):
     """What a rule may look at: one window in one step of sampling."""
-
     cells: Tensor        # int64 (batch, h, w): the states so far, known or drawn; hidden cells are in the state after the last
     hidden: Tensor       # bool (batch, h, w): the cells still to be drawn
     new: Tensor          # bool (batch, h, w): those of them that this step settles
@@ -44,7 +41,6 @@ Rule = Callable[[Tensor, int, View], Tensor]               # (logits, level, vie
 class Cells(nn.Module):
     """A network that tells every hidden cell's state: `forward(cells, chords, t) -> logits`; it takes states + 1 + 3 channels
     and gives one a state. `velocities`: the MIDI velocity of each onset bin."""
-
     process = "cells"
 
     def __init__(self, network: HDiT, velocities: Sequence[int] = VELOCITIES, width: int = 512) -> None:
@@ -54,8 +50,7 @@ class Cells(nn.Module):
         self.card: dict[str, Any] = {}
         found = (network.config.in_channels, network.config.out_channels)
         if found != (wanted := (self.in_channels(len(self.velocities)), self.states)):
-            raise OptionError(f"cells with {len(self.velocities)} velocity bins need a network with (in, out) channels "
-                              f"{wanted}, not {found}")
+            raise OptionError(f"{len(self.velocities)} velocity bins need a network with {wanted} channels, not {found}")
 
     @staticmethod
     def in_channels(bins: int) -> int:
@@ -63,11 +58,8 @@ class Cells(nn.Module):
         return ONSET + bins + 1 + 3
 
     def forward(self, cells: Tensor, chords: Tensor, t: Tensor) -> Tensor:
-        """Logits float (batch, states, 128, width) of every cell.
-
-        `cells`: int64 (batch, 128, width), states or hidden (= `states`); `chords`: float (batch, 3, 128, width), see
-        `chord_channels`; `t`: float (batch,), the share of the region that is hidden.
-        """
+        """Logits float (batch, states, 128, width) of `cells`, int64 (batch, 128, width), states or hidden (= `states`);
+        `chords`: float (batch, 3, 128, width), see `chord_channels`; `t`: float (batch,), hidden share of the region."""
         one_hot = chords.new_zeros(len(cells), self.states + 1, *cells.shape[1:]).scatter_(1, cells[:, None], 1)
         return self.network(torch.cat([one_hot, chords], dim=1), t).float()
 
@@ -88,11 +80,8 @@ class Cells(nn.Module):
 
 
 def chord_channels(picture: np.ndarray, mask: np.ndarray | None = None, border: int = 8) -> np.ndarray:
-    """The chords of a picture's border as input, float32 (3, 128, width): root, chord tones, known; by pitch and step.
-
-    Columns whose chord rows are masked or black are "not known": all three are 0. Where there is surely no chord ("N") only the
-    third is 1.
-    """
+    """The chords of a picture's border as input, float32 (3, 128, width): root, chord tones, known; by pitch and step. Where
+    the chord rows are masked or black all three are 0; where there is surely no chord ("N") only the third is 1."""
     code, tones = chords_by_step(read_chords(picture, border), picture.shape[1])
     pitch_class, root = (127 - np.arange(PITCHES)) % 12, np.where(code < 0, -1, code % 12)
     known = np.broadcast_to(code > -2, picture.shape[:2])
@@ -104,12 +93,9 @@ def chord_channels(picture: np.ndarray, mask: np.ndarray | None = None, border: 
 
 def cell_bound(model: CellModel, cells: Tensor, chords: Tensor, region: Tensor, hidden_state: int, t: Tensor,
                generator: torch.Generator | None = None) -> Tensor:
-    """The bound on -log2 p(region | rest) a cell, at hiding probabilities t: (batch,), bits per pixel.
-
-    Hides each cell of `region` (bool (batch, h, w)) with probability t (batch,) and gives sum of the hidden cells'
-    cross-entropy / t / size of the region; its mean over uniform t is the bound (arXiv 2110.02037, equation 7, in continuous
-    time).
-    """
+    """The bound on -log2 p(region | rest) a cell, at hiding probabilities t: (batch,), bits per pixel. Hides each cell of
+    `region` (bool (batch, h, w)) with probability t (batch,) and gives sum of the hidden cells' cross-entropy / t / size of the
+    region; its mean over uniform t is the bound (arXiv 2110.02037, equation 7, in continuous time)."""
     hidden = region & (torch.rand(cells.shape, generator=generator).to(cells.device) < t[:, None, None])
     logits = model(torch.where(hidden, hidden_state, cells), chords, t)
     nats = F.cross_entropy(logits, cells, reduction="none") * hidden
@@ -135,20 +121,16 @@ def uncovering(cells: int, steps: int) -> list[int]:
 def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, hidden_state: int, steps: int = 16, U: int = 1,
                  jump: int = 1, temperature: float = 1.0, density: float | None = None, pitch_bias: Tensor | None = None,
                  guidance: float = 1.0, top_p: float = 1.0, rule: Rule | Sequence[Rule] = (), whole_notes: bool = False,
-                 start: int = 0, generator: torch.Generator | None = None,
-                 callback: Callable[[dict[str, Any]], None] | None = None) -> Tensor:
-    """Fill the masked cells, int64 (batch, h, w); the others stay as they are.
-
-    `mask` bool (h, w). Each step of `edm.repaint_schedule(steps, U, jump)` draws all hidden cells and keeps a random part of
-    them, as many as `uncovering` says; going back hides a random part again (U > 1: redone with more of their surroundings
-    known). `temperature` sharpens which notes, not how many: the number of onsets that the first call expects, or `density`, is
-    held by a bias on their log-odds. `pitch_bias`: float (12,), by pitch class, see `favour`. `guidance` g: logits = u + g (c -
-    u), u without the known cells and chords (arXiv 2207.12598). `top_p`: onsets only in the fewest cells that hold this share
-    of all onsets expected. `rule`: one or several functions that may change anything (`View`, `pomkit.rules`); what they take
-    is not made up elsewhere, unless `density` asks for a number. `whole_notes` forbids what is no note, draws cells that
-    contradict each other again, and holds the number of onsets too, since a sustain drawn early makes sure of one. `start`: see
-    `View`. `callback({i, n, cells, logits})`: at every step. OptionError.
-    """
+                 start: int = 0, generator: torch.Generator | None = None, callback: Callback | None = None) -> Tensor:
+    """Fill the masked cells, int64 (batch, h, w); the others stay as they are. `mask` bool (h, w). Each step of
+    `edm.repaint_schedule(steps, U, jump)` draws all hidden cells and keeps a random part of them, as many as `uncovering` says;
+    going back hides a random part again (U > 1: redone with more known around it). `temperature` sharpens which notes, not how
+    many: the number of onsets that the first call expects, or `density`, is held by a bias on their log-odds. `pitch_bias`:
+    float (12,), by pitch class, see `favour`. `guidance` g: logits = u + g (c - u), u without the known cells and chords (arXiv
+    2207.12598). `top_p`: onsets only in the fewest cells that hold this share of all that are expected. `rule`: functions that
+    may change anything (`View`, `pomkit.rules`); what they take is not made up elsewhere, unless `density` asks for a number.
+    `whole_notes` forbids what is no note, draws cells that contradict each other again, and holds the number of onsets too: a
+    sustain drawn early makes sure of one. `start`: see `View`. `callback({i, n, cells, logits})`: each step. OptionError."""
     if temperature <= 0 or not 0 < top_p <= 1:
         raise OptionError(f"temperature is {temperature}, top_p {top_p}; choose numbers above 0 (1 = as learned), top_p to 1")
     rules = list(rule) if isinstance(rule, Sequence) else [rule]
@@ -216,8 +198,7 @@ def sample_cells(model: CellModel, cells: Tensor, chords: Tensor, mask: Tensor, 
 
 def favour(logits: Tensor, hidden: Tensor, bias: Tensor) -> Tensor:
     """The logits, changed in place, with `bias`, broadcastable to (batch, h, w), on the log-odds of notes that begin at a cell:
-    of onsets, and of a sustain that wants its note to begin at the hidden cell before it, or a quarter of what a strong bias
-    forbids came in that way."""
+    of onsets, and of a sustain that wants its note to begin at the hidden cell before it (else a quarter came in that way)."""
     logits[:, ONSET:] += bias.unsqueeze(-3)
     logits[:, SUSTAIN] += F.pad(bias * hidden, (1, -1))
     return logits

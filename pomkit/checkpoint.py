@@ -1,7 +1,6 @@
 """Checkpoints: NAME.safetensors (weights) and NAME.json (architecture, sha256 of the weights, model card)."""
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ from safetensors.torch import load, save
 from .cells import Cells
 from .data import assets_dir
 from .edm import Denoiser
-from .errors import CheckpointError, OptionError
-from .files import write_atomically
+from .errors import CheckpointError, OptionError, check_choice
+from .files import AnyPath, write
 from .model import HDiT, HDiTConfig
 
 FORMAT = "pomkit-1"
@@ -21,12 +20,11 @@ Model = Cells | Denoiser
 
 def build_model(spec: dict[str, Any]) -> Model:
     """A model with fresh weights from its specification: process, network, width and the process's own options."""
+    check_choice("process", spec["process"], ("cells", "edm"))
     network = HDiT(HDiTConfig.from_dict(spec["network"]))
     if spec["process"] == "cells":
         return Cells(network, spec["velocities"], spec["width"])
-    if spec["process"] == "edm":
-        return Denoiser(network, spec["sigma_data"], spec["conditioned"], spec["width"], spec.get("centre", 0.0))
-    raise OptionError(f"process {spec['process']!r} is unknown; choose cells or edm")
+    return Denoiser(network, spec["sigma_data"], spec["conditioned"], spec["width"], spec.get("centre", 0.0))
 
 
 def spec_of(model: Model) -> dict[str, Any]:
@@ -36,25 +34,21 @@ def spec_of(model: Model) -> dict[str, Any]:
     return {"process": model.process, "width": model.width, "network": model.network.config.to_dict(), **own}
 
 
-def save_model(path: str | os.PathLike[str], model: Model, card: dict[str, Any] | None = None,
-               dtype: torch.dtype = torch.float32) -> Path:
+def save_model(path: AnyPath, model: Model, card: dict[str, Any] | None = None, dtype: torch.dtype = torch.float32) -> Path:
     """Write PATH.safetensors, its floating-point weights as `dtype`, and PATH.json, atomically."""
     path = Path(path).with_suffix(".safetensors")
-    data = save({k: v.to("cpu", dtype if v.is_floating_point() else v.dtype).contiguous()
-                 for k, v in model.state_dict().items()})
+    data = save({k: v.to("cpu", dtype if v.is_floating_point() else None).contiguous() for k, v in model.state_dict().items()})
     spec = {"format": FORMAT, "sha256": hashlib.sha256(data).hexdigest(), **spec_of(model),
             "parameters": sum(p.numel() for p in model.parameters()), "card": card or model.card}
-    for file_path, content in ((path, data), (path.with_suffix(".json"), json.dumps(spec, indent=1).encode() + b"\n")):
-        with write_atomically(file_path) as file:
-            file.write(content)
+    write(path, data)
+    write(path.with_suffix(".json"), json.dumps(spec, indent=1).encode() + b"\n")
     return path
 
 
-def load_model(name: str | os.PathLike[str], device: str | torch.device | None = None) -> Model:
+def load_model(name: AnyPath, device: str | torch.device | None = None) -> Model:
     """Load a shipped model by name ("tiny", "tiny-edm"), or any by the path of its .safetensors or .json file, for evaluation,
     to `device` (default: a CUDA GPU where there is one, else the CPU); it has `.process` and `.card`. CheckpointError."""
-    path = card_path(name)
-    weights = path.with_suffix(".safetensors")
+    weights = (path := card_path(name)).with_suffix(".safetensors")
     try:
         spec, data = json.loads(path.read_text()), weights.read_bytes()
     except (OSError, ValueError) as fault:
@@ -78,7 +72,7 @@ def model_names() -> list[str]:
     return sorted(p.stem for p in (assets_dir() / "models").glob("*.safetensors"))
 
 
-def card_path(name: str | os.PathLike[str]) -> Path:
+def card_path(name: AnyPath) -> Path:
     """The .json file of a model, by the model's name or by the path of either of its files; CheckpointError."""
     path = Path(name)
     if path.suffix in (".safetensors", ".json"):
@@ -86,5 +80,4 @@ def card_path(name: str | os.PathLike[str]) -> Path:
     for card in (Path(f"{path}.json"), assets_dir() / "models" / f"{path}.json"):
         if card.exists():
             return card
-    raise CheckpointError(f"there is no model {str(name)!r}; choose one of {', '.join(model_names()) or '(none shipped)'} "
-                          "or give the path of a .safetensors file")
+    raise CheckpointError(f"there is no model {str(name)!r}; choose one of {', '.join(model_names())} or a .safetensors file")

@@ -20,10 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from safetensors import safe_open
+from safetensors.numpy import save
+from tqdm.auto import tqdm
 
 from .chords import Chord, estimate_key
 from .errors import MidiError, OptionError, PomkitError, check_choice
-from .files import AnyPath, write_atomically
+from .files import AnyPath, write
 from .midi import MAX_BYTES, read_events
 from .notes import NOTE_DTYPE, ReadReport, Song, read_midi
 
@@ -71,8 +75,6 @@ def _damage_told(what: object) -> Iterator[None]:
 @functools.cache
 def _opened(path: Path, changed: int) -> dict[str, Any]:
     """The tensors of a corpus file, memory-mapped, in whatever process: slices of them are read when they are asked for."""
-    from safetensors import safe_open
-
     with _damage_told(path):
         file: Any = safe_open(path, "np")
         said = file.metadata() or {}
@@ -113,7 +115,6 @@ def _table(entries: Sequence[Entry]) -> Table:
 @dataclass(eq=False)
 class Songs(Sequence[Song]):
     """The songs of a corpus, each read when it is asked for; a slice is such a sequence again."""
-
     tables: Sequence[Table]
     places: np.ndarray
 
@@ -133,10 +134,8 @@ class Songs(Sequence[Song]):
 
 class Corpus:
     """Songs in the order of their files' names, and a report of every file, also of one that failed.
-
     What `read_corpus` and `Corpus.load` give; `Corpus(songs)` makes one of songs at hand. A note takes 12 bytes, on disk where
-    the corpus was loaded, until its song is asked for: a corpus may be larger than memory.
-    """
+    the corpus was loaded, until its song is asked for: a corpus may be larger than memory."""
 
     def __init__(self, songs: Iterable[Song] = (), tables: Sequence[Table] = ()) -> None:
         self.tables = tables or [_table([_described(song.name, song) for song in songs])]
@@ -176,9 +175,7 @@ class Corpus:
             import pandas
 
             return pandas.DataFrame(rows)
-        writer = csv.DictWriter(text, rows[0] if rows else ())
-        writer.writeheader()
-        writer.writerows(rows)
+        csv.writer(text).writerows([*rows[:1], *(row.values() for row in rows)])               # a row's keys are the header
         return text.getvalue()
 
     def _placed(self) -> list[tuple[str, str]]:
@@ -201,14 +198,10 @@ class Corpus:
 
     def save(self, path: AnyPath) -> Path:
         """Write all of it to one safetensors file, atomically; the tables pass through memory."""
-        from safetensors.numpy import save
-
         with _damage_told("a file of the corpus"):
-            rows = zip(self.files, self.places, strict=True)
-            entries = [(file, int(row[1]), *_entry(self.tables, row)) for file, row in rows]
-        with write_atomically(path) as file:
-            file.write(save(_table(entries)(), FORMAT))
-        return Path(path)
+            files = zip(self.files, self.places, strict=True)
+            entries = [(file, int(row[1]), *_entry(self.tables, row)) for file, row in files]
+        return write(path, save(_table(entries)(), FORMAT))
 
     @classmethod
     def load(cls, path: AnyPath) -> "Corpus":
@@ -228,11 +221,7 @@ def read_corpus(paths: AnyPath | Sequence[AnyPath], workers: int | None = None, 
     Annotations in POP909's layout (`beat_midi.txt`, `chord_midi.txt` beside the MIDI file) become bars and chords. `workers`:
     processes (None: as many as cores, or as `joblib.parallel_config` says; with its backend "dask" or "ray" a cluster reads,
     all of whose machines must see the folders). `out`: a folder for shards of the corpus, so that memory stays flat; later
-    `Corpus.load` opens it. The other options are those of `read_midi`. Raises OptionError where nothing is found.
-    """
-    from joblib import Parallel, delayed, effective_n_jobs
-    from tqdm.auto import tqdm
-
+    `Corpus.load` opens it. The other options are those of `read_midi`. Raises OptionError where nothing is found."""
     Song(NOTHING, steps_per_beat=steps_per_beat)              # if there is no such grid, say so once
     options = dict(steps_per_beat=steps_per_beat, drums=drums, pedal=pedal, salvage=salvage, estimate=estimate)
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
@@ -247,16 +236,14 @@ def read_corpus(paths: AnyPath | Sequence[AnyPath], workers: int | None = None, 
             old.unlink()
     if workers is None and effective_n_jobs(None) == 1 or len(head) == 1:
         workers = -1 if len(head) > 1 else 1                  # one chunk is not worth a process
-    jobs = (delayed(_job)(chunk, options, folder and folder / SHARD.format(number))
-            for number, chunk in enumerate(chain(head, chunks)))
+    jobs = (delayed(_job)(chunk, options, folder and folder / SHARD.format(i)) for i, chunk in enumerate(chain(head, chunks)))
     with tqdm(total=sum(1 for _ in _files(paths, archives=False)) or None, desc="reading", unit="file",
               disable=not progress) as bar:
         for count, table in Parallel(workers, return_as="generator")(jobs):
             bar.update(count)
             tables.append(table)
     if folder:
-        with write_atomically(folder / FINISHED) as file:
-            file.write(json.dumps({"shards": len(tables)}).encode())
+        write(folder / FINISHED, json.dumps({"shards": len(tables)}).encode())
     corpus = Corpus.load(folder) if folder else Corpus(tables=tables)
     if all(name.lower().endswith(ARCHIVES) for name in corpus.files):
         raise OptionError(corpus.rows[0]["error"])            # there was not one file in them

@@ -1,6 +1,4 @@
 """Songs to learn from: the shipped pieces, corpora, and training windows with their masks."""
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from . import masks
-from .corpus import ARCHIVES, SPLITS, Corpus, Songs, fingerprint, read_corpus, split_of
+from .corpus import ARCHIVES, SPLITS, Corpus, Songs, fingerprint, read_corpus, split_of  # noqa: F401 (named from here too)
 from .errors import OptionError
-from .fetch import CORPORA, fetch
+from .fetch import CORPORA, fetch  # noqa: F401
 from .notes import Song
 from .picture import PITCHES, render
 
-__all__ = ["ARCHIVES", "CORPORA", "MASK_MIX", "SPLITS", "Corpus", "Songs", "Window", "Windows", "assets_dir", "fetch",
-           "fingerprint", "onsets_per_bar", "random_mask", "read_corpus", "songs", "split_of"]
-# How often training draws which mask: see `random_mask`.
 MASK_MIX = {"all": 0.2, "chords only": 0.08, "bars": 0.22, "melody": 0.1, "accompaniment": 0.1, "rectangles": 0.1,
-            "strokes": 0.1, "polygons": 0.08, "noise": 0.02}
+            "strokes": 0.1, "polygons": 0.08, "noise": 0.02}        # how often training draws which: see `random_mask`
 
 
 def assets_dir() -> Path:
@@ -35,7 +30,6 @@ def songs() -> dict[str, Path]:
 
 class Window(NamedTuple):
     """A training example: picture uint8 (128, width, 3), mask bool (128, width), onsets per masked bar, its origin."""
-
     picture: np.ndarray
     mask: np.ndarray
     density: float
@@ -45,13 +39,10 @@ class Window(NamedTuple):
 
 
 class Windows:
-    """Windows of songs at random bar lines, transposed, each with a random mask; item i is the same for ever.
-
-    `width` in steps; `semitones`: the range of transposition, both included; `chord_dropout`: share of windows shown without
-    any chord, and again the share whose chord rows are masked (but never of the kind "chords only"). Windows start on bar lines
-    (`Song.bars`), else no model learns the metre. A song is drawn in proportion to its bars. Items depend on (seed, index)
-    alone, so a resumed training sees what an unbroken one sees.
-    """
+    """Windows of songs at random bar lines, transposed, each with a random mask; item i depends on (seed, i) alone, so a
+    resumed training sees what an unbroken one sees. `width` in steps; `semitones`: the range of transposition, inclusive;
+    `chord_dropout`: share of windows shown without chords, and again the share whose chord rows are masked (never of "chords
+    only"). Windows start on bar lines (`Song.bars`), else no model learns the metre. A song is drawn by its share of bars."""
 
     def __init__(self, songs: Sequence[Song], width: int = 512, semitones: tuple[int, int] = (-6, 5), seed: int = 0,
                  border: int = 8, chord_dropout: float = 0.25, mix: Mapping[str, float] = MASK_MIX) -> None:
@@ -100,21 +91,20 @@ def draw_kind(rng: np.random.Generator, mix: Mapping[str, float]) -> str:
 def random_mask(rng: np.random.Generator, song: Song, start: int, width: int, mix: Mapping[str, float] = MASK_MIX,
                 border: int = 8) -> np.ndarray:
     """A mask as training draws them, bool (128, width), of a kind drawn from `mix` (kind: share); or OptionError.
-
     "all", "chords only": everything, where the latter's chords are always shown; "bars": one to three runs of bars; "melody",
-    "accompaniment": a part (of a song of one part: the skyline); "rectangles": 2-8; "strokes": 2-5 bent brush strokes;
-    "polygons": 1-4 of 3-8 corners; "noise": each cell with a random probability.
-    """
+    "accompaniment": a part (of a song of one part: the skyline), half the time in runs of bars only; "rectangles": 2-8;
+    "strokes": 2-5 bent brush strokes; "polygons": 1-4 of 3-8 corners; "noise": each cell with a random probability."""
     kind, mask, inside = draw_kind(rng, mix), np.zeros((PITCHES, width), bool), masks.everything(width, border=border)
     if kind in ("all", "chords only"):
         mask[:] = True
-    elif kind == "bars":
+    elif kind in ("bars", "melody", "accompaniment"):
         for _ in range(rng.integers(1, 4)):
             length = 16 * int(rng.integers(1, max(width // 32, 1) + 1))
             first = 16 * int(rng.integers(0, max((width - length) // 16, 0) + 1))
             mask[:, first:first + length] = True
-    elif kind in ("melody", "accompaniment"):
-        mask = (masks.melody if kind == "melody" else masks.accompaniment)(song, start=start, width=width)
+        if kind != "bars":
+            part = (masks.melody if kind == "melody" else masks.accompaniment)(song, start=start, width=width)
+            mask = part & mask if rng.random() < 0.5 and (part & mask).any() else part
     elif kind == "rectangles":
         for _ in range(rng.integers(2, 9)):
             low, left = rng.integers(border, 120 - border), rng.integers(0, width - 4)

@@ -1,9 +1,7 @@
 """The paper's process: Gaussian noise on pixels (Karras et al. 2022, "EDM", arXiv 2206.00364), and RePaint.
-
 A denoiser is any callable `denoiser(x, sigma, **conditions) -> denoised`: x float (batch, channels, height, width) with noise
 of standard deviation sigma (batch,), denoised its best guess of the clean picture. It is k-diffusion's contract, so every
-sampler here and there runs on every denoiser.
-"""
+sampler here and there runs on every denoiser."""
 import math
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import OptionError
+from . import kdiffusion
+from .errors import OptionError, check_choice
 from .model import HDiT
 
 Denoise = Callable[..., Tensor]
@@ -28,21 +27,16 @@ def scalings(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class Denoiser(nn.Module):
-    """A network with EDM's preconditioning (Table 1): D(x; sigma) = c_skip x + c_out F(c_in x; c_noise).
-
-    It meets pixels as differences from `centre` (most pixels of music are black, -1), and sigma_data is their spread about it.
-    With `conditioned` it also sees the known pixels: its input is the noisy picture (c channels), the known picture with the
-    masked pixels set to 0 (c), and the mask as 0 or 1 (1), so 7 channels for RGB.
-    """
-
+    """A network with EDM's preconditioning (Table 1): D(x; sigma) = c_skip x + c_out F(c_in x; c_noise). It meets pixels as
+    differences from `centre` (most of music is black, -1); sigma_data is their spread about it. `conditioned`: it also sees the
+    known picture with the masked pixels set to 0, and the mask (0 or 1): 7 input channels for RGB."""
     process = "edm"
 
     def __init__(self, network: HDiT, sigma_data: float = 0.5, conditioned: bool = False, width: int = 512,
                  centre: float = 0.0) -> None:
         super().__init__()
         inputs, outputs = network.config.in_channels, network.config.out_channels
-        wanted = 2 * outputs + 1 if conditioned else outputs
-        if inputs != wanted:
+        if inputs != (wanted := 2 * outputs + 1 if conditioned else outputs):
             raise OptionError(f"conditioned={conditioned} needs {wanted} input channels for {outputs} of output, not {inputs}.")
         if not sigma_data > 0:
             raise OptionError(f"sigma_data is {sigma_data}; give the data's standard deviation, above 0.")
@@ -52,12 +46,9 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor, known: Tensor | None = None, mask: Tensor | None = None,
                 density: Tensor | None = None) -> Tensor:
-        """The denoised pictures, float (batch, c, height, width), the shape of x.
-
-        x: noisy pictures; sigma: float (batch,), above 0. known: clean pictures like x, mask: bool (batch, 1, height, width),
-        True = to be composed; both None = everything is. density: float (batch,), onsets per masked bar, NaN = unknown, None =
-        unknown for all. OptionError for conditions that the network was not trained with.
-        """
+        """The denoised pictures, float (batch, c, height, width), like x, the noisy ones; sigma: float (batch,), above 0.
+        known: clean pictures like x, mask: bool (batch, 1, height, width), True = to be composed; both None = everything is.
+        density: float (batch,), onsets per masked bar, NaN or None = unknown. OptionError for conditions not learned."""
         if (known is None) != (mask is None):
             raise OptionError("known and mask belong together; give both or neither.")
         sigma, x = sigma.float(), x - self.centre
@@ -81,20 +72,15 @@ class Denoiser(nn.Module):
 WEIGHTINGS: dict[str, Callable[[Tensor, float], Tensor]] = {
     **dict.fromkeys(("edm", "unit"), lambda sigma, sigma_data: torch.ones_like(sigma)),
     "snr": lambda sigma, sigma_data: sigma_data**2 / (sigma**2 + sigma_data**2),
-    "soft-min-snr": lambda sigma, sigma_data: (sigma * sigma_data / (sigma**2 + sigma_data**2)) ** 2,
-}
+    "soft-min-snr": lambda sigma, sigma_data: (sigma * sigma_data / (sigma**2 + sigma_data**2)) ** 2}
 
 
 def denoising_loss(denoiser: Denoise, x0: Tensor, noise: Tensor, sigma: Tensor, weighting: str = "soft-min-snr",
                    region: Tensor | None = None, **conditions: Any) -> Tensor:
-    """The weighted denoising error of each picture, float (batch,) (EDM, equation 8).
-
-    x0, noise: float (batch, c, height, width), clean pictures and standard normal numbers; sigma: float (batch,); region: bool
-    (batch, 1, height, width), where the error is averaged, None = everywhere. The error is the network's, (D - x0) / c_out,
-    squared and times one of WEIGHTINGS; OptionError for another.
-    """
-    if weighting not in WEIGHTINGS:
-        raise OptionError(f"weighting {weighting!r} does not exist; choose one of {', '.join(WEIGHTINGS)}.")
+    """The weighted denoising error of each picture, float (batch,) (EDM, equation 8). x0, noise: float (batch, c, height,
+    width), clean pictures and standard normal numbers; sigma: float (batch,); region: bool (batch, 1, height, width), where it
+    is averaged, None = all. It is the network's error, (D - x0) / c_out, squared and times one of WEIGHTINGS (OptionError)."""
+    check_choice("weighting", weighting, WEIGHTINGS)
     sigma_data = getattr(getattr(denoiser, "module", denoiser), "sigma_data", 0.5)  # module: in a wrapper for several GPUs
     weight = WEIGHTINGS[weighting](sigma, sigma_data) / scalings(sigma, sigma_data)[1] ** 2
     denoised = denoiser(x0 + sigma.reshape(-1, 1, 1, 1) * noise, sigma, **conditions)
@@ -132,8 +118,7 @@ def sample_sigma(kind: str, n: int | Tensor, generator: torch.Generator | None =
     """Training noise levels, float (n,), of one of DENSITIES, "KIND" or "KIND:a,b"; n: how many, one from each n-th part of it,
     ascending, or their quantiles, uniform numbers in [0, 1). OptionError for unknown kinds or parameters."""
     kind, _, numbers = kind.partition(":")
-    if kind not in DENSITIES:
-        raise OptionError(f"density {kind!r} does not exist; choose one of {', '.join(DENSITIES)}.")
+    check_choice("density", kind, DENSITIES)
     u = n if isinstance(n, Tensor) else (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
     try:
         parameters = map(float, numbers.split(",") if numbers else ())
@@ -161,11 +146,9 @@ def sample_heun(denoiser: Denoise, x: Tensor, sigmas: Tensor, callback: Callback
                 s_tmin: float = 0.0, s_tmax: float = math.inf, s_noise: float = 1.0, second_order: bool = True,
                 generator: torch.Generator | None = None, **conditions: Any) -> Tensor:
     """Heun's method, two calls a step (EDM, Algorithm 2): x at sigmas[-1], float like x.
-
     x: float (batch, c, height, width) at noise level sigmas[0]; sigmas: float (n + 1,), falling; callback({"i", "sigma", "x",
     "denoised"}) at each step; conditions go to the denoiser. s_churn > 0 adds noise at the levels from s_tmin to s_tmax and
-    takes it away again, from `generator`: more variety. Without the correction (`second_order`) it is Euler's method.
-    """
+    takes it away again, from `generator`: more variety. Without the correction (`second_order`) it is Euler's method."""
     n = len(sigmas) - 1
     for i, (sigma, after) in enumerate(pairwise(sigmas)):
         if s_churn > 0 and s_tmin <= sigma <= s_tmax:
@@ -184,14 +167,11 @@ def sample_heun(denoiser: Denoise, x: Tensor, sigmas: Tensor, callback: Callback
 
 
 @torch.no_grad()
-def sample_dpmpp_2m_sde(denoiser: Denoise, x: Tensor, sigmas: Tensor, callback: Callback | None = None, *,
-                        eta: float = 1.0, s_noise: float = 1.0, noise_sampler: Sampler | None = None,
-                        generator: torch.Generator | None = None, **conditions: Any) -> Tensor:
-    """DPM-Solver++(2M) for the SDE, midpoint form, one call a step (arXiv 2211.01095): x at sigmas[-1].
-
-    Arguments as in `sample_heun`; eta: share of fresh noise, 0 = the deterministic 2M (Algorithm 2); noise_sampler(sigma,
-    sigma_next): where its standard normal numbers come from, by default `generator`.
-    """
+def sample_dpmpp_2m_sde(denoiser: Denoise, x: Tensor, sigmas: Tensor, callback: Callback | None = None, *, eta: float = 1.0,
+                        s_noise: float = 1.0, noise_sampler: Sampler | None = None, generator: torch.Generator | None = None,
+                        **conditions: Any) -> Tensor:
+    """DPM-Solver++(2M) for the SDE, midpoint form, one call a step (arXiv 2211.01095); as `sample_heun`, and eta: share of
+    fresh noise, 0 = the deterministic 2M (Algorithm 2); noise_sampler(sigma, sigma_next): draws it, by default `generator`."""
     previous, h_previous = None, sigmas.new_zeros(())
     for i, (sigma, after) in enumerate(pairwise(sigmas)):
         denoised = denoiser(x, sigma.expand(len(x)), **conditions)
@@ -219,21 +199,15 @@ SAMPLERS: dict[str, Sampler] = {
 def get_sampler(name: str) -> Sampler:
     """A sampler by name: one of SAMPLERS, or "k_diffusion:NAME" for k-diffusion's; else OptionError."""
     if name.startswith("k_diffusion:"):
-        from . import kdiffusion
-
         return kdiffusion.sampler(name.removeprefix("k_diffusion:"))
-    if name not in SAMPLERS:
-        raise OptionError(f"sampler {name!r} does not exist; choose one of {', '.join(SAMPLERS)}, or k_diffusion:NAME.")
+    check_choice("sampler", name, (*SAMPLERS, "k_diffusion:NAME"))
     return SAMPLERS[name]
 
 
 def repaint_schedule(n: int, U: int = 1, jump: int = 1) -> list[int]:
-    """The walk over the noise levels 0 (all noise) to n (clean): a plain list of level indices.
-
-    Each block of `jump` levels is walked U times, by U - 1 jumps back. As in the paper (arXiv 2201.09865, Algorithm 1: "t > 1")
-    nothing jumps back from the clean picture: blocks end at level n - 1, the first may be shorter, and the last step is taken
-    once. So the steps are U (n - 1) + 1, whatever `jump`. OptionError for numbers below 1.
-    """
+    """The walk over the noise levels 0 (all noise) to n (clean): a plain list of level indices. Each block of `jump` levels is
+    walked U times, by U - 1 jumps back, but none from the clean picture (arXiv 2201.09865, Algorithm 1): blocks end at level n
+    - 1, the first may be shorter, the last step is taken once. So it has U (n - 1) + 1 steps, whatever `jump`. OptionError."""
     if min(n, U, jump) < 1:
         raise OptionError(f"{n} steps, U={U}, jump={jump}; give whole numbers above 0.")
     path, start = [0], 0
@@ -248,11 +222,9 @@ def repaint(denoiser: Denoise, x0: Tensor, mask: Tensor, sigmas: Tensor, /, U: i
             sampler: str | Sampler = "dpmpp_2m", generator: torch.Generator | None = None,
             callback: Callback | None = None, **conditions: Any) -> Tensor:
     """RePaint (arXiv 2201.09865, Algorithm 1) in sigma space: pictures like x0, equal to it outside the mask.
-
     x0: float (batch, c, height, width); mask: bool, broadcastable to it, True = compose; sigmas: float (n + 1,), the last 0; U,
     jump: see `repaint_schedule`; sampler: a name or a function with that contract (so options go in by functools.partial);
-    callback({"i", "n", "sigma", "x", "denoised"}): i counts the n steps of the whole walk; conditions go to the denoiser.
-    """
+    callback({"i", "n", "sigma", "x", "denoised"}): i counts the n steps of the whole walk; conditions go to the denoiser."""
     if not mask.any():
         return x0.clone()
     run = get_sampler(sampler) if isinstance(sampler, str) else sampler

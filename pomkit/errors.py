@@ -1,5 +1,6 @@
 """The one exception family: every message names what was given, what is wrong with it and what to do."""
-from collections.abc import Collection
+import sys
+from collections.abc import Callable, Collection
 
 
 class PomkitError(Exception):
@@ -32,3 +33,14 @@ def check_range(what: str, given: float, low: float, high: float, unit: str = ""
     """Raise OptionError unless low <= `given` <= high (NaN is outside)."""
     if not low <= given <= high:
         raise OptionError(f"{what} is {given}; choose {low} to {high} {unit}".rstrip())
+
+
+def exit_code(program: str, work: Callable[[], object]) -> int:
+    """Do a program's work: 0, or 2 and one line on stderr where the input is bad."""
+    try:
+        work()
+    except (PomkitError, OSError) as fault:
+        advice = "" if isinstance(fault, PomkitError) else "; check the path, its permissions and the disk"
+        print(f"{program}: {fault}{advice}", file=sys.stderr)
+        return 2
+    return 0

@@ -14,8 +14,7 @@ Columns:
   (`metrics.compare`); in "sets" each feature's overlapping area, and the means of `metrics.describe`.
 - in scale, on 8th grid: of the whole song; chord accuracy: root and kind of third, estimated from the result, are the known
   chord's; chord tones: notes that belong to it; note F1: against the music that was there (`metrics.Region`).
-- longest shared: notes of the longest sequence that also stands in a training song; leak: pixels changed outside the mask.
-"""
+- longest shared: notes of the longest sequence that also stands in a training song; leak: pixels changed outside the mask."""
 import argparse
 import inspect
 import json
@@ -34,8 +33,8 @@ from tqdm.auto import tqdm
 from . import audio, baselines, masks, metrics, plot
 from .checkpoint import Model, card_path, load_model
 from .data import Windows, read_corpus
-from .errors import OptionError, PomkitError
-from .files import write_atomically
+from .errors import OptionError, check_choice, exit_code
+from .files import write
 from .notes import Song
 from .picture import parse, render
 from .sample import METHODS, inpaint, methods_of
@@ -52,8 +51,7 @@ SHAPES: dict[str, tuple[float, list[Any]]] = {
     "diverging lines": (3, [np.c_[X, 66 + 22 * X], np.c_[X, 66 - 22 * X]]),
     "arch": (3, [np.c_[X, 48 + 36 * np.sin(np.pi * X)]]),
     "blob": (16, [[(0.35, 62), (0.5, 70), (0.6, 60)]]),
-    "scattered dots": (2.5, [[dot] for dot in np.random.default_rng(0).uniform((0, 44), (1, 88), (50, 2))]),
-}
+    "scattered dots": (2.5, [[dot] for dot in np.random.default_rng(0).uniform((0, 44), (1, 88), (50, 2))])}
 
 
 def drawn(name: str, song: Song, start: int, width: int) -> np.ndarray:
@@ -70,8 +68,7 @@ TASKS: dict[str, tuple[str, Callable[[Song, int, int], np.ndarray]]] = {
     "continuation": ("all", lambda song, start, width: masks.continuation(width, width // 2)),
     "loop middle": ("all", lambda song, start, width: masks.bars(width, 13, 20)),
     "chords only": ("all", lambda song, start, width: masks.everything(width)),
-    **{name: ("all", partial(drawn, name)) for name in SHAPES},
-}
+    **{name: ("all", partial(drawn, name)) for name in SHAPES}}
 COLUMNS = {"density": "notes / real", "overlapping_area": "overlapping area", "kld": "KLD", "in_scale": "in scale",
            "on_grid": "on 8th grid", "chord_accuracy": "chord accuracy", "chord_tones": "chord tones", "filled": "mask filled",
            "note_f1": "note F1", "longest_shared": "longest shared", "changed_outside": "leak"}
@@ -89,10 +86,8 @@ def held_out(songs: Sequence[Song], width: int, count: int, seed: int = 0) -> li
 
 class Judge:
     """Measures a model task by task: `judge(task)` gives the rows of its table, `judge.samples` what the model composed.
-
     `songs`: held out; `training`: songs for the baselines and for what is shared (none: these are left out); `count`: windows a
-    task, of drawn shapes a third; four times as many real ones are compared with. `options`: those of `inpaint`.
-    """
+    task, of drawn shapes a third; four times as many real ones are compared with. `options`: those of `inpaint`."""
 
     def __init__(self, model: Model, songs: Sequence[Song], training: Sequence[Song] = (), count: int = 48,
                  methods: Sequence[str] | None = None, seed: int = 0, progress: bool = True, **options: Any) -> None:
@@ -109,8 +104,7 @@ class Judge:
 
     def __call__(self, task: str) -> dict[str, Row]:
         """The rows of a task, row -> measure -> [value, low, high]; what is not defined is left out."""
-        if task not in TASKS:
-            raise OptionError(f"task {task!r} is unknown; choose from {', '.join(TASKS)}")
+        check_choice("task", task, TASKS)
         (kind, region_of), width = TASKS[task], 512 if task == "loop middle" else self.model.width
         found = [(window, region_of(window[0], window[1], width)) for window in self.windows(width)
                  if window[0].chords or task != "chords only"]
@@ -121,8 +115,8 @@ class Judge:
         todo = tqdm(found[:self.count // (3 if task in SHAPES else 1) or 1], task, unit="window", disable=not self.progress)
         for i, ((song, start, picture), mask) in enumerate(todo):
             rng, region = np.random.default_rng((self.seed, i)), metrics.Region(picture, mask, render(song), start)
-            rows = {"real": picture, "chance": metrics.shuffled(picture, mask, rng),
-                    "permuted": baselines.permuted(picture, mask, rng)}
+            chance, permuted = metrics.shuffled(picture, mask, rng), baselines.permuted(picture, mask, rng)
+            rows = {"real": picture, "chance": chance, "permuted": permuted}
             if task not in ("unconditional", "chords only"):
                 rows["copy"] = baselines.copied(picture, mask, song, start, kind)
             if self.training:
@@ -146,8 +140,7 @@ class Judge:
         draws[1:, there] = rng.multinomial(len(there), np.ones(len(there)) / len(there), DRAWS)
         clips = metrics.read_clips([each[row] for row in rows for each in made], np.tile(regions[:n], (len(rows), 1, 1)))
         parts = dict(zip(metrics.MEASURES, rearrange(counts, "n rows two measures -> measures two (rows n)"), strict=True))
-        parts |= {key: np.stack([np.nan_to_num(value), ~np.isnan(value)]) for key, value in metrics.describe(clips).items()
-                  if value.ndim == 1}
+        parts |= {key: np.stack([np.nan_to_num(x), ~np.isnan(x)]) for key, x in metrics.describe(clips).items() if x.ndim == 1}
         if self.training:
             shared = metrics.longest_shared(clips.notes, self.training.lines, len(rows) * n)
             parts["longest_shared"] = np.stack([shared, np.ones_like(shared)])
@@ -181,8 +174,7 @@ class Judge:
 def as_markdown(tables: Tables, columns: dict[str, str] = COLUMNS) -> str:
     """A table for people: a line for each task and row."""
     lines = [["task", "", *columns.values()], ["---"] * (len(columns) + 2)]
-    lines += [[task, row, *(cell(values.get(key)) for key in columns)] for task, rows in tables.items()
-              for row, values in rows.items()]
+    lines += [[task, row, *(cell(found.get(key)) for key in columns)] for task in tables for row, found in tables[task].items()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -195,33 +187,29 @@ def cell(values: Sequence[float] | None) -> str:
 def write_report(out: Path, report: dict[str, Any]) -> None:
     """report.json and report.md of what is finished so far, atomically."""
     tables, settings = report["tasks"], report["settings"]
-    more = {key: key.replace("_", " ") for rows in tables.values() for row in rows.values() for key in row
-            if key not in COLUMNS}
+    found = (key for rows in tables.values() for row in rows.values() for key in row)
+    more = {key: key.replace("_", " ") for key in found if key not in COLUMNS}
     text = [f"# {settings['model']}", ", ".join(f"{key}: {value}" for key, value in settings.items()), as_markdown(tables),
             "## Sets", as_markdown(tables, more), "## How to read it", (__doc__ or "").partition("\n\n")[2]]
-    for name, content in (("report.json", json.dumps(report, indent=1)), ("report.md", "\n\n".join(text))):
-        with write_atomically(out / name) as file:
-            file.write(content.encode())
+    write(out / "report.json", json.dumps(report, indent=1).encode())
+    write(out / "report.md", "\n\n".join(text).encode() + b"\n")
 
 
 def draw_measures(path: Path, tables: Tables) -> None:
     """Write a figure with a panel a measure: tasks downwards, a dot with its interval for each row."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(16, 4 + 1.1 * len(tables)), dpi=90, layout="constrained")
+    figure = plot.new_figure(16, 4 + 1.1 * len(tables), 90)
     rows, ours = list(dict.fromkeys(row for table in tables.values() for row in table)), [*METHODS["cells"], *METHODS["edm"]]
     for ax, (key, title) in zip(figure.subplots(2, 5, sharey=True).ravel(), list(COLUMNS.items())[:-1], strict=True):
         for i, row in enumerate(rows):
             found = np.array([table.get(row, {}).get(key, [np.nan] * 3) for table in tables.values()])       # (tasks, 3)
-            ax.errorbar(found[:, 0], np.arange(len(tables)) + (i + 0.5) / len(rows) * 0.8 - 0.4, linewidth=1,
-                        xerr=np.abs(found[:, 1:] - found[:, :1]).T, fmt="D" if row in ours else "o",
-                        markersize=6 if row in ours else 4, color=f"C{i}", label=row)
+            mark, size = ("D", 6) if row in ours else ("o", 4)
+            ax.errorbar(found[:, 0], np.arange(len(tables)) + (i + 0.5) / len(rows) * 0.8 - 0.4, linewidth=1, fmt=mark,
+                        markersize=size, xerr=np.abs(found[:, 1:] - found[:, :1]).T, color=f"C{i}", label=row)
         ax.set_title(title, loc="left", fontsize=10)
         ax.set(yticks=range(len(tables)), yticklabels=list(tables), ylim=(len(tables) - 0.5, -0.5))
         ax.grid(axis="x", alpha=0.3)
     figure.legend(*ax.get_legend_handles_labels(), ncols=len(rows), frameon=False, loc="outside upper center")
-    with write_atomically(path) as file:
-        figure.savefig(file, format="png")
+    write(path, partial(figure.savefig, format="png"))
 
 
 def write_samples(folder: Path, samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
@@ -250,18 +238,17 @@ def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
         report["tasks"][task] = judge(task)
         write_samples(o.out / "samples" / task.replace(" ", "_"), judge.samples)
         if o.write_card and task == "continuation":
-            plot.save_pairs(path.with_suffix(".png"), [(before, after) for before, _, after in judge.samples[:4]],
-                            judge.samples[0][1])
+            pairs = [(before, after) for before, _, after in judge.samples[:4]]
+            plot.save_pairs(path.with_suffix(".png"), pairs, judge.samples[0][1])
         report["minutes"] = round(report["minutes"] + (time.monotonic() - started) / 60, 2)
         write_report(o.out, report)
     draw_measures(o.out / "measures.png", report["tasks"])
     print(as_markdown(report["tasks"]))
     if o.write_card:
-        spec["card"]["evaluation"] = {**settings, "minutes": report["minutes"], "tasks": {
-            task: {row: {title: cell(found[key]) for key, title in COLUMNS.items() if key in found}
-                   for row, found in rows.items()} for task, rows in report["tasks"].items()}}
-        with write_atomically(path) as file:
-            file.write(json.dumps(spec, indent=1).encode() + b"\n")
+        spec["card"]["evaluation"] = {**settings, "minutes": report["minutes"], "tasks": {task: {
+            row: {title: cell(found[key]) for key, title in COLUMNS.items() if key in found} for row, found in rows.items()}
+            for task, rows in report["tasks"].items()}}
+        write(path, json.dumps(spec, indent=1).encode() + b"\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -284,12 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         add(f"--{name}", type=str if name in ("method", "sampler") else json.loads, default=argparse.SUPPRESS,
             metavar="VALUE", help="see pomkit.inpaint")
     o = p.parse_args(arguments)
-    try:
-        run(o, {name: value for name, value in vars(o).items() if name in own})
-    except PomkitError as fault:
-        print(f"pomkit.evaluate: {fault}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code("pomkit.evaluate", lambda: run(o, {name: value for name, value in vars(o).items() if name in own}))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,15 @@ import zipfile
 from http.client import HTTPException
 from pathlib import Path
 
+import platformdirs
+from tqdm.auto import tqdm
+
 from .corpus import ARCHIVES
 from .errors import OptionError, check_choice
 from .files import write_atomically
 
-# What can be downloaded: a zip, the paths wanted of it, whom to thank, and what pins the content of these files (git's archives
-# are not byte-stable): the sha256 of the lines "<sha256 of the file>  <path>" sorted by path. Of POP909's 909 songs 30 are
-# left out, whose content is not pinned: so everyone has the same 879.
+# A zip, the paths wanted of it, whom to thank, and what pins their content (git's archives are not byte-stable): the sha256 of
+# the lines "<sha256 of a file>  <path>" by path. 30 of POP909's 909 songs have no pinned content: everyone has the same 879.
 UNPINNED = ("002|081|262|268|276|328|334|341|395|396|400|424|476|542|546|571|614|637|642|682|729|778|783|784|797|827|839|865"
             "|890|896")
 CORPORA = {"pop909": dict(
@@ -28,8 +30,6 @@ def fetch(name: str, progress: bool = True) -> Path:
     """The archive or folder of a corpus: where POMKIT_DATA says (default: the user's cache), else downloaded to there.
     A download that broke off goes on where it stopped at the next call. Only files of the pinned content are kept, as a zip.
     Raises OptionError without a network, or where the content is another one."""
-    import platformdirs
-
     check_choice("corpus", name, CORPORA)
     folder, url = Path(os.environ.get("POMKIT_DATA") or platformdirs.user_cache_dir("pomkit")), CORPORA[name]["url"]
     if there := [path for ending in (*ARCHIVES, "") if (path := folder / f"{name}{ending}").exists()]:
@@ -50,8 +50,6 @@ def fetch(name: str, progress: bool = True) -> Path:
 
 def _download(url: str, part: Path, progress: bool) -> None:
     """Fill `part`, from its end on where the server can do that, else from the beginning."""
-    from tqdm.auto import tqdm
-
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=60) as answer:

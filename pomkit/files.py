@@ -1,7 +1,7 @@
 """Files are written whole or not at all."""
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -23,3 +23,13 @@ def write_atomically(path: AnyPath) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write(path: AnyPath, content: bytes | Callable[[IO[bytes]], object]) -> Path:
+    """Write bytes, or what a function writes into the open file, atomically to `path`, which is returned."""
+    with write_atomically(path) as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content)
+    return Path(path)

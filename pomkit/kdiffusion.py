@@ -1,8 +1,6 @@
 """A bridge to k-diffusion's samplers (github.com/crowsonkb/k-diffusion, MIT), by name, where it is installed.
-
 Its package would import torchvision, clip and more at once. Only its sampling module is wanted, so that is loaded alone, and
-nothing of it stays in `sys.modules`: a program's own `import k_diffusion` is not disturbed.
-"""
+nothing of it stays in `sys.modules`: a program's own `import k_diffusion` is not disturbed."""
 import importlib.util
 import inspect
 import sys
@@ -14,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import OptionError, PomkitError
+from .errors import OptionError, PomkitError, check_choice
 
 INSTALL = "pip install torchdiffeq torchsde trampoline scipy\npip install --no-deps k-diffusion==0.1.1.post1"
 # Named by its utils, never used by its samplers, and often not to be loaded: empty modules serve.
@@ -46,12 +44,9 @@ def names() -> list[str]:
 
 def sampler(name: str) -> Callable[..., Tensor]:
     """k-diffusion's `sample_NAME` with our contract (see `edm.sample_heun`); OptionError for another name.
-
     Keywords in its own signature (eta, s_churn, order ...) are its options, all others go to the denoiser. Samplers that
-    choose their own levels (dpm_fast, dpm_adaptive) take the first and the last level above 0 from `sigmas`.
-    """
-    if name not in names():
-        raise OptionError(f"k-diffusion has no sampler {name!r}; choose one of {', '.join(names())}.")
+    choose their own levels (dpm_fast, dpm_adaptive) take the first and the last level above 0 from `sigmas`."""
+    check_choice("k-diffusion's sampler", name, names())
     sample = getattr(load(), f"sample_{name}")
     parameters = inspect.signature(sample).parameters
 
@@ -67,8 +62,8 @@ def sampler(name: str) -> Callable[..., Tensor]:
         levels = sigmas[sigmas > 0]
         conditions = {key: value for key, value in keywords.items() if key not in parameters}
         keywords = {"noise_sampler": noise_sampler(x), "n": max(len(levels) - 1, 1)} | keywords
-        options = {key: value for key, value in keywords.items() if key in parameters}
-        options |= {"extra_args": conditions, "callback": callback, "disable": True}
+        options = {key: value for key, value in keywords.items() if key in parameters} | {
+            "extra_args": conditions, "callback": callback, "disable": True}
         with torch.random.fork_rng([x.device] if x.is_cuda else [], enabled=generator is not None):
             if generator is not None:  # the samplers draw from torch's own generator
                 torch.manual_seed(int(torch.randint(2**62, (), generator=generator, device=generator.device)))

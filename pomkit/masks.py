@@ -1,9 +1,7 @@
 """Masks: the region that the model shall compose, bool (128, width), True = regenerate.
-
 Row 0 = pitch 127, a column = a step. Bars count from 1; bars and pitches are inclusive, steps half-open. Bar lines come from a
 Song (of any grid) or from `bars=` (their steps), else bars of 4/4 at 4 steps a beat are assumed. Masks combine with `|`, `&`
-and `~`. The chord rows at the top and bottom, `border` each, stay known unless `chords=True` or `masks.chords` is added.
-"""
+and `~`. The chord rows at the top and bottom, `border` each, stay known unless `chords=True` or `masks.chords` is added."""
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import OptionError, PictureError
+from .errors import OptionError, PictureError, check_range
 from .notes import Song
 from .picture import PITCHES, decode, painted
 
@@ -26,8 +24,7 @@ def box(picture: Size, pitch: tuple[int, int] | None = None, steps: tuple[int, i
     width, (low, high) = _width(picture), pitch or (border, PITCHES - 1 - border)
     first, last = steps or (0, width)
     if not 0 <= low <= high <= 127 or not 0 <= first < last <= width:
-        raise OptionError(f"pitch ({low}, {high}), steps ({first}, {last}): choose low <= high within 0 to 127 (C4 = 60) and "
-                          f"first < last within 0 to {width}")
+        raise OptionError(f"pitch ({low}, {high}), steps ({first}, {last}): give rising ones within 0-127 (C4 = 60), 0-{width}")
     mask = np.zeros((PITCHES, width), bool)
     mask[127 - high:128 - low, first:last] = True
     return mask
@@ -54,14 +51,12 @@ def bars(picture: Size, first: int, last: int | None = None, bars: Sequence[int]
 def continuation(picture: Size, keep: int = 256, chords: bool = False, border: int = 8) -> np.ndarray:
     """Everything from step `keep` on: the model goes on where the music stops."""
     width = _width(picture)
-    if not 0 <= keep < width:
-        raise OptionError(f"keep is {keep} steps; choose 0 to {width - 1}, so that something is left to compose")
+    check_range("keep", keep, 0, width - 1, "steps, so that something is left to compose")
     return box(width, (0, 127) if chords else None, (keep, width), border=border)
 
 
 def melody(song: Song, part: int | str | None = None, start: int = 0, width: int | None = None) -> np.ndarray:
-    """The melody's pitch range +- 5 semitones, except the cells where another part sounds: see `melody_notes`.
-    Never only the melody's own cells, which would give the answer away."""
+    """The melody's pitch range +- 5 semitones, without other parts' cells: only its own cells would give the answer away."""
     return _around(song, melody_notes(song, part), start, width)
 
 
@@ -71,8 +66,7 @@ def accompaniment(song: Song, part: int | str | None = None, start: int = 0, wid
 
 
 def melody_notes(song: Song, part: int | str | None = None) -> np.ndarray:
-    """Which notes are the melody, bool (notes,): `part`, else the part that is named so, else the highest one; in a song of one
-    part, the highest note at every onset (skyline)."""
+    """Which notes are the melody, bool (notes,): `part`, else the one named so, else the highest; of one part the skyline."""
     notes = song.notes
     if part is not None:
         return song.select([part])
@@ -80,8 +74,7 @@ def melody_notes(song: Song, part: int | str | None = None) -> np.ndarray:
     if len(used) > 1:
         named = [i for i in used if re.search("melody|vocal|voice|lead|sopran", song.parts[i].lower())]
         return notes["part"] == max(named or used, key=lambda i: notes["pitch"][notes["part"] == i].mean())
-    # Skyline: a note is melody when it is the highest at its onset and no earlier note sounds above it.
-    highest = np.zeros(song.end + 1, int)
+    highest = np.zeros(song.end + 1, int)       # skyline: the highest note at its onset, with no earlier one sounding above it
     for onset, duration, pitch, _, _ in notes.tolist():
         np.maximum(highest[onset:onset + duration], pitch, out=highest[onset:onset + duration])
     return notes["pitch"] >= highest[notes["onset"]]
@@ -143,12 +136,11 @@ def from_text(text: str, song: Song, start: int = 0, width: int | None = None) -
     lines = song.bar_lines(start + width) - start
     middle, inside = int(lines[np.abs(lines - width / 2).argmin()]), lines[lines >= 0].tolist()
     kinds: dict[tuple[str, int], Callable[..., np.ndarray]] = {          # word and how many numbers follow it
-        ("melody", 0): partial(melody, song, start=start, width=width),
-        ("accompaniment", 0): partial(accompaniment, song, start=start, width=width),
+        ("melody", 0): partial(melody, song, None, start, width), ("chords", 0): partial(chords, width),
+        ("accompaniment", 0): partial(accompaniment, song, None, start, width), ("all", 0): partial(everything, width),
         ("continuation", 0): partial(continuation, width, middle), ("continuation", 1): partial(continuation, width),
         ("bars", 1): partial(bars, width, bars=inside), ("bars", 2): partial(bars, width, bars=inside),
-        ("box", 4): lambda low, high, first, last: box(width, (low, high), (first, last)),
-        ("chords", 0): partial(chords, width), ("all", 0): partial(everything, width)}
+        ("box", 4): lambda low, high, first, last: box(width, (low, high), (first, last))}
     mask = np.zeros((PITCHES, width), bool)
     for word in text.split("+"):
         kind, _, rest = word.strip().partition(":")

@@ -1,10 +1,6 @@
 """Measures of pictures: of one set, between two sets, and of what stands inside a mask. numpy only.
-
 Sets are pictures of one width, uint8 (n, 128, width, 3). With `masks`, bool (128, width) or one for each picture, only notes
-that begin inside count. A bar is 16 steps from column 0; shares are 0-1, and nan where there is nothing to divide by.
-"""
-from __future__ import annotations
-
+that begin inside count. A bar is 16 steps from column 0; shares are 0-1, and nan where there is nothing to divide by."""
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -27,7 +23,6 @@ BINS = 256                                               # of the densities of d
 
 class Clips(NamedTuple):
     """The notes of n pictures: NOTE_DTYPE with the picture's number as `part`, and the columns that count, bool (n, width)."""
-
     notes: np.ndarray
     columns: np.ndarray
 
@@ -55,15 +50,13 @@ def read_clips(pictures: Set, masks: np.ndarray | None = None, border: int = 8) 
 
 def describe(pictures: Set, masks: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Statistics of each picture, name -> float (n,), nan where it has no notes; their means are the set's.
-
     As in muspy (Dong et al. 2020, arXiv 2008.01951): `pitch_class_entropy` -sum p log2 p over the shares of the pitch classes;
     `scale_consistency`: largest share of notes in one major or natural minor scale; `polyphony`: notes a step where any sounds;
     `groove_consistency`: 1 - the mean distance of neighbouring bars' onset patterns (Wu and Yang 2020, arXiv 2008.01307) on 16
     positions a bar; a finer grid gives larger values, and muspy counts one empty bar more where the last note ends on a bar
     line. `onsets_per_beat` of 4 steps; `pitch_classes_per_bar` of the notes that begin in it; means of `note_length` in steps
     and `velocity`. For `compare` also distinct pitches, their range in semitones, mean steps between onsets (the width where
-    there is one or none), and shares of the pitch classes (n, 12) and note lengths (n, 10; `LENGTHS`).
-    """
+    there is one or none), and shares of the pitch classes (n, 12) and note lengths (n, 10; `LENGTHS`)."""
     notes, columns = read_clips(pictures, masks)
     (n, width), clip, pitch, start = columns.shape, notes["part"], notes["pitch"], notes["onset"]
     bars = -(-width // BAR)
@@ -87,8 +80,7 @@ def describe(pictures: Set, masks: np.ndarray | None = None) -> dict[str, np.nda
         share = np.bincount(12 * clip + pitch % 12, minlength=12 * n).reshape(n, 12) / count[:, None]
         kind = len(LENGTHS) * clip + np.searchsorted(LENGTHS, notes["duration"], side="right") - 1
         return {"pitch_class_entropy": -(share * np.log2(np.where(share > 0, share, 1))).sum(axis=1),
-                "scale_consistency": (share @ scales.T).max(axis=1),
-                "groove_consistency": 1 - apart / pairs.sum(axis=1),
+                "scale_consistency": (share @ scales.T).max(axis=1), "groove_consistency": 1 - apart / pairs.sum(axis=1),
                 "polyphony": sounding.sum(axis=1) / (sounding > 0).sum(axis=1),
                 "onsets_per_beat": 4 * count / columns.sum(axis=1),
                 "pitch_classes_per_bar": classes.sum(axis=(1, 2)) / heard.sum(axis=1),
@@ -103,13 +95,10 @@ def describe(pictures: Set, masks: np.ndarray | None = None) -> dict[str, np.nda
 def compare(generated: Set, real: Set, songs: Any = None, real_songs: Any = None,
             weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """How alike two sets are: feature -> (overlapping area, KLD), and their "mean"; (1, 0) for equal sets.
-
     Yang and Lerch 2020 (doi 10.1007/s00521-018-3849-7): densities p of the Euclidean distances of a feature (`FEATURES`) among
-    the real clips, q between generated and real clips, by Gaussian kernels of one width (Scott's rule for the real distances);
-    OA = integral of min(p, q), KLD = integral of p log(p / q). `songs`, `real_songs`: the clips' songs, numbers from 0
-    (default: clip i of either set is of song i); no distance is taken within a song. `weights` (draws, 2, songs): how often
-    each song counts in generated and real, for bootstraps; values are then (2, draws).
-    """
+    real clips, q from generated to real ones, by Gaussian kernels (Scott's rule for the real distances); OA = integral of
+    min(p, q), KLD = integral of p log(p / q). `songs`, `real_songs`: the clips' songs, numbers from 0 (default: clip i is of
+    song i); no distance is within a song. `weights` (draws, 2, songs): how often a song counts; values are then (2, draws)."""
     sets = [describe(each) for each in (generated, real)]
     song_a, song_b = (np.arange(len(each["pitch_count"])) if given is None else np.asarray(given)
                       for given, each in zip((songs, real_songs), sets, strict=True))
@@ -133,12 +122,11 @@ def compare(generated: Set, real: Set, songs: Any = None, real_songs: Any = None
     return out if weights is not None else {name: value[:, 0] for name, value in out.items()}
 
 
-def _histograms(distances: np.ndarray, song_a: np.ndarray, song_b: np.ndarray, centre: np.ndarray,
-                weights: np.ndarray) -> np.ndarray:
-    """Histograms (draws, BINS) of the distances between clips of different songs, weighted by `weights` (draws, 2, songs)."""
+def _histograms(distances: np.ndarray, a: np.ndarray, b: np.ndarray, centre: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Histograms (draws, BINS) of the distances between clips of songs `a` and others `b`, by `weights` (draws, 2, songs)."""
     near, count = np.rint((distances - centre[0]) / (centre[1] - centre[0])).astype(int), weights.shape[2]
-    cell = ((song_a[:, None] % count) * count + song_b % count) * BINS + near                  # of one song all: % 1
-    histogram = np.bincount(cell[song_a[:, None] != song_b], minlength=count * count * BINS).reshape(count, count, BINS)
+    cell = ((a[:, None] % count) * count + b % count) * BINS + near        # of one song all: % 1
+    histogram = np.bincount(cell[a[:, None] != b], minlength=count * count * BINS).reshape(count, count, BINS)
     return (np.tensordot(weights[:, 0], histogram, 1) * weights[:, 1, :, None]).sum(axis=1)
 
 
@@ -149,15 +137,13 @@ def tonic_of(notes: np.ndarray) -> int:
 
 
 def scale_of(picture: np.ndarray, border: int = 8) -> np.ndarray:
-    """The seven pitch classes of the picture's likeliest key (`estimate_key`), of minor the natural ones, bool (12,); without
-    notes all twelve."""
+    """The seven pitch classes of a picture's likeliest key (of minor the natural ones), bool (12,); without notes all."""
     notes, _ = read_clips([picture], border=border)
     return np.isin(np.arange(12), (MAJOR + tonic_of(notes)) % 12) | (len(notes) == 0)
 
 
 def chords_by_step(chords: Sequence[Chord], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of every step the chord's root, 12 more where its third is minor, -1 for "N", -2 where none is known, (width,); its
-    tones, bool (width, 12)."""
+    """Of every step its chord's root, + 12 with a minor third, -1: "N", -2: unknown, (width,); its tones, bool (width, 12)."""
     code, tones = np.full(width, -2), np.zeros((width, 12), bool)
     for onset, duration, label in chords:
         root, notes = chord_tones(label)
@@ -181,13 +167,10 @@ class Region:
 
     def measure(self, picture: np.ndarray) -> np.ndarray:
         """Numerators and denominators of `MEASURES`, float (2, 9), so that shares of many pictures pool by adding them up.
-
         Of the notes that begin inside the mask: their number over the real music's; over the masked bars; in the song's scale;
         on its grid; in the known chord of their step. `filled`: masked cells that sound. `chord_accuracy`: masked steps whose
-        chord, by `estimate_chords` from the whole picture, has the known one's root and kind of third. `note_f1`: 2 hits /
-        (notes + real notes), a hit has a real note's pitch and step. `changed_outside`: pixels, over 1. Where all is hidden,
-        chords too, neither scale nor grid is asked for.
-        """
+        chord, by `estimate_chords` from the whole picture, has the known one's root and third. `note_f1`: 2 hits / (notes +
+        real notes), by pitch and step. `changed_outside`: pixels, over 1. All hidden: no scale or grid is asked for."""
         mask, spans, known = self.mask, read_spans(picture, border=self.border), self.chords >= 0
         onset, notes = spans.onset & mask, read_clips([picture], border=self.border).notes
         row, column = np.nonzero(onset)
@@ -205,12 +188,10 @@ class Region:
 def adherence(before: np.ndarray, after: np.ndarray, mask: np.ndarray, song: np.ndarray | None = None, start: int = 0,
               grid: int = 2, border: int = 8) -> SimpleNamespace:
     """How the composed region of `after` compares with the real one of `before`, uint8 (128, width, 3) each.
-
     Counted as in `Region.measure`, `mask` bool (128, width). The song's scale (`scale_of`) and grid of `grid` steps (2: eighth
     notes) come from `song`, a picture of which `before` shows the columns from `start` on (default: `before` itself), the known
     chords from the chord rows of `before`. Gives `MEASURES` and the number of `onsets` as attributes, of the music before with
-    `_before`. `changed_outside`: pixels outside the mask that differ; must be 0.
-    """
+    `_before`. `changed_outside`: pixels outside the mask that differ; must be 0."""
     region, values = Region(before, mask, song, start, grid, border), dict[str, Any]()
     for tail, picture in (("", after), ("_before", before)):
         above, below = region.measure(picture)
@@ -221,11 +202,9 @@ def adherence(before: np.ndarray, after: np.ndarray, mask: np.ndarray, song: np.
 
 
 def longest_shared(clips: np.ndarray, corpus: np.ndarray, count: int) -> np.ndarray:
-    """How many notes the longest sequence has that a clip shares with any part of the corpus, int (count,).
-
-    Both are notes (NOTE_DTYPE), `part` the number of the clip (below `count`) or sequence. A sequence is the highest note of
-    every step, shared where intervals to the next note and durations are: n-grams of these, longer by one until none is left.
-    """
+    """How many notes the longest sequence has that a clip shares with any part of the corpus, int (count,). Both are notes
+    (NOTE_DTYPE), `part` the number of the clip (below `count`) or sequence. A sequence is the highest note of every step,
+    shared where intervals to the next note and durations are: n-grams of these, longer by one until none is left."""
     notes, part = np.concatenate([clips, corpus]), np.append(clips["part"], corpus["part"] + count).astype(np.int64)
     order = np.lexsort((-notes["pitch"], notes["onset"], part))
     order = order[np.diff(part[order] << 32 | notes["onset"][order], prepend=-1) > 0]          # the highest of every step

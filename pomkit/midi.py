@@ -1,10 +1,8 @@
 """Standard MIDI files (SMF 1.0), read exactly and quickly: bytes in, tables of ticks out.
-
-Most events of a track (notes, controllers, pitch bend) have two data bytes. In a run of them an event is three bytes below
-128, the last one of its delta time and the two of data, so the count of such bytes before a byte, modulo 3, says what a byte
-of 128 or more is: 0, a part of a delta time; 1, a status byte; 2, damage. Only the events that break a run (meta, system,
-program change, channel pressure) are walked one by one; the runs of all tracks are decoded at once, as arrays.
-"""
+Most events of a track (notes, controllers, pitch bend) have two data bytes. In a run of them an event is three bytes below 128,
+the last one of its delta time and the two of data, so the count of such bytes before a byte, modulo 3, says what a byte of 128
+or more is: 0, a part of a delta time; 1, a status byte; 2, damage. Only the events that break a run (meta, system, program
+change, channel pressure) are walked one by one; the runs of all tracks are decoded at once, as arrays."""
 import gzip
 import io
 import struct
@@ -29,7 +27,6 @@ DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, **dict.fromkeys(range(0xC0, 0xE0), 1)} 
 @dataclass
 class Events:
     """What a file says, times in ticks."""
-
     per_beat: float                                                                    # ticks; in SMPTE's time, of .5 s
     notes: np.ndarray = field(default_factory=lambda: np.zeros((5, 0), np.int64))      # rows: start, end, pitch, velocity, part
     parts: list[tuple[int, int, int]] = field(default_factory=list)                    # track, channel, program of each
@@ -54,11 +51,9 @@ class Events:
 
 
 def read_events(data: bytes, name: str = "the bytes given", salvage: bool = False, pedal: bool = False) -> Events:
-    """Everything in a standard MIDI file that has to do with notes, metre, tempo, names and texts; MidiError.
-    `salvage`: of a damaged track take what came before the damage and say so (else MidiError names the byte). `pedal`: notes
-    last until controller 64 of their track and channel is released. Notes of one track, channel and pitch end first in, first
-    out; a note without an end lasts to the end of its track.
-    """
+    """What a standard MIDI file says of notes, metre, tempo, names and texts; MidiError. `salvage`: of a damaged track take
+    what came before the damage and say so (else MidiError names the byte). `pedal`: notes last until controller 64 of their
+    track and channel is released. Notes of one track, channel and pitch end first in, first out, or with the track."""
     data = _unpack(data, name)
     if len(data) < 14 or (header := int.from_bytes(data[4:8], "big")) < 6:
         raise MidiError(f"{name} has no whole MIDI header; export it again")
@@ -279,9 +274,8 @@ class _Tracks:
 
 
 def _pair(line: np.ndarray, on: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The index of every note-on and that of the note-off that ends it (-1: none), first in, first out.
-    `line`: what tells tracks, channels and pitches apart, int (events,); `on`, `off`: which events these are, bool (events,).
-    """
+    """The index of every note-on and that of the note-off that ends it (-1: none), first in, first out. `line`: what tells
+    tracks, channels and pitches apart, int (events,); `on`, `off`: which events these are, bool (events,)."""
     start, stop = on.nonzero()[0], off.nonzero()[0]
     by_line, end = line[start].argsort(kind="stable"), np.full(len(start), -1)
     begin, finish = start[by_line], stop[line[stop].argsort(kind="stable")]

@@ -1,9 +1,7 @@
 """HDiT, the hourglass diffusion transformer (Crowson et al. 2024, arXiv 2401.11605), on rectangular pictures.
-
 A picture is cut into patches (tokens). Outer levels see many tokens and attend locally, each deeper one merges 2 x 2 tokens
 into one, and the innermost usually attends to all; on the way up tokens are split again and mixed with the skip. The noise
-level and an optional condition set the gain of every layer's norms.
-"""
+level and an optional condition set the gain of every layer's norms."""
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -17,7 +15,7 @@ from einops import rearrange
 from einops.layers.torch import Rearrange
 from torch import Tensor, nn
 
-from .errors import OptionError
+from .errors import OptionError, check_choice
 
 ATTENTION = ("global", "shifted-window", "neighborhood", "none")
 TOKENS, PIXELS = "b (h ph) (w pw) c", "b c (h ph) (w pw)"
@@ -35,7 +33,6 @@ def need_whole(config: Any, **least: int) -> None:
 @dataclass(frozen=True)
 class Level:
     """A level: `depth` layers on the way down and again on the way up (innermost: once)."""
-
     depth: int
     width: int
     d_ff: int
@@ -45,8 +42,7 @@ class Level:
 
     def __post_init__(self) -> None:
         need_whole(self)
-        if self.attention not in ATTENTION:
-            raise OptionError(f"attention is {self.attention!r}; choose one of {', '.join(ATTENTION)}.")
+        check_choice("attention", self.attention, ATTENTION)
         if self.attention != "none" and (self.width % self.d_head or self.d_head % 8):
             raise OptionError(f"width {self.width} must be a multiple of d_head {self.d_head}, that of 8.")
 
@@ -54,7 +50,6 @@ class Level:
 @dataclass(frozen=True)
 class HDiTConfig:
     """The shape of an HDiT; OptionError for values that do not fit."""
-
     in_channels: int = 3
     out_channels: int = 3
     patch: tuple[int, int] = (4, 4)  # pixels of one token: (pitch, time)
@@ -92,15 +87,12 @@ CONFIGS: dict[str, HDiTConfig] = {
     # For CPU cores. A token is a whole tone by two bars of 4/4: narrow in pitch, wide in time learned best.
     "tiny": pocket(patch=(2, 32), levels=(local(1, 96, 288, d_head=32), Level(3, 192, 576, d_head=32))),
     "small": pocket(patch=(2, 32), levels=(local(1, 128, 384, d_head=32), Level(4, 256, 768, d_head=32))),
-    # Gaussian noise cannot be compressed as cells can: the 48 numbers of a patch must fit the outer width, or the network
-    # cannot take the noise off (measured with the patch of "tiny": the samples stayed noisy).
+    # Noise cannot be compressed as cells can: the 48 numbers of a patch must fit the outer width, else samples stay noisy.
     "tiny-edm": pocket(patch=(2, 8), levels=(
-        Level(1, 96, 192, "none", d_head=32), local(1, 128, 384, d_head=32), Level(2, 192, 576, d_head=32))),
-}
+        Level(1, 96, 192, "none", d_head=32), local(1, 128, 384, d_head=32), Level(2, 192, 576, d_head=32)))}
 
 
-# Geometry depends on sizes alone, so it is computed once per size and device. A tensor born in inference mode could never
-# serve a later training step, hence the guards.
+# Geometry is computed once per size and device, outside of inference mode, whose tensors could serve no later training step.
 
 def to_windows(x: Tensor, window: tuple[int, int], shift: int) -> Tensor:
     """Roll (batch, height, width, channels) by `shift` and cut it into (batch, windows, tokens, channels)."""
@@ -112,10 +104,8 @@ def to_windows(x: Tensor, window: tuple[int, int], shift: int) -> Tensor:
 def rotary(height: int, width: int, window: tuple[int, int], shift: int, heads: int, d_head: int,
            device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and sine of axial RoPE for a grid of tokens: two float (windows, heads, tokens, d_head / 4).
-
     Positions are token centres in a box of the grid's aspect ratio, the longer side [-1, 1]. Frequencies from pi to 10 pi in
-    equal ratios are dealt to the heads in turn. Half of d_head turns: a quarter per axis.
-    """
+    equal ratios are dealt to the heads in turn. Half of d_head turns: a quarter per axis."""
     with torch.inference_mode(False):
         y, x = ((2 * torch.arange(side, device=device) + 1 - side) / max(height, width) for side in (height, width))
         position = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1)  # (height, width, 2)
@@ -256,7 +246,6 @@ def split(in_width: int, out_width: int, ph: int = 2, pw: int = 2, form: str = T
 
 class HDiT(nn.Module):
     """The network F(x; c_noise); a new one answers zeros (the last matrix of every branch starts at zero)."""
-
     frequencies: Tensor  # (mapping_width / 2,), of the Fourier features of c_noise
 
     def __init__(self, config: HDiTConfig) -> None:
@@ -293,18 +282,13 @@ class HDiT(nn.Module):
         return self.config.patch[0] * tokens, self.config.patch[1] * tokens
 
     def forward(self, x: Tensor, c_noise: Tensor, mapping_cond: Tensor | None = None) -> Tensor:
-        """F(x; c_noise), float (batch, out_channels, height, width); OptionError where a shape does not fit.
-
-        x: float (batch, in_channels, height, width), sides multiples of `multiple`; c_noise: float (batch,), ln(sigma) / 4 in
-        EDM; mapping_cond: float (batch, mapping_cond_dim), None = zeros.
-        """
+        """F(x; c_noise), like x but `out_channels`; x: float (batch, in_channels, height, width), sides multiples of
+        `multiple`; c_noise: (batch,), EDM's ln(sigma) / 4; mapping_cond: (batch, mapping_cond_dim), None = 0. OptionError."""
         channels, cond_dim, (h, w) = self.config.in_channels, self.config.mapping_cond_dim, self.multiple
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % h or x.shape[3] % w or not x.numel():
-            raise OptionError(f"x is {tuple(x.shape)}; give (batch, {channels}, height, width) height "
-                              f"a multiple of {h} and the width of {w}.")
+            raise OptionError(f"x is {x.shape}; give {channels} channels, height a multiple of {h} and the width of {w}.")
         if c_noise.shape != x.shape[:1] or mapping_cond is not None and mapping_cond.shape != (len(x), cond_dim):
-            raise OptionError(f"c_noise, mapping_cond are {c_noise.shape}, {getattr(mapping_cond, 'shape', None)}; "
-                              f"give shapes ({len(x)},), ({len(x)}, {cond_dim}).")
+            raise OptionError(f"give c_noise ({len(x)},) and mapping_cond ({len(x)}, {cond_dim}): one a picture.")
 
         angle = 2 * math.pi * c_noise.float()[:, None] * self.frequencies  # (batch, mapping_width / 2)
         cond = self.time_in(torch.cat((angle.cos(), angle.sin()), -1))  # (batch, mapping_width)

@@ -1,8 +1,5 @@
-"""Song: the note table on a grid of steps; MIDI in and out.
-
-Time is counted in steps (16ths where `steps_per_beat` is 4). Steps come from MIDI ticks, never from seconds, so every song
-stands at 120 BPM: a beat lasts 0.5 s, a 16th 0.125 s.
-"""
+"""Song: the note table on a grid of steps; MIDI in and out. Time is counted in steps (16ths where `steps_per_beat` is 4). They
+come from MIDI ticks, never from seconds, so every song stands at 120 BPM: a beat lasts 0.5 s, a 16th 0.125 s."""
 import cmath
 from collections import Counter
 from collections.abc import Sequence
@@ -14,13 +11,12 @@ import numpy as np
 
 from .chords import NO_CHORD, UNKNOWN_CHORD, Chord, chords_from_markers, estimate_chords, tidy_chords, transpose_chord
 from .errors import MidiError, OptionError, check_choice, check_range
-from .files import AnyPath, write_atomically
+from .files import AnyPath, write
 from .midi import DRUMS, EMPTY_PART, MAX_BYTES, Events, is_drums, part_names, read_events
 
 NOTE_DTYPE = np.dtype([("onset", "i4"), ("duration", "i4"), ("pitch", "i4"), ("velocity", "i4"), ("part", "i4")])
 MAX_STEPS = 2**20          # no song is longer; a lying MIDI file could otherwise ask for gigabytes of columns
-NOTE_RANGES = {"onset": (0, MAX_STEPS - 1), "duration": (1, MAX_STEPS), "pitch": (0, 127), "velocity": (1, 127),
-               "part": (0, 2**16 - 1)}
+NOTE_RANGES = dict(onset=(0, MAX_STEPS - 1), duration=(1, MAX_STEPS), pitch=(0, 127), velocity=(1, 127), part=(0, 2**16 - 1))
 LEAST, MOST = np.array(list(NOTE_RANGES.values())).T
 MAX_METERS = 4096          # changes of time signature that are believed
 TICKS_PER_BEAT = 480       # of the files that pomkit writes
@@ -31,7 +27,6 @@ GRIDS = (1, 2, 3, 4, 6, 8, 12, 24)       # steps per beat: quarters, 8ths, their
 @dataclass(frozen=True)
 class ReadReport:
     """What reading or `Song.canonical` did; `kept + merged + dropped` is the number of notes that were given."""
-
     phase: float = 0.0                  # constant offset of the notes from the grid that was taken out, in steps
     quantisation_error: float = 0.0     # mean distance of the onsets from the grid after that, in steps
     kept: int = 0
@@ -52,13 +47,9 @@ class ReadReport:
 
 @dataclass(frozen=True, eq=False)
 class Song:
-    """A piece of music as a table of notes on a grid of steps.
-
-    `notes`: structured array of `NOTE_DTYPE` (onset and duration in steps, pitch 0-127, velocity 1-127, part), sorted and
-    read-only; `bars`: steps of the bar lines (empty: 4/4 from step 0); `meters`: (step, numerator, denominator) where the file
-    names them; `source_tempo`: its first tempo in BPM. `==` compares notes and chords. Raises OptionError out of range.
-    """
-
+    """A piece of music as a table of notes on a grid of steps. `notes`: `NOTE_DTYPE` (onset and duration in steps, pitch 0-127,
+    velocity 1-127, part), sorted, read-only; `bars`: steps of the bar lines (empty: 4/4); `meters`: (step, numerator,
+    denominator) of the file; `source_tempo`: its first, in BPM. `==` compares notes and chords. OptionError."""
     notes: np.ndarray
     chords: tuple[Chord, ...] = ()
     parts: tuple[str, ...] = ()
@@ -175,10 +166,9 @@ class Song:
         """A Song from a pretty_midi.PrettyMIDI, by its ticks, as `read_midi` makes one."""
         tick, parts = midi.time_to_tick, list(enumerate(midi.instruments))
         rows = sorted((tick(n.start), tick(n.end), n.pitch, n.velocity, i) for i, p in parts for n in p.notes)
-        _, tempi = midi.get_tempo_changes()
         events = Events(float(midi.resolution), np.array(rows, np.int64).reshape(-1, 5).T,
-                        [(i, DRUMS if p.is_drum else 0, p.program) for i, p in parts], {i: p.name for i, p in parts},
-                        [(0, int(60e6 / t)) for t in tempi[:1]],
+                        [(i, DRUMS * p.is_drum, p.program) for i, p in parts], {i: p.name for i, p in parts},
+                        [(0, int(60e6 / tempo)) for tempo in midi.get_tempo_changes()[1][:1]],
                         [(tick(m.time), m.numerator, m.denominator) for m in midi.time_signature_changes])
         return _song(events, name or "a PrettyMIDI", steps_per_beat, drums)
 
@@ -198,9 +188,8 @@ class Song:
         for number, name in enumerate(self.parts):
             channel = DRUMS if is_drums(name) else 0
             rows = self.notes[self.notes["part"] == number].tolist()
-            offs = [(on + length, mido.Message("note_off", note=pitch, velocity=64, channel=channel))
-                    for on, length, pitch, _, _ in rows]
-            ons = [(on, mido.Message("note_on", note=pitch, velocity=loud, channel=channel)) for on, _, pitch, loud, _ in rows]
+            offs = [(on + long, mido.Message("note_off", note=p, velocity=64, channel=channel)) for on, long, p, _, _ in rows]
+            ons = [(on, mido.Message("note_on", note=p, velocity=loud, channel=channel)) for on, _, p, loud, _ in rows]
             about = [(0, mido.MetaMessage("track_name", name=name.encode().decode("latin-1")))]
             about += [] if rows else [(0, mido.MetaMessage("sequencer_specific", data=EMPTY_PART))]
             tracks.append(about + sorted(offs + ons, key=lambda m: m[0]))         # stable: ends stand before beginnings
@@ -209,17 +198,13 @@ class Song:
         for track in tracks:
             times = np.diff([0, *(step * file.ticks_per_beat // self.steps_per_beat for step, _ in track)]).tolist()
             file.tracks.append(mido.MidiTrack(m.copy(time=t) for (_, m), t in zip(track, times, strict=True)))
-        with write_atomically(path) as out:
-            file.save(file=out)
-        return Path(path)
+        return write(path, lambda out: file.save(file=out))
 
     def _meters(self) -> list[tuple[int, int, int]]:
         """(step, numerator, denominator): the file's, or made from `bars` wherever the length of a bar changes."""
         if self.meters:
             return list(self.meters)
-        lines = self.bar_lines()
-        lengths = np.diff(lines)
-        meters = []
+        lengths, meters = np.diff(lines := self.bar_lines()), []
         for i in np.r_[0, np.flatnonzero(np.diff(lengths)) + 1]:
             unit = next((u for u in (1, 2, 4, 8) if lengths[i] * u % self.steps_per_beat == 0), 8)
             meters.append((int(lines[i]), min(max(int(lengths[i] * unit // self.steps_per_beat), 1), 255), 4 * unit))
@@ -233,8 +218,7 @@ def read_midi(source: AnyPath | bytes | IO[bytes], steps_per_beat: int = 4, drum
     the onsets, only where its resultant is at least .5 and the error falls). Each track, channel and program is a part.
     `drums`: keep channel 10 as parts too. `pedal`: notes last until the sustain pedal is released. `salvage`: of a damaged file
     take what can be read. `estimate`: estimate the chords where the file names none (as markers or lyrics in Harte syntax).
-    What was done stands in `song.report`. Raises MidiError naming file, fault and remedy.
-    """
+    What was done stands in `song.report`. Raises MidiError naming file, fault and remedy."""
     check_choice("steps_per_beat", steps_per_beat, GRIDS)
     data, name = _read_bytes(source)
     song = _song(read_events(data, name, salvage, pedal), name, steps_per_beat, drums)
@@ -265,10 +249,8 @@ def _song(events: Events, name: str, steps_per_beat: int, drums: bool) -> Song:
     columns[2], columns[3], columns[4] = pitch, velocity, part
     columns, merged, shortened = _untangle(_in_order(columns, title := Path(name).stem))
     length = int((columns[0] + columns[1]).max())
-    chords: tuple[Chord, ...] = ()
-    for texts in (events.markers, events.lyrics):
-        steps = [(min(round(tick / per_step), MAX_STEPS), text) for tick, text in texts]
-        chords = chords or (chords_from_markers(steps, length) if steps else ())
+    texts = ([(min(round(at / per_step), MAX_STEPS), text) for at, text in kind] for kind in (events.markers, events.lyrics))
+    chords: tuple[Chord, ...] = next(filter(None, (chords_from_markers(steps, length) for steps in texts)), ())
     length = max([length] + [c.onset + c.duration for c in chords[-1:]])
     meters = [m for m in ((round(tick / per_step), n, d) for tick, n, d in sorted(events.meters)) if m[0] < length]
     bars, remark = _bars(meters, steps_per_beat, length)

@@ -1,8 +1,6 @@
 """A song as a picture and back: `parse(render(song)) == song` for canonical songs.
-
 A picture is uint8 (128, width, 3), RGB, row 0 = pitch 127, a column = a step. A note of velocity v is one pixel (2v, 0, 0) at
-its onset and (0, 2v, 0) for the rest of its duration. Chords are solid colours in the top and bottom `border` rows.
-"""
+its onset and (0, 2v, 0) for the rest of its duration. Chords are solid colours in the top and bottom `border` rows."""
 import colorsys
 import io
 from collections.abc import Sequence
@@ -32,8 +30,7 @@ def render(song: Song, start: int = 0, width: int | None = None, parts: Sequence
     """Draw `width` steps of a song from step `start` (None: to its end) as a picture, uint8 (128, width, 3).
     `parts`: names or numbers. A note that sounds already at `start` begins there. `onsets` "start": a note's first pixel is red
     (2v); "early": a (255, 0, 0) pixel stands in the column before it, as in the paper's first version (lost in column 0).
-    `border` rows at the top and bottom hold the chords (0: none). Raises OptionError.
-    """
+    `border` rows at the top and bottom hold the chords (0: none). Raises OptionError."""
     song = song.canonical(parts, border)
     width = max(song.end - start, 1) if width is None else width
     if onsets not in ("start", "early") or start < 0 or not 1 <= width <= MAX_STEPS:
@@ -79,8 +76,7 @@ def from_image(source: Any, border: int = 8, clean: bool = True) -> np.ndarray:
     """A picture, uint8 (128, width, 3), of any image of one: an array, a PIL image, a file's path or bytes or the open file.
     Unfolds 256 rows and lays transparency on black; in greyscale a run of lit cells is a note; paint stays. `clean` takes out a
     JPEG's noise where a tenth of the lit cells shows it: note F1 on the shipped songs at quality 95 / 85 / 75 is 1.00 / .99 /
-    .90 with full colour, .99 / .94 / .83 with halved colour, the usual one. Raises PictureError.
-    """
+    .90 with full colour, .99 / .94 / .83 with halved colour, the usual one. Raises PictureError."""
     pixels = source if isinstance(source, np.ndarray) else decode(source)
     pixels = pixels * np.uint8(255) if pixels.dtype == bool else pixels
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels                                 # (rows, width, channels)

@@ -1,8 +1,6 @@
 """Figures for people: a picture with bars, pitch names, chords and mask; input, mask and result; a loss.
-
-Everything is matplotlib, imported with the first figure; `save_png` writes a picture itself, a pixel a cell.
-"""
-from collections.abc import Callable, Sequence
+Everything is matplotlib, imported with the first figure; `save_png` writes a picture itself, a pixel a cell."""
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +9,7 @@ import numpy as np
 
 from .chords import Chord
 from .errors import OptionError, PictureError, check_choice
-from .files import AnyPath, write_atomically
+from .files import AnyPath, write
 from .masks import check_mask
 from .notes import NOTE_DTYPE, Song
 from .picture import PITCHES, check_picture, palette, read_chords, render
@@ -20,29 +18,30 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Onset, sustained; onset, sustained of new notes. "picture" is the model's red and green; "safe", after Okabe and Ito, keeps
-# the four apart for every kind of colour vision.
+# Onset, sustained; the same of new notes. "picture": the model's red and green; "safe" (Okabe, Ito): for all colour vision.
 COLOURS = {
     "picture": ((255, 50, 40), (60, 215, 80), (255, 255, 255), (80, 170, 255)),
-    "safe": ((240, 228, 66), (86, 180, 233), (255, 255, 255), (230, 110, 20)),
-}
+    "safe": ((240, 228, 66), (86, 180, 233), (255, 255, 255), (230, 110, 20))}
 BLACK_KEYS, BACKGROUND, WHITE_KEYS = (1, 3, 6, 8, 10), (10, 10, 14), (20, 20, 26)
 GRID: dict[str, Any] = {"color": "white", "linewidth": 0.6}
 PIXELS: dict[str, Any] = {"aspect": "auto", "interpolation": "nearest"}
 SHORT = {"maj": "", "min": "m", "min7": "m7", "hdim7": "ø", "dim": "°", "dim7": "°7", "maj6": "6", "min6": "m6"}
 
 
+def new_figure(width: float, height: float, dpi: int = 110, shown: bool = False) -> "Figure":
+    """An empty figure of `width` x `height` inches, one that a notebook shows or not."""
+    import matplotlib.pyplot as plt
+
+    return (plt.figure if shown else plt.Figure)(figsize=(width, height), dpi=dpi, layout="constrained")
+
+
 def show(music: Song | np.ndarray, mask: np.ndarray | None = None, ax: "Axes | None" = None, bars: Sequence[int] | None = None,
          title: str | None = None, *, before: np.ndarray | None = None, crop: bool | tuple[int, int] = True,
          legend: bool = True, colours: str = "picture", border: int = 8, steps_per_beat: int = 4) -> "Axes":
-    """Draw a Song or a picture, uint8 (128, width, 3), as a piano roll for people, and return the Axes.
-    `mask`, bool (128, width), is laid over it; with `before`, the picture before inpainting, the notes that differ from it are
-    coloured as new. Bars are numbered from 1 at the steps in `bars` (None: the Song's bar lines, else 4/4 at `steps_per_beat`).
-    `crop` True shows the pitches in use, False all, (low, high) these. `colours` "safe" suits colour-blind eyes. x counts
-    steps, y MIDI pitches. Raises OptionError, PictureError.
-    """
-    import matplotlib.pyplot as plt
-
+    """Draw a Song or a picture, uint8 (128, width, 3), as a piano roll for people, and return the Axes: steps by MIDI pitches.
+    `mask`, bool (128, width), is laid over it; with `before`, the picture before inpainting, notes that differ are coloured as
+    new. Bars are numbered from 1 at the steps in `bars` (None: the Song's, else 4/4 at `steps_per_beat`). `crop` True shows the
+    pitches in use, False all, (low, high) these. `colours` "safe" suits colour-blind eyes. PictureError, OptionError."""
     song = music if isinstance(music, Song) else Song(np.zeros(0, NOTE_DTYPE), steps_per_beat=steps_per_beat)
     picture = render(music, border=border) if isinstance(music, Song) else music
     check_picture(picture)
@@ -55,7 +54,7 @@ def show(music: Song | np.ndarray, mask: np.ndarray | None = None, ax: "Axes | N
     if not isinstance(crop, tuple):
         crop = _pitches_in_use([picture], region, border) if crop else (0, PITCHES - 1)
     if ax is None:
-        ax = plt.subplots(figsize=(12, 4.2), dpi=110, layout="constrained")[1]
+        ax = new_figure(12, 4.2, shown=True).subplots()
     ax.imshow(_canvas(picture, new, colours, border), extent=(0, picture.shape[1], -0.5, PITCHES - 0.5), **PIXELS)
     _draw_grid(ax, song.bar_lines(picture.shape[1]) if bars is None else np.unique(bars), picture.shape[1], *crop)
     if region.any():
@@ -75,13 +74,10 @@ def side_by_side(before: np.ndarray, mask: np.ndarray, after: np.ndarray, path: 
     """Input, mask and result below each other (in a row if narrower than 10 bars), with the new notes marked.
     `before` and `after` are pictures, uint8 (128, width, 3), `mask` is bool (128, width). With `path` the figure is written
     there as PNG, atomically, and not shown. Returns the three Axes; raises as `show`."""
-    import matplotlib.pyplot as plt
-    from matplotlib.figure import Figure
-
     for picture in (before, after):
         check_picture(picture)
-    size, grid = ((12, 10), (3, 1)) if before.shape[1] >= 160 else ((15, 4.6), (1, 3))
-    figure = (plt.figure if path is None else Figure)(figsize=size, dpi=110, layout="constrained")
+    (width, height), grid = ((12, 10), (3, 1)) if before.shape[1] >= 160 else ((15, 4.6), (1, 3))
+    figure = new_figure(width, height, shown=path is None)
     common: dict[str, Any] = dict(bars=bars, crop=_pitches_in_use([before, after], mask), legend=False)
     axes = tuple(figure.subplots(*grid).ravel())
     show(before, None, axes[0], title="input", **common)
@@ -89,36 +85,29 @@ def side_by_side(before: np.ndarray, mask: np.ndarray, after: np.ndarray, path: 
     show(after, mask, axes[2], title="result", before=before, **common)
     _draw_legend(figure, "picture", masked=True, new=True, loc="outside lower right")
     if path is not None:
-        _write(path, figure.savefig)
+        write(path, partial(figure.savefig, format="png"))
     return axes
 
 
 def save_pairs(path: AnyPath, pairs: Sequence[tuple[np.ndarray, np.ndarray]], mask: np.ndarray) -> Path:
     """Write pairs of pictures, before and after inpainting the same mask, as one figure of rows, atomically."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(15, 3 * len(pairs)), dpi=90, layout="constrained")
+    figure = new_figure(15, 3 * len(pairs), 90)
     for axes, (before, after) in zip(figure.subplots(len(pairs), 2, squeeze=False), pairs, strict=True):
         show(before, None, axes[0], legend=False)
         show(after, mask, axes[1], before=before, legend=False)
-    return _write(path, figure.savefig)
+    return write(path, partial(figure.savefig, format="png"))
 
 
 def loss_plot(path: AnyPath, steps: Sequence[int], losses: Sequence[float],
               valid: Sequence[tuple[int, float]] | None = None) -> Path:
     """Write a training's losses against its steps as PNG, atomically; `valid`: (step, loss) on other data."""
-    from matplotlib.figure import Figure
-
     x, y = np.asarray(steps, float), np.asarray(losses, float)
     if x.shape != y.shape or x.ndim != 1:
         raise OptionError(f"{len(x)} steps and {len(y)} losses; give one loss a step")
-    figure = Figure(figsize=(8, 4), dpi=110, layout="constrained")
-    ax = figure.subplots()
+    ax = (figure := new_figure(8, 4)).subplots()
     ax.plot(x, y, color="0.75", linewidth=0.8, label="training")
-    window = len(y) // 50
-    if window > 1:
-        smooth = np.convolve(y, np.ones(window) / window, "valid")
-        ax.plot(x[window - 1:], smooth, color="C0", label=f"training, mean of {window}")
+    if (n := len(y) // 50) > 1:
+        ax.plot(x[n - 1:], np.convolve(y, np.ones(n) / n, "valid"), color="C0", label=f"training, mean of {n}")
     if valid:
         ax.plot(*np.transpose(valid), "o-", color="C1", markersize=4, label="validation")
     finite = y[np.isfinite(y)]
@@ -127,7 +116,7 @@ def loss_plot(path: AnyPath, steps: Sequence[int], losses: Sequence[float],
     ax.set(xlabel="step", ylabel="loss")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
-    return _write(path, figure.savefig)
+    return write(path, partial(figure.savefig, format="png"))
 
 
 def save_png(path: AnyPath, picture: np.ndarray, scale: int = 1) -> Path:
@@ -137,13 +126,7 @@ def save_png(path: AnyPath, picture: np.ndarray, scale: int = 1) -> Path:
     check_picture(picture)
     if not (isinstance(scale, int) and 1 <= scale <= 64):
         raise OptionError(f"scale is {scale}; choose 1 to 64 pixels a cell")
-    return _write(path, Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)).save)
-
-
-def _write(path: AnyPath, save: Callable[..., Any]) -> Path:
-    with write_atomically(path) as file:
-        save(file, format="png")
-    return Path(path)
+    return write(path, partial(Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)).save, format="png"))
 
 
 def _canvas(picture: np.ndarray, new: np.ndarray, colours: str, border: int) -> np.ndarray:

@@ -1,10 +1,8 @@
 """Rules for the cells process: what a model composes, bent at every step of sampling, without training.
-
 A rule is a function (logits, level, view) -> logits, given to `inpaint` as `rule=`, alone or in a list. It may change the
 logits, float (batch, states, 128, width), in place; `view` is a `cells.View`. The functions of this module make rules:
 `rule=[rules.key("C:maj"), rules.polyphony(4)]`. A `dial` from 0 (no effect) to 1 (never) takes that share off the odds of what
-a rule is against. What is known stays, and a known note may sound on.
-"""
+a rule is against. What is known stays, and a known note may sound on."""
 import math
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +13,7 @@ from torch import Tensor
 
 from .cells import ONSET, SUSTAIN, Rule, View, chord_channels, favour, onset_odds
 from .chords import Chord, chord_tones, reduce_chord
-from .errors import OptionError
+from .errors import OptionError, check_range
 from .picture import PITCHES, paint_chords
 
 NEVER = -60.0            # log-odds: never drawn where anything else can be
@@ -37,9 +35,7 @@ def key(scale: str | Iterable[int], dial: float = 1.0) -> Rule:
 
 def chords(given: Sequence[Chord] | None = None, dial: float = 1.0) -> Rule:
     """Chord lock: new notes begin on tones of the chord of their step; others take their place, so the rhythm stays.
-
-    `given`: chords by step of the picture (None: what its chord rows show). Free where no chord is known, and under "N".
-    """
+    `given`: chords by step of the picture (None: what its chord rows show). Free where no chord is known, and under "N"."""
     cost = _cost(dial)
 
     def rule(logits: Tensor, level: int, view: View) -> Tensor:
@@ -76,8 +72,7 @@ def polyphony(most: int) -> Rule:
 
 
 def lone_off_beats(beat: int = 4) -> Rule:
-    """Example of an own rule: between the beats (every `beat` steps) no two notes begin together, unless they have to, since
-    their sustain was drawn before."""
+    """Example of an own rule: between the beats (every `beat` steps) no two notes begin together, unless a sustain needs it."""
     def rule(logits: Tensor, level: int, view: View) -> Tensor:
         off_beat = torch.arange(logits.shape[-1], device=logits.device) % beat > 0
         begun = (~view.hidden & (view.cells >= ONSET)).any(1)                # (batch, width)
@@ -118,8 +113,7 @@ def _onsets(logits: Tensor, view: View) -> Tensor:
 
 
 def _cost(dial: float) -> float:
-    if not 0 <= dial <= 1:
-        raise OptionError(f"dial is {dial}; choose 0 (no effect) to 1 (never)")
+    check_range("dial", dial, 0, 1, "(never)")
     return math.log1p(-dial) if dial < 1 else NEVER
 
 
@@ -127,4 +121,3 @@ def _strongest(value: Tensor, among: Tensor, room: Tensor) -> Tensor:
     """The strongest cells of `among`, bool (batch, h, w), as many in each column as there is `room`, int (batch, w)."""
     rank = value.masked_fill(~among, -math.inf).argsort(1, descending=True).argsort(1)
     return among & (rank < room[:, None])
-

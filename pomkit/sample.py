@@ -12,7 +12,7 @@ from . import edm, masks
 from .cells import Cells, chord_channels, sample_cells
 from .checkpoint import Model
 from .chords import Chord, estimate_chords
-from .errors import OptionError
+from .errors import OptionError, check_choice, check_range
 from .picture import MAX_STEPS, PITCHES, check_picture, draw_spans, paint_chords, parse, read_chords, read_spans
 
 Callback = Callable[[dict[str, Any]], None]
@@ -27,7 +27,6 @@ ONLY = {"sampler": "edm", "temperature": "cells", "top_p": "cells", "rule": "cel
 class Pictures(np.ndarray):
     """Composed pictures, uint8 (n, 128, width, 3), that remember how: `.seed`, `.seconds`, and `.refused` (n,), the pixels
     (edm) or cells (cells) inside the mask that were no music, such as a sustained note that never began, and were cleared."""
-
     seed: int
     refused: np.ndarray
     seconds: float
@@ -42,7 +41,6 @@ def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, see
             rule: Any = None, pitch_bias: Any = None, chords: Sequence[Chord] | None = None, bars: Sequence[int] | None = None,
             border: int = 8, callback: Callback | None = None) -> Pictures:
     """Compose the masked region of a picture n times, uint8 (n, 128, width, 3); the rest is returned bit-identical.
-
     `picture`: uint8 (128, width, 3) of any width; `mask`: bool (128, width), True = regenerate. `seed` None draws one (it is in
     the result's `.seed`). `steps`: network calls in one pass; `U`, `jump`: RePaint's resampling (arXiv 2201.09865), each `jump`
     steps done U times. `method`: "uncover" for cells; "conditioned" (one pass, where the model was trained for it) or "repaint"
@@ -50,8 +48,7 @@ def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, see
     known surroundings (1 = as learned). Cells only: `temperature`, `top_p` (.9), `pitch_bias`, see `cells.sample_cells`;
     `rule`, see `pomkit.rules`. `chords`: written into the chord rows first. `bars`: steps of the picture's bar lines, on which
     windows begin. Masked chord rows are composed by edm, and in cells estimated from the notes. `callback({i, n, preview})`: at
-    each step; preview() gives the pictures so far. Raises PictureError, OptionError.
-    """
+    each step; preview() gives the pictures so far. Raises PictureError, OptionError."""
     started = time.monotonic()
     check_picture(picture)
     mask = masks.check_mask(mask, picture)
@@ -96,8 +93,7 @@ def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, see
 def generate(model: Model, width: int = 512, n: int = 1, seed: int | None = None, border: int = 8,
              chords: Sequence[Chord] | None = None, **options: Any) -> Pictures:
     """Compose n pictures of `width` steps from nothing, uint8 (n, 128, width, 3); options as in `inpaint`."""
-    if not 1 <= width <= MAX_STEPS:
-        raise OptionError(f"width is {width}; choose 1 to {MAX_STEPS} steps")
+    check_range("width", width, 1, MAX_STEPS, "steps")
     empty = np.zeros((PITCHES, width, 3), np.uint8)
     mask = masks.everything(empty, chords=chords is None, border=border)
     return inpaint(model, empty, mask, n, seed, border=border, chords=chords, **options)
@@ -114,11 +110,8 @@ def reach_of(mask: np.ndarray, width: int) -> int:
 
 
 def lay_windows(mask: np.ndarray, width: int, before: int) -> Iterator[slice]:
-    """What is composed in turn: slices start:stop of columns to be settled, where `width` columns from `start` are composed.
-
-    Each begins `before` columns or more before the first that is still to be settled, so it hears what came before. Starts are
-    multiples of 16.
-    """
+    """What is composed in turn: slices start:stop of columns to be settled, where `width` columns from `start` are composed;
+    starts are multiples of 16. Each begins `before` columns or more before the first of these, to hear what came before."""
     columns = np.flatnonzero(mask.any(axis=0))
     last_start = max(0, -(-(mask.shape[1] - width) // BAR) * BAR)
     while len(columns):
@@ -130,11 +123,8 @@ def lay_windows(mask: np.ndarray, width: int, before: int) -> Iterator[slice]:
 
 def blended(model: Callable[..., Tensor], width: int, region: np.ndarray) -> Callable[..., Tensor]:
     """A model of `width` columns as one of wider pictures: its windows, half a window apart, are averaged column by column with
-    weights that fall to their edges (MultiDiffusion, arXiv 2302.08113), in every call; where `region` (128, w) is empty, 0.
-
-    Pictures composed window after window were denser from the second on (1.2 times the real notes in a masked part): half of
-    the part already known is a mask that training seldom shows.
-    """
+    weights that fall to their edges (MultiDiffusion, arXiv 2302.08113), in every call; where `region` (128, w) is empty, 0. One
+    window after the other is denser from the second on (1.2 times the real notes): training seldom masks a part half known."""
     whole = region.shape[1]
     starts = [at for at in range(0, whole - width + 1, width // 2) if region[:, at:at + width].any()]
     weight = 1 - (torch.arange(1 - width, width, 2).abs() / width)           # (width,): a triangle
@@ -166,11 +156,8 @@ def to_picture(x: Tensor) -> np.ndarray:
 
 
 def clean(picture: np.ndarray, mask: np.ndarray, border: int = 8) -> tuple[np.ndarray, int]:
-    """A generated picture made music inside the mask, and how many inked pixels were cleared.
-
-    Red or green above INK is ink, the stronger one counts; green without a red or green pixel before it is no note; blue is
-    none. Chord rows take the nearest colour of the palette.
-    """
+    """A generated picture made music inside the mask, and how many inked pixels were cleared: red or green above INK is ink,
+    the stronger counts; green without a red or green pixel before it is no note. Chord rows take the palette's colours."""
     spans = read_spans(picture, border=border, threshold=INK)
     tidy = draw_spans(spans.onset, spans.sustain, spans.velocity)
     ink = (picture[..., :2] > INK).any(axis=2)
@@ -191,8 +178,8 @@ def _uncover(model: Cells, canvas: np.ndarray, region: np.ndarray, *, border: in
     def draw(cells: Tensor) -> Drawn:
         return [model.decode(c, p, notes, border) for c, p in zip(cells.cpu().numpy(), canvas, strict=True)]
 
-    return draw(sample_cells(blended(model, model.width, notes), cells, chords, torch.from_numpy(notes).to(device),
-                             model.states, density=onsets, whole_notes=True,
+    whole, mask = blended(model, model.width, notes), torch.from_numpy(notes).to(device)
+    return draw(sample_cells(whole, cells, chords, mask, model.states, density=onsets, whole_notes=True,
                              callback=lambda e: report(e, partial(draw, e["cells"])), **options))
 
 
@@ -205,7 +192,6 @@ def _denoise(model: edm.Denoiser, canvas: np.ndarray, region: np.ndarray, *, bor
     mask = torch.from_numpy(region).to(device).expand(len(x0), 1, -1, -1)
     if density is not None:
         options["density"] = torch.full((len(x0),), float(density), device=device)
-
     denoiser = blended(model, model.width, region)
 
     def guided(x: Tensor, sigma: Tensor, **conditions: Any) -> Tensor:       # u + g (c - u), arXiv 2207.12598
@@ -246,15 +232,12 @@ def _checked(model: Model, **options: Any) -> dict[str, Any]:
         raise OptionError(f"{foreign[0]} is an option of {ONLY[foreign[0]]} models, this one is {process}; leave it out")
     method = given.setdefault("method", methods[0])
     given = ({"top_p": TOP_P} if process == "cells" else {}) | given
-    if method not in methods:
-        raise OptionError(f"method {method!r} does not exist for this model (conditioned: only one trained with known pixels); "
-                          f"choose one of {', '.join(methods)}")
+    check_choice("for this model the method", method, methods)
     if method == "repaint" and given["guidance"] != 1:
         raise OptionError("guidance needs method='conditioned'; RePaint's network does not see the known pixels")
     given.setdefault("steps", METHODS[process][method])
     for name, most in {"n": 1024, "steps": 10000, "U": 1000, "jump": 10000}.items():
         if not isinstance(given[name], int | np.integer) or not 1 <= given[name] <= most:
             raise OptionError(f"{name} is {given[name]!r}; choose a whole number from 1 to {most}")
-    if not 0 <= given.get("density", 0) < 10000:
-        raise OptionError(f"density is {given['density']}; choose onsets per masked bar, 0 or more")
+    check_range("density", given.get("density", 0), 0, 9999, "onsets per masked bar")
     return {name: value for name, value in given.items() if name != "n"}

@@ -1,8 +1,6 @@
 """Training: `python -m pomkit.train --data CORPUS --out runs/NAME`; resumable to the same weights.
-
 Everything random depends on the seed and the window's number, the whole state is one atomically written file: a killed run goes
-on with `--resume` as if nothing had happened, and `accelerate launch -m pomkit.train` steps as one device with all the windows.
-"""
+on with `--resume` as if nothing had happened, and `accelerate launch -m pomkit.train` steps as one device with all windows."""
 import argparse
 import hashlib
 import json
@@ -10,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +24,11 @@ from tqdm.auto import tqdm
 
 from . import masks, plot
 from .cells import ONSET, VELOCITIES, Cells, cell_bound, chord_channels
-from .checkpoint import Model, build_model, save_model
+from .checkpoint import Model, build_model, load_model, save_model, spec_of
 from .data import Windows, assets_dir, read_corpus
 from .edm import denoising_loss, sample_sigma
-from .errors import CheckpointError, OptionError, PomkitError
-from .files import write_atomically
+from .errors import CheckpointError, OptionError, PomkitError, check_choice, exit_code
+from .files import write
 from .model import CONFIGS
 from .sample import inpaint, to_pixels
 
@@ -40,11 +38,11 @@ VALID_SEED = 10**6          # the validation windows are drawn apart from all tr
 @dataclass(frozen=True)
 class TrainOptions:
     """What a training run is made of; every field is an option of the command line."""
-
     data: str = field(default="", metadata={"help": "corpus: a folder, glob, tar/zip archive (default: the shipped songs)"})
     out: str = field(default="runs/tiny", metadata={"help": "run folder: state, model, loss plot, sample pictures"})
     process: str = field(default="cells", metadata={"help": "cells or edm"})
     model: str = field(default="tiny", metadata={"help": f"network size: {', '.join(CONFIGS)}"})
+    init: str = field(default="", metadata={"help": "fine-tune this checkpoint, by name or path; its process and width hold"})
     width: int = field(default=256, metadata={"help": "steps (16ths) of a window"})
     steps: int = field(default=10000, metadata={"help": "optimiser steps in all"})
     batch: int = field(default=16, metadata={"help": "windows a step and process"})
@@ -69,10 +67,7 @@ class TrainOptions:
 @dataclass(eq=False)
 class TrainSet(Dataset):
     """Windows and the random numbers of their losses, without end: what an item holds depends on its index alone.
-
-    Of each `batch` windows in turn, one has its noise level (edm: of density `sigmas`) in each `batch`-th part of the range.
-    """
-
+    Of each `batch` windows in turn, one has its noise level (edm: of density `sigmas`) in each `batch`-th part of the range."""
     windows: Windows
     model: Model
     batch: int
@@ -107,9 +102,10 @@ def loss_of(model: Any, batch: dict[str, Tensor], options: TrainOptions) -> Tens
 
 
 def new_model(options: TrainOptions) -> Model:
-    """A fresh model for the options."""
-    if options.model not in CONFIGS:
-        raise OptionError(f"model {options.model!r} is unknown; choose one of {', '.join(CONFIGS)}")
+    """The model that the options begin with: a fresh one, or that of `init`."""
+    if options.init:
+        return load_model(options.init, "cpu").train()
+    check_choice("model", options.model, CONFIGS)
     channels = {"in_channels": 7, "mapping_cond_dim": 2} if options.conditioned else {}
     if options.process == "cells":
         channels = {"in_channels": Cells.in_channels(len(VELOCITIES)), "out_channels": ONSET + len(VELOCITIES)}
@@ -120,6 +116,9 @@ class Trainer:
     """One run: `Trainer(options).run()` trains, saves and draws as it goes; `resume=True` goes on from the state."""
 
     def __init__(self, options: TrainOptions, resume: bool = False, progress: bool = True) -> None:
+        if options.init:
+            own = spec_of(load_model(options.init))
+            options = replace(options, **{name: own[name] for name in own.keys() & vars(options).keys()})
         self.options, self.out = options, Path(options.out)
         state = self.out / "state.safetensors"
         if resume != state.exists():
@@ -131,8 +130,7 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision=precision, cpu=not torch.accelerator.is_available())
         self.progress = progress and self.accelerator.is_main_process
         corpus = read_corpus(options.data or assets_dir() / "songs", progress=self.progress)
-        # A handful of shipped songs is too few to divide.
-        train, valid = (corpus.split(s).songs if options.data else corpus.songs for s in ("train", "valid"))
+        train, valid = (corpus.split(s).songs if options.data else corpus.songs for s in ("train", "valid"))    # few ship: all
         self.windows = Windows(train, options.width, seed=options.seed)
         self.valid = Windows(valid or train, options.width, semitones=(0, 0), seed=VALID_SEED)
         torch.manual_seed(options.seed)
@@ -210,8 +208,7 @@ class Trainer:
                  **{f"optimizer.{name}": self.optimizer.state[p] for name, p in self.model.named_parameters()}}
         tensors = {f"{part}.{k}": v.cpu().contiguous() for part, values in parts.items() for k, v in values.items()}
         info = {"step": self.step, "seconds": self.seconds, "log": self.log, "valid": self.valid_log, "options": asdict(o)}
-        with write_atomically(self.out / "state.safetensors") as file:
-            file.write(save(tensors, {"info": json.dumps(info)}))
+        write(self.out / "state.safetensors", save(tensors, {"info": json.dumps(info)}))
         names, gpu = "\n".join(sorted(song.name for song in self.windows.songs)), torch.cuda.is_available()
         card = {"options": {k: v for k, v in asdict(o).items() if k not in ("data", "out")},
                 "data": Path(o.data).name if o.data else "the shipped songs", "songs": len(self.windows.songs),
@@ -229,13 +226,11 @@ class Trainer:
             with safe_open(path, "pt") as file:
                 info = json.loads(file.metadata()["info"])
                 tensors = {k: file.get_tensor(k).to(self.accelerator.device) for k in file.keys()}  # noqa: SIM118 (no dict)
-
-            def part(prefix: str) -> dict[str, Tensor]:
-                return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-            self.model.load_state_dict(part("model."))
-            self.ema.load_state_dict(part("ema."))
-            self.optimizer.state.update({p: part(f"optimizer.{name}.") for name, p in self.model.named_parameters()})
+            names = ["model.", "ema.", *(f"optimizer.{name}." for name, _ in self.model.named_parameters())]
+            model, ema, *states = ({k.removeprefix(n): v for k, v in tensors.items() if k.startswith(n)} for n in names)
+            self.model.load_state_dict(model)
+            self.ema.load_state_dict(ema)
+            self.optimizer.state.update(zip(self.model.parameters(), states, strict=True))
         except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as fault:
             raise CheckpointError(f"{path} is damaged or of another architecture ({str(fault).splitlines()[0][:150]}); "
                                   "resume with the options it was made with, or start anew in another --out") from fault
@@ -259,13 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     p.add_argument("--resume", action="store_true", help="go on from the state in the run folder")
     values = vars(p.parse_args(arguments))
     resume = values.pop("resume")
-    try:
-        path = Trainer(TrainOptions(**values), resume).run()
-    except PomkitError as fault:
-        print(f"pomkit.train: {fault}", file=sys.stderr)
-        return 2
-    print(f"the model is {path}, its losses {path.with_name('loss.png')}")
-    return 0
+    return exit_code("pomkit.train", lambda: print("the model is", Trainer(TrainOptions(**values), resume).run()))
 
 
 if __name__ == "__main__":

@@ -160,9 +160,9 @@ def test_a_few_files_are_read_in_this_process(folder, monkeypatch):
 
 KILLED = """
 import os, sys, time, threading
-from pomkit import corpus
+from pomkit import corpus, files
 corpus.CHUNK = 1
-real = corpus.write_atomically
+real = files.write_atomically
 count = 0
 import contextlib
 @contextlib.contextmanager
@@ -173,7 +173,7 @@ def slow(path):
         count += 1
         if count == 4:
             os.kill(os.getpid(), 9)          # in the middle of the fourth shard
-corpus.write_atomically = slow
+files.write_atomically = slow
 corpus.read_corpus(sys.argv[1], workers=1, out=sys.argv[2], progress=False)
 """
 

@@ -35,8 +35,22 @@ def test_every_kind_of_mask_hides_something_and_never_the_chords(kind):
         mask = random_mask(np.random.default_rng(seed), song, 0, 256, {kind: 1.0})
         assert mask.shape == (128, 256) and mask.any() and not (mask & masks.chords(256)).any()
         sizes.append(mask.mean())
-    assert len(set(sizes)) > 3 or kind in ("all", "chords only", "melody", "accompaniment")
+    assert len(set(sizes)) > 3 or kind in ("all", "chords only")
     assert random_mask(np.random.default_rng(0), Song(song.notes[:0]), 0, 64, {kind: 1.0}).any()        # even in silence
+
+
+@pytest.mark.parametrize("part", [masks.melody, masks.accompaniment])
+def test_a_part_is_hidden_whole_or_in_runs_of_bars(part):
+    song = make_song(np.random.default_rng(1), end=256)
+    whole, seen = part(song, width=256) & masks.everything(256), []
+    for seed in range(60):
+        mask = random_mask(np.random.default_rng(seed), song, 0, 256, {part.__name__: 1.0})
+        columns = mask.any(axis=0)
+        assert not (mask & ~whole).any() and np.array_equal(mask, whole & columns)       # of a column all or nothing
+        edges = np.flatnonzero(np.diff(np.r_[0, columns & whole.any(axis=0), 0]))
+        assert all(edge % 16 == 0 or not whole[:, max(edge - 1, 0):edge + 1].any(axis=0).all() for edge in edges)
+        seen.append(np.array_equal(mask, whole))
+    assert 10 < sum(seen) < 50
 
 
 def test_kinds_of_masks_are_drawn_by_their_shares_and_unknown_ones_refused():

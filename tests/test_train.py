@@ -192,3 +192,17 @@ def test_help_names_every_option(capsys):
         train.main(["--help"])
     text = capsys.readouterr().out
     assert stop.value.code == 0 and all(f"--{name.replace('_', '-')}" in text for name in vars(options("x")))
+
+
+@pytest.mark.parametrize("process", ["cells", "edm"])
+def test_fine_tuning_begins_with_the_weights_of_a_checkpoint_and_takes_over_what_it_is(process, tmp_path):
+    first = train.Trainer(options(tmp_path / "first", process=process), progress=False).run()
+    tuned = options(tmp_path / "tuned", init=str(first), process="edm", width=128, centre=0.5, lr=0.0, steps=4)
+    trainer = train.Trainer(tuned, progress=False)
+    assert (trainer.options.process, trainer.options.width, trainer.windows.width) == (process, 64, 64)
+    a, b = load_file(first), load_file(trainer.run())
+    assert a.keys() == b.keys() and all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)      # at a rate of 0 nothing changes
+    again = train.Trainer(tuned, resume=True, progress=False)
+    assert again.step == 4
+    with pytest.raises(CheckpointError, match="no model 'tinny'"):
+        train.Trainer(options(tmp_path / "other", init="tinny"), progress=False)

@@ -1,0 +1,234 @@
+"""A real browser on a real notebook server: Debian's Chromium through Playwright, the kernel asked over its own socket."""
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from jupyter_client import BlockingKernelClient
+
+ROOT = Path(__file__).parents[2]
+WAIT = int(os.environ.get("POMKIT_WAIT", 120))                         # seconds for anything at all: the machine may be busy
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"]
+JUPYTER = ["--no-browser", "--ip=127.0.0.1", "--allow-root", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
+SERVERS = {"lab": ["jupyter", "lab", "--LabApp.news_url=", *JUPYTER], "notebook": ["jupyter", "notebook", *JUPYTER],
+           "voila": ["voila", "--no-browser", "--Voila.ip=127.0.0.1"]}
+
+
+def until(check, what, seconds=WAIT):
+    """Poll until `check()` is true, and return it."""
+    end = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+    return found
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """One Chromium for all tests."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
+    path = os.environ.get("POMKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if not path:
+        pytest.skip("there is no Chromium: apt-get install chromium, or name one in POMKIT_CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
+        yield browser
+        browser.close()
+
+
+class Desk:
+    """A notebook in a browser: `page`, and `ask`, which evaluates an expression in the notebook's kernel."""
+
+    def __init__(self, folder, url, browser, kind):
+        self.folder, self.url, self.browser, self.kind = folder, url, browser, kind
+        self.context = browser.new_context(viewport={"width": 1280, "height": 1500}, accept_downloads=True)
+        self.page, self.client = self.context.new_page(), None
+
+    def open(self, name="t.ipynb"):
+        address = {"lab": f"lab/tree/{name}?reset", "notebook": f"notebooks/{name}", "voila": f"voila/render/{name}"}[self.kind]
+        self.page.goto(self.url + address, timeout=1000 * WAIT)
+
+    def run_all(self):
+        """Run > Run All Cells, again if the page was not ready for it, and wait for the studio's canvas."""
+        ready = ".jp-Notebook-ExecutionIndicator[data-status=idle], .jp-NotebookKernelStatus"
+        self.page.wait_for_selector(ready, timeout=1000 * WAIT, state="attached")
+
+        def runs():
+            with contextlib.suppress(Exception):                 # a time-out: try again
+                if self.page.locator(".jp-Dialog").count():      # a slow server makes the page ask for a kernel
+                    self.page.click(".jp-Dialog button.jp-mod-accept", timeout=5000)
+                self.page.click("li.lm-MenuBar-item:has-text('Run')", timeout=5000)
+                self.page.click("li.lm-Menu-item[data-command='runmenu:run-all'], "
+                                "li.lm-Menu-item:has-text('Run All Cells')", timeout=5000)
+                return self.page.wait_for_selector(".jp-InputPrompt:text-matches('[*0-9]')", timeout=10000)
+
+        until(runs, "the cells run")
+        self.wait_for_canvas()
+
+    def wait_for_canvas(self):
+        try:
+            self.page.wait_for_selector("canvas, [data-mime-type*=stderr]", timeout=1000 * WAIT)
+        except Exception:
+            self.shot(f"no canvas in {self.kind}")
+            raise
+        assert not (fault := self.page.locator("[data-mime-type*=stderr]").all_inner_texts()), fault
+        self.connect()
+        until(lambda: self.ask("painter.canvas.comm is not None"), "the kernel knows the painter")
+
+    def connect(self):
+        def newest():
+            found = sorted(self.folder.rglob("kernel-*.json"), key=lambda f: f.stat().st_mtime)
+            return found[-1] if found else None
+
+        self.close_client()
+        self.client = BlockingKernelClient(connection_file=str(until(newest, "a kernel's connection file")))
+        self.client.load_connection_file()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=WAIT)
+
+    def close_client(self):
+        if self.client is not None:
+            self.client.stop_channels()
+            self.client = None
+
+    def ask(self, expression, *statements):
+        """The value of an expression in the kernel, after some statements."""
+        code = "import json, numpy, threading, os\n" + "\n".join(statements)
+        reply = self.client.execute(code, silent=True, user_expressions={"it": f"json.dumps({expression})"}, reply=True,
+                                    timeout=WAIT)["content"]
+        assert reply["status"] == "ok", reply
+        it = reply["user_expressions"]["it"]
+        assert it["status"] == "ok", it
+        return json.loads(eval(it["data"]["text/plain"]))
+
+    def box(self, what="canvas"):
+        """Where an element lies, once it stands still."""
+        element = self.page.locator(what).first
+        element.scroll_into_view_if_needed()
+        boxes = [None]
+
+        def still():
+            boxes.append(element.bounding_box())
+            return boxes[-1] == boxes[-2]
+
+        until(still, f"{what} stands still")
+        return boxes[-1]
+
+    def at(self, step, pitch):
+        """The page's pixel at the middle of a cell of the painter's canvas; step -1: its keys, pitch None: its ruler."""
+        x, y, zoom, row, left, _, _, high = self.ask("list(painter.view)")
+        box = self.box()
+        scale = box["width"] / self.ask("painter.canvas.width")
+        px, py = 20 if step < 0 else x + (step + 0.5 - left) * zoom, 25 if pitch is None else y + (high - pitch + 0.5) * row
+        return box["x"] + px * scale, box["y"] + py * scale
+
+    def drag(self, *points, steps=25):
+        """Press the mouse at the first (step, pitch), move through the others, release at the last."""
+        self.page.mouse.move(*self.at(*points[0]))
+        self.page.mouse.down()
+        for point in points[1:]:
+            self.page.mouse.move(*self.at(*point), steps=steps)
+        self.page.mouse.up()
+
+    def button(self, name):
+        """Press a button of the panel: by its text, or by its icon where that is all it has."""
+        self.page.locator(f"button:has-text('{name}'), button:has(.fa-{name})").first.click()
+
+    def image(self):
+        """A number that tells one image of the canvas from another."""
+        return self.page.evaluate("""() => {
+            const canvas = document.querySelector("canvas");
+            const data = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+            return data.reduce((sum, pixel) => (Math.imul(sum, 31) + pixel) | 0, 7);
+        }""")
+
+    def shot(self, name):
+        """A screenshot, where POMKIT_SHOTS names a folder for them: of the panel, or of the page where there is none."""
+        if folder := os.environ.get("POMKIT_SHOTS"):
+            panel = self.page.locator("div.widget-vbox:has(> canvas.pomkit-roll)")
+            (panel.first if panel.count() else self.page).screenshot(path=Path(folder) / f"{name}.png")
+
+    def close(self):
+        self.close_client()
+        self.context.close()
+
+
+def mask_of(desk):
+    """The painter's mask in the kernel."""
+    shape, packed = desk.ask("[painter.mask.shape, numpy.packbits(painter.mask).tolist()]")
+    return np.unpackbits(np.array(packed, np.uint8)).reshape(shape).astype(bool)
+
+
+def painted(desk):
+    """The mask, once something is painted and the mouse is up."""
+    until(lambda: mask_of(desk).any() and not desk.ask("painter._held"), "something is painted")
+    return mask_of(desk)
+
+
+@pytest.fixture(scope="module")
+def desk(request, chromium, tmp_path_factory):
+    """A server, of JupyterLab unless the test asks for another one, on a folder with the notebook of the module's CELLS."""
+    kind, cells = getattr(request, "param", "lab"), request.module.CELLS
+    if kind != "lab":
+        pytest.importorskip(kind, reason=f"{kind} is not installed: pip install {kind}")
+    folder = tmp_path_factory.mktemp(kind)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    for name in ("work", "tmp"):
+        (folder / name).mkdir()
+    quiet = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    nbformat.write(notebook, folder / "work" / "t.ipynb")
+    port = free_port()
+    env = os.environ | {"JUPYTER_RUNTIME_DIR": str(folder / "runtime"), "JUPYTER_CONFIG_DIR": str(folder / "config"),
+                        "JUPYTER_DATA_DIR": str(folder / "data"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
+                        "IPYTHONDIR": str(folder / "ipython"), "TMPDIR": str(folder / "tmp"),
+                        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
+    where = [f"--port={port}", f"--{'Voila' if kind == 'voila' else 'ServerApp'}.root_dir={folder / 'work'}"]
+    log = (folder / "log.txt").open("w")
+    server = subprocess.Popen([sys.executable, "-m", *SERVERS[kind], *where], env=env, stdout=log, stderr=log,
+                              start_new_session=True)
+    url = f"http://127.0.0.1:{port}/"
+
+    def answers():
+        assert server.poll() is None, (folder / "log.txt").read_text()[-2000:]
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(url + ("voila/static/" if kind == "voila" else "api"), timeout=5).status == 200
+
+    desk = None
+    try:
+        if kind == "voila":
+            until(lambda: "running at" in (folder / "log.txt").read_text().lower(), "Voila runs")
+        else:
+            until(answers, "the server answers")
+        desk = Desk(folder, url, chromium, kind)
+        yield desk
+    finally:
+        if desk:
+            desk.close()
+        os.killpg(server.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        log.close()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,35 @@
+"""The studio in Notebook 7 and in Voila."""
+import numpy as np
+import pytest
+
+from pomkit import masks
+
+from .conftest import painted, until
+
+CELLS = ["""import numpy as np
+import pomkit
+painter = studio = pomkit.Studio("tiny", pomkit.read_midi(pomkit.data.songs()["auld_lang_syne"]))
+display(studio)"""]
+
+
+@pytest.mark.parametrize("desk", ["notebook", "voila"], indirect=True)
+def test_painting_and_composing(desk):
+    desk.open()
+    desk.run_all() if desk.kind == "notebook" else desk.wait_for_canvas()
+    desk.drag((20, 70), (60, 50), steps=40)
+    mask = painted(desk)
+    wide, narrow = (masks.stroke(512, [(20, 70), (60, 50)], radius) for radius in (3, 1))
+    assert mask[narrow].all() and not mask[~wide].any()
+    desk.button("undo")
+    until(lambda: not desk.ask("bool(studio.mask.any())"), "the stroke is undone")
+    desk.drag((40, None), (70, None))
+    mask = painted(desk)
+    assert np.array_equal(mask, masks.bars(512, 3, 5))
+    before = np.array(desk.ask("studio.picture.tolist()", "studio.set(steps=8)"))
+    desk.button("Inpaint")
+    until(lambda: desk.ask("len(studio.history)") == 2, "it has composed")
+    after = np.array(desk.ask("studio.picture.tolist()"))
+    assert (after[~mask] == before[~mask]).all() and (after != before).any()
+    desk.button("Listen")
+    until(lambda: desk.page.evaluate("document.querySelector('audio').currentTime") > 0.2, "it plays")
+    desk.shot(desk.kind)

@@ -40,13 +40,13 @@ Rule = Callable[[Tensor, int, View], Tensor]               # (logits, level, vie
 
 class Cells(nn.Module):
     """A network that tells every hidden cell's state: `forward(cells, chords, t) -> logits`; it takes states + 1 + 3 channels
-    and gives one a state. `velocities`: the MIDI velocity of each onset bin."""
+    and gives one a state. `velocities`: the MIDI velocity of each onset bin; `width`: learned columns."""
     process = "cells"
 
     def __init__(self, network: HDiT, velocities: Sequence[int] = VELOCITIES, width: int = 512) -> None:
         super().__init__()
         self.network, self.velocities, self.width = network, tuple(velocities), width
-        self.states = ONSET + len(self.velocities)
+        self.states, self.span = ONSET + len(self.velocities), max(width, network.config.span)
         self.card: dict[str, Any] = {}
         found = (network.config.in_channels, network.config.out_channels)
         if found != (wanted := (self.in_channels(len(self.velocities)), self.states)):

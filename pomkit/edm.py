@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from . import kdiffusion
-from .errors import OptionError, check_choice
+from .errors import OptionError, check_choice, check_range
 from .model import HDiT
 
 Denoise = Callable[..., Tensor]
@@ -38,10 +38,9 @@ class Denoiser(nn.Module):
         inputs, outputs = network.config.in_channels, network.config.out_channels
         if inputs != (wanted := 2 * outputs + 1 if conditioned else outputs):
             raise OptionError(f"conditioned={conditioned} needs {wanted} input channels for {outputs} of output, not {inputs}.")
-        if not sigma_data > 0:
-            raise OptionError(f"sigma_data is {sigma_data}; give the data's standard deviation, above 0.")
+        check_range("sigma_data, the data's standard deviation,", sigma_data, 1e-6, 1e6)
         self.network, self.sigma_data, self.centre = network, sigma_data, centre
-        self.conditioned, self.width = conditioned, width
+        self.conditioned, self.width, self.span = conditioned, width, max(width, network.config.span)
         self.card: dict[str, Any] = {}
 
     def forward(self, x: Tensor, sigma: Tensor, known: Tensor | None = None, mask: Tensor | None = None,

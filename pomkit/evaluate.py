@@ -46,11 +46,9 @@ DRAWS = 200                                              # of songs, for the int
 X = np.linspace(0.05, 0.95, 33)
 # Brush strokes over a window: radius in cells, paths of (share of the width, pitch); from what training saw to what it did not.
 SHAPES: dict[str, tuple[float, list[Any]]] = {
-    "rising line": (3, [np.c_[X, 46 + 40 * X]]),
-    "falling line": (3, [np.c_[X, 86 - 40 * X]]),
+    "rising line": (3, [np.c_[X, 46 + 40 * X]]), "falling line": (3, [np.c_[X, 86 - 40 * X]]),
     "diverging lines": (3, [np.c_[X, 66 + 22 * X], np.c_[X, 66 - 22 * X]]),
-    "arch": (3, [np.c_[X, 48 + 36 * np.sin(np.pi * X)]]),
-    "blob": (16, [[(0.35, 62), (0.5, 70), (0.6, 60)]]),
+    "arch": (3, [np.c_[X, 48 + 36 * np.sin(np.pi * X)]]), "blob": (16, [[(0.35, 62), (0.5, 70), (0.6, 60)]]),
     "scattered dots": (2.5, [[dot] for dot in np.random.default_rng(0).uniform((0, 44), (1, 88), (50, 2))])}
 
 

@@ -66,6 +66,11 @@ class HDiTConfig:
         if self.mapping_width % 2:
             raise OptionError(f"mapping_width is {self.mapping_width}; it must be even (cosines and sines).")
 
+    @property
+    def span(self) -> int:
+        """Columns of the widest picture of 128 rows that is no wider than high in tokens: so far RoPE's unit is the height."""
+        return 128 // self.patch[0] * self.patch[1]
+
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON can hold it; `from_dict` is the inverse."""
         return asdict(self)

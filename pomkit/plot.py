@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Onset, sustained; the same of new notes. "picture": the model's red and green; "safe" (Okabe, Ito): for all colour vision.
-COLOURS = {
-    "picture": ((255, 50, 40), (60, 215, 80), (255, 255, 255), (80, 170, 255)),
-    "safe": ((240, 228, 66), (86, 180, 233), (255, 255, 255), (230, 110, 20))}
+COLOURS = {"picture": ((255, 50, 40), (60, 215, 80), (255, 255, 255), (80, 170, 255)),
+           "safe": ((240, 228, 66), (86, 180, 233), (255, 255, 255), (230, 110, 20))}
 BLACK_KEYS, BACKGROUND, WHITE_KEYS = (1, 3, 6, 8, 10), (10, 10, 14), (20, 20, 26)
 GRID: dict[str, Any] = {"color": "white", "linewidth": 0.6}
 PIXELS: dict[str, Any] = {"aspect": "auto", "interpolation": "nearest"}

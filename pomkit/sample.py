@@ -123,10 +123,9 @@ def lay_windows(mask: np.ndarray, width: int, before: int) -> Iterator[slice]:
 
 def blended(model: Callable[..., Tensor], width: int, region: np.ndarray) -> Callable[..., Tensor]:
     """A model of `width` columns as one of wider pictures: its windows, half a window apart, are averaged column by column with
-    weights that fall to their edges (MultiDiffusion, arXiv 2302.08113), in every call; where `region` (128, w) is empty, 0. One
-    window after the other is denser from the second on (1.2 times the real notes): training seldom masks a part half known."""
-    whole = region.shape[1]
-    starts = [at for at in range(0, whole - width + 1, width // 2) if region[:, at:at + width].any()]
+    weights that fall to their edges (MultiDiffusion, arXiv 2302.08113), in every call; where `region` (128, w) is empty, 0."""
+    width = min(width, whole := region.shape[1])
+    starts = [at for at in (*range(0, whole - width, width // 2), whole - width) if region[:, at:at + width].any()]
     weight = 1 - (torch.arange(1 - width, width, 2).abs() / width)           # (width,): a triangle
     total = torch.zeros(whole)
     for at in starts:
@@ -178,7 +177,7 @@ def _uncover(model: Cells, canvas: np.ndarray, region: np.ndarray, *, border: in
     def draw(cells: Tensor) -> Drawn:
         return [model.decode(c, p, notes, border) for c, p in zip(cells.cpu().numpy(), canvas, strict=True)]
 
-    whole, mask = blended(model, model.width, notes), torch.from_numpy(notes).to(device)
+    whole, mask = blended(model, model.span, notes), torch.from_numpy(notes).to(device)
     return draw(sample_cells(whole, cells, chords, mask, model.states, density=onsets, whole_notes=True,
                              callback=lambda e: report(e, partial(draw, e["cells"])), **options))
 
@@ -192,7 +191,7 @@ def _denoise(model: edm.Denoiser, canvas: np.ndarray, region: np.ndarray, *, bor
     mask = torch.from_numpy(region).to(device).expand(len(x0), 1, -1, -1)
     if density is not None:
         options["density"] = torch.full((len(x0),), float(density), device=device)
-    denoiser = blended(model, model.width, region)
+    denoiser = blended(model, model.span, region)
 
     def guided(x: Tensor, sigma: Tensor, **conditions: Any) -> Tensor:       # u + g (c - u), arXiv 2207.12598
         seeing = denoiser(x, sigma, known=x0, mask=mask, **conditions)

@@ -126,5 +126,5 @@ def test_the_package_is_read_in_an_afternoon():
 def test_the_package_only_gets_shorter():
     """As long as the aim is missed: put the new numbers here whenever they fall."""
     studio = sum(lengths()[name] for name in STUDIO)
-    assert studio <= 932
+    assert studio <= 925
     assert sum(lengths().values()) - studio <= 4739

@@ -102,6 +102,19 @@ def test_bar_lines_shift_the_windows(model, rng):
     assert out.shape == (1, *picture.shape)
 
 
+def test_a_picture_is_composed_at_once_as_far_as_positions_reach_and_blended_beyond(model, rng, monkeypatch):
+    """While the grid of tokens is no wider than high, RoPE's positions are spaced as in training."""
+    assert model.span == 128 // 8 * 16
+    seen, network = set(), type(model.network).forward
+    monkeypatch.setattr(type(model.network), "forward", lambda net, x, *a, **k: seen.add(x.shape[-1]) or network(net, x, *a, **k))
+    for width, span, composed in ((60, 256, 64), (250, 256, 256), (250, 64, 64), (600, 256, 256)):
+        monkeypatch.setattr(model, "span", span)
+        seen.clear()
+        picture = render(make_song(rng), 0, width)
+        out = inpaint(model, picture, masks.everything(picture), steps=2, seed=0)
+        assert seen == {composed} and out.shape == (1, *picture.shape)
+
+
 def test_windows_touch_the_mask_and_settle_every_masked_column():
     for seed in range(50):
         rng = np.random.default_rng(seed)
@@ -133,7 +146,10 @@ def test_a_blend_of_windows_is_the_model_where_they_agree_and_follows_the_neares
     steps = iter((1.0, 2.0))
     out = blended(lambda x: torch.full_like(x, next(steps)), 128, region[:, 128:])(x[..., 128:])
     assert torch.all(out[..., 0, :64] == 1) and torch.all(out[..., 0, 128:] == 2) and torch.all(out.diff(dim=-1) >= 0)
-    assert blended(model, 320, region) is model
+    assert blended(model, 320, region) is model and blended(model, 500, region) is model
+    seen.clear()                                                            # the last window ends with the picture
+    assert torch.allclose(blended(model, 100, region)(x, torch.ones(2), known=x)[..., 128:], 3 * x[..., 128:])
+    assert seen == [x[0, 0, 0, at].item() for at in (50, 100, 150, 200, 220)]
 
 
 def test_pixels_survive_the_tensor():

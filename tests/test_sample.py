@@ -106,7 +106,7 @@ def test_a_picture_is_composed_at_once_as_far_as_positions_reach_and_blended_bey
     """While the grid of tokens is no wider than high, RoPE's positions are spaced as in training."""
     assert model.span == 128 // 8 * 16
     seen, network = set(), type(model.network).forward
-    monkeypatch.setattr(type(model.network), "forward", lambda net, x, *a, **k: seen.add(x.shape[-1]) or network(net, x, *a, **k))
+    monkeypatch.setattr(type(model.network), "forward", lambda net, x, *a: seen.add(x.shape[-1]) or network(net, x, *a))
     for width, span, composed in ((60, 256, 64), (250, 256, 256), (250, 64, 64), (600, 256, 256)):
         monkeypatch.setattr(model, "span", span)
         seen.clear()

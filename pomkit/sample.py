@@ -64,7 +64,7 @@ def inpaint(model: Model, picture: np.ndarray, mask: np.ndarray, n: int = 1, see
     phases = np.bincount(np.asarray([0] if bars is None else bars, int) % BAR)
     lead = -int(phases.argmax()) % BAR                                       # silence before an upbeat: bars lie on 0, 16 ..
     todo = np.pad(mask, ((0, 0), (lead, 0)))
-    reach = reach_of(todo, model.width)
+    reach = reach_of(todo, model.width, model.network.multiple[1])
     windows = list(lay_windows(todo, reach, model.width // 4))
     tail = max([0] + [w.start + reach - todo.shape[1] for w in windows])
     todo = np.pad(todo, ((0, 0), (0, tail)), constant_values=True)           # what lies beyond the end is unknown too
@@ -99,14 +99,14 @@ def generate(model: Model, width: int = 512, n: int = 1, seed: int | None = None
     return inpaint(model, empty, mask, n, seed, border=border, chords=chords, **options)
 
 
-def reach_of(mask: np.ndarray, width: int) -> int:
-    """How many columns a model of `width` columns composes at once: the masked ones and a quarter window on either side, in
-    half windows; at most 16 windows, so that memory stays bounded."""
-    columns, half, beside = np.flatnonzero(mask.any(axis=0)), width // 2, width // 4
+def reach_of(mask: np.ndarray, width: int, unit: int) -> int:
+    """How many columns a model of `width` columns composes together: the masked ones and a quarter window on either side, in
+    multiples of `unit`, the network's; at most 16 windows, so that memory stays bounded."""
+    columns, beside = np.flatnonzero(mask.any(axis=0)), width // 4
     if not len(columns):
         return width
     needed = min(columns[-1] + 1 + beside, mask.shape[1]) - max((columns[0] - beside) // BAR * BAR, 0)
-    return int(np.clip(-(-needed // half) * half, width, 16 * width))
+    return int(np.clip(-(-needed // unit) * unit, width, 16 * width))
 
 
 def lay_windows(mask: np.ndarray, width: int, before: int) -> Iterator[slice]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import make_song
 
-from pomkit import Chord, OptionError, PictureError, generate, inpaint, masks, parse, render, rules
+from pomkit import Chord, OptionError, PictureError, generate, inpaint, load_model, masks, parse, render, rules
 from pomkit.cells import Cells
 from pomkit.edm import Denoiser
 from pomkit.model import HDiT, HDiTConfig, Level
@@ -115,6 +115,16 @@ def test_a_picture_is_composed_at_once_as_far_as_positions_reach_and_blended_bey
         assert seen == {composed} and out.shape == (1, *picture.shape)
 
 
+@pytest.mark.parametrize("name", ["tiny", "small", "tiny-edm"])
+def test_the_shipped_models_compose_masks_of_any_length(name, rng):
+    """Their networks ask for other multiples of columns than half a window."""
+    model, picture = load_model(name), render(make_song(rng), 0, 700)
+    for first, last in ((2, 17), (1, 8), (9, 21), (30, 44)):
+        mask = masks.bars(picture, first, last)
+        out = inpaint(model, picture, mask, steps=1, seed=0)[0]
+        assert (out[~mask] == picture[~mask]).all() and (out[mask] != picture[mask]).any()
+
+
 def test_windows_touch_the_mask_and_settle_every_masked_column():
     for seed in range(50):
         rng = np.random.default_rng(seed)
@@ -122,13 +132,14 @@ def test_windows_touch_the_mask_and_settle_every_masked_column():
         for _ in range(rng.integers(0, 4)):
             first = int(rng.integers(0, mask.shape[1]))
             mask[60, first:first + int(rng.integers(1, 300))] = True
-        for reach, before in ((128, 32), (reach_of(mask, 128), 32), (reach_of(mask, 32), 8)):
+        for reach, before in ((128, 32), (reach_of(mask, 128, 64), 32), (reach_of(mask, 32, 16), 8)):
             left, windows = mask.any(axis=0), list(lay_windows(mask, reach, before))
             for window in windows:
                 assert window.start % 16 == 0 and window.start >= 0 and left[window.start:window.start + reach].any()
                 left[window] = False
             assert not left.any()
-        assert len(list(lay_windows(mask, reach_of(mask, 128), 32))) == mask.any() and reach_of(mask, 32) <= 16 * 32
+        assert len(list(lay_windows(mask, reach_of(mask, 128, 64), 32))) == mask.any() and reach_of(mask, 32, 16) <= 16 * 32
+        assert reach_of(mask, 128, 64) % 64 == 0
 
 
 def test_a_blend_of_windows_is_the_model_where_they_agree_and_follows_the_nearest_middle():

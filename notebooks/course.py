@@ -175,12 +175,11 @@ def execute(nb: Any, folder: Path, fast: bool = False) -> float:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    os.environ["POMKIT_FAST"] = str(int(fast))
     client = NotebookClient(nb, timeout=3600, kernel_name="python3", resources={"metadata": {"path": str(folder)}},
                             record_timing=False)
     start = time.monotonic()
     try:
-        client.execute()
+        client.execute(env=os.environ | {"POMKIT_FAST": str(int(fast))})
     except CellExecutionError as fault:
         i = next(i for i, cell in enumerate(nb.cells) if any(o.output_type == "error" for o in cell.get("outputs", ())))
         raise Refused(f"cell {i} ends with an error\n{COLOUR.sub('', str(fault))}") from None

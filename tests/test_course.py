@@ -339,10 +339,12 @@ def test_bad_exercises_are_caught(tmp_path):
 def test_refresh(folder):
     path = folder / "90_small.ipynb"
     assert not course.fresh(course.read(path))
+    speed = os.environ.get("POMKIT_FAST")
     (folder / "out" / "90_small" / "an earlier run").mkdir(parents=True)
     course.refresh(path)
     nb = course.read(path)
     assert not (folder / "out" / "90_small").exists()                      # the time is that of a first run
+    assert os.environ.get("POMKIT_FAST") == speed                          # what runs after it runs as before
     assert course.fresh(nb) and course.flaws(nb) == []
     assert re.search(r"\n\*\*Time\*\*: under 1 minute on \d+ CPU cores?\. GPU: not measured\.$", nb.cells[0].source)
     assert [c.execution_count for c in code_cells(nb)] == [1, 2, 3, 4]

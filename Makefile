@@ -60,6 +60,7 @@ lab: setup
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check --quiet .
 	$(BIN)/python -m mypy
 	@# lax: a notebook must run without an error; only cells marked NBVAL_CHECK_OUTPUT are held to their output,
 	@# since times, figures and generated notes differ from machine to machine.

@@ -6,6 +6,7 @@
 
 A notebook is named by its number, name or path; none means all of them.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -30,21 +31,32 @@ import nbformat
 from pomkit.files import write_atomically
 
 HERE = Path(__file__).resolve().parent
-LARGEST = 800_000                                        # bytes of a notebook with its outputs
-TIME = re.compile(r"^\*\*Time\*\*:.*?(\.(?=\s|$)|$)", re.MULTILINE)             # the header's first sentence on time
+LARGEST = 800_000  # bytes of a notebook with its outputs
+TIME = re.compile(
+    r"^\*\*Time\*\*:.*?(\.(?=\s|$)|$)", re.MULTILINE
+)  # the header's first sentence on time
 LINK = re.compile(r"(?<=\]\()[^()\s]+(?=\))|(?<=src=\")[^\"]+|(?<=href=\")[^\"]+")
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 BADGE = re.compile(r"\[!\[Open in Colab\]\(\S+?\)\]\(\S+?\)\s*")
-PUBLIC = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-          "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python",
-                            "pygments_lexer": "ipython3"}}
+PUBLIC = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {
+        "name": "python",
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "pygments_lexer": "ipython3",
+    },
+}
 # What no published text may hold. Bytes of pictures and sounds are not text.
-UNFIT = {"a path of this machine":
-             re.compile(r"(?<![\w.])/(home|Users|root|tmp|work|var|opt)/\w|:\\+Users|site-packages|\.venv/"),
-         "a warning": re.compile(r"\b[A-Z]\w*Warning\b"),
-         "an object's address (end the line with a semicolon)": re.compile(r"\bat 0x[0-9a-f]{6,}")}
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")                   # of a terminal
-KEPT = ("tags", "nbgrader", "pomkit")                   # metadata of cells
+UNFIT = {
+    "a path of this machine": re.compile(
+        r"(?<![\w.])/(home|Users|root|tmp|work|var|opt)/\w|:\\+Users|site-packages|\.venv/"
+    ),
+    "a warning": re.compile(r"\b[A-Z]\w*Warning\b"),
+    "an object's address (end the line with a semicolon)": re.compile(r"\bat 0x[0-9a-f]{6,}"),
+}
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal
+KEPT = ("tags", "nbgrader", "pomkit")  # metadata of cells
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PANEL = "(sliders and buttons: run this cell to use them)"
 
@@ -63,11 +75,14 @@ class Refused(Exception):
 
 # Reading a notebook
 
+
 def find(names: Sequence[str] = (), folder: Path = HERE) -> list[Path]:
     """The notebooks of the course in order, or those that are named."""
     every = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if missing := [name for name in names if not any(_means(name, path) for path in every)]:
-        raise SystemExit(f"there is no notebook {', '.join(missing)}; there are {', '.join(path.stem for path in every)}")
+        raise SystemExit(
+            f"there is no notebook {', '.join(missing)}; there are {', '.join(path.stem for path in every)}"
+        )
     return [path for path in every if not names or any(_means(name, path) for name in names)]
 
 
@@ -98,8 +113,14 @@ def tagged(nb: Any, tag: str) -> list[Any]:
 
 def exercises(nb: Any) -> list[Exercise]:
     """The exercises: a solution cell and the cell whose grade_id is the same with "-check" behind it."""
-    graded = {cell.metadata.nbgrader.grade_id: cell for cell in nb.cells if "nbgrader" in cell.metadata}
-    return [Exercise(name, cell, graded[f"{name}-check"]) for name, cell in graded.items() if cell.metadata.nbgrader.solution]
+    graded = {
+        cell.metadata.nbgrader.grade_id: cell for cell in nb.cells if "nbgrader" in cell.metadata
+    }
+    return [
+        Exercise(name, cell, graded[f"{name}-check"])
+        for name, cell in graded.items()
+        if cell.metadata.nbgrader.solution
+    ]
 
 
 def links(text: str) -> list[str]:
@@ -109,10 +130,20 @@ def links(text: str) -> list[str]:
 
 def texts(output: Any) -> Iterator[str]:
     """What an output shows as text."""
-    data = {"text": output.get("text", ""), "traceback": output.get("traceback", ""), **output.get("data", {})}
+    data = {
+        "text": output.get("text", ""),
+        "traceback": output.get("traceback", ""),
+        **output.get("data", {}),
+    }
     for kind, text in data.items():
         if not kind.startswith("image/") or kind.endswith("svg+xml"):
-            whole = text if isinstance(text, str) else "".join(text) if isinstance(text, list) else json.dumps(text)
+            whole = (
+                text
+                if isinstance(text, str)
+                else "".join(text)
+                if isinstance(text, list)
+                else json.dumps(text)
+            )
             yield re.sub(r"base64,[\w+/=]+", "", whole)
 
 
@@ -122,16 +153,27 @@ def flaws(nb: Any) -> list[str]:
     for i, cell in enumerate(nb.cells):
         for output in cell.get("outputs", ()):
             if output.output_type == "error" or output.get("name") == "stderr":
-                found.append(f"cell {i} has an output of {output.get('name', 'an error')}: {' '.join(texts(output))[:200]}")
-            found += [f"cell {i} shows {what}: {text[max(hit.start() - 40, 0):hit.end() + 40]!r}"
-                      for what, sign in UNFIT.items() for text in texts(output) if (hit := sign.search(text))]
+                found.append(
+                    f"cell {i} has an output of {output.get('name', 'an error')}: {' '.join(texts(output))[:200]}"
+                )
+            found += [
+                f"cell {i} shows {what}: {text[max(hit.start() - 40, 0) : hit.end() + 40]!r}"
+                for what, sign in UNFIT.items()
+                for text in texts(output)
+                if (hit := sign.search(text))
+            ]
     if (size := len(nbformat.writes(nb).encode())) > LARGEST:
-        biggest = max(range(len(nb.cells)), key=lambda i: len(json.dumps(nb.cells[i].get("outputs", ()))))
-        found.append(f"{size / 1e6:.2f} MB is more than {LARGEST / 1e6} MB; cell {biggest} holds the most")
+        biggest = max(
+            range(len(nb.cells)), key=lambda i: len(json.dumps(nb.cells[i].get("outputs", ())))
+        )
+        found.append(
+            f"{size / 1e6:.2f} MB is more than {LARGEST / 1e6} MB; cell {biggest} holds the most"
+        )
     return found
 
 
 # Refreshing
+
 
 def fresh(nb: Any) -> bool:
     return nb.metadata.get("pomkit", {}).get("source") == digest(nb)
@@ -151,17 +193,24 @@ def normalise(nb: Any) -> None:
     nb.metadata = nbformat.from_dict(deepcopy(PUBLIC) | {"pomkit": nb.metadata.get("pomkit", {})})
     code = [cell for cell in nb.cells if cell.cell_type == "code"]
     for count, cell in enumerate(code, 1):
-        cell.execution_count, streams = count, groupby(cell.outputs, lambda output: output.get("name", id(output)))
+        cell.execution_count, streams = (
+            count,
+            groupby(cell.outputs, lambda output: output.get("name", id(output))),
+        )
         cell.outputs = [reduce(_join, outputs) for _, outputs in streams]
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = count
             if png := output.get("data", {}).get("image/png"):
                 output.data["image/png"] = smaller(png)
-            if output.get("data", {}).pop(WIDGET, None):         # a widget without its kernel is an error message
+            if output.get("data", {}).pop(
+                WIDGET, None
+            ):  # a widget without its kernel is an error message
                 output.data = nbformat.from_dict({"text/plain": PANEL})
     for cell in nb.cells:
-        cell.metadata = nbformat.from_dict({key: value for key, value in cell.metadata.items() if key in KEPT})
+        cell.metadata = nbformat.from_dict(
+            {key: value for key, value in cell.metadata.items() if key in KEPT}
+        )
 
 
 def _join(stream: Any, more: Any) -> Any:
@@ -175,28 +224,52 @@ def execute(nb: Any, folder: Path, fast: bool = False) -> float:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    client = NotebookClient(nb, timeout=3600, kernel_name="python3", resources={"metadata": {"path": str(folder)}},
-                            record_timing=False)
+    client = NotebookClient(
+        nb,
+        timeout=3600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+    )
     start = time.monotonic()
     try:
         client.execute(env=os.environ | {"POMKIT_FAST": str(int(fast))})
     except CellExecutionError as fault:
-        i = next(i for i, cell in enumerate(nb.cells) if any(o.output_type == "error" for o in cell.get("outputs", ())))
+        i = next(
+            i
+            for i, cell in enumerate(nb.cells)
+            if any(o.output_type == "error" for o in cell.get("outputs", ()))
+        )
         raise Refused(f"cell {i} ends with an error\n{COLOUR.sub('', str(fault))}") from None
     return (time.monotonic() - start) / 60
 
 
 def device(nb: Any) -> str:
     """What the notebook ran on, as its set-up cell printed it; the number of cores instead of "the CPU"."""
-    seen = " ".join(text for cell in tagged(nb, "setup")[:1] for output in cell.outputs for text in texts(output))
+    seen = " ".join(
+        text
+        for cell in tagged(nb, "setup")[:1]
+        for output in cell.outputs
+        for text in texts(output)
+    )
     name = re.search(r"^pomkit \S+ on (.+)$", seen, re.MULTILINE)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     cores = int(os.environ.get("OMP_NUM_THREADS", cores))
-    return name[1].strip(" .") if name and "CPU" not in name[1] else f"{cores} CPU core" + "s" * (cores > 1)
+    return (
+        name[1].strip(" .")
+        if name and "CPU" not in name[1]
+        else f"{cores} CPU core" + "s" * (cores > 1)
+    )
 
 
 def about(minutes: float) -> str:
-    return "under 1 minute" if minutes < 0.75 else f"about {round(minutes)} minute" + "s" * (round(minutes) > 1)
+    return (
+        "under 1 minute"
+        if minutes < 0.75
+        else f"about {round(minutes)} minute" + "s" * (round(minutes) > 1)
+    )
 
 
 def refresh(path: Path, fast: bool = False) -> float:
@@ -206,7 +279,7 @@ def refresh(path: Path, fast: bool = False) -> float:
     """
     nb = read(path)
     before, facts = deepcopy(nb), dict(nb.metadata.get("pomkit", {}))
-    if not fast:                                                 # what an earlier run trained would save time
+    if not fast:  # what an earlier run trained would save time
         shutil.rmtree(path.parent / "out" / path.stem, ignore_errors=True)
     minutes = execute(nb, path.parent, fast)
     if fast:
@@ -214,8 +287,14 @@ def refresh(path: Path, fast: bool = False) -> float:
         before.metadata["pomkit"] = facts | {"fast_seconds": round(60 * minutes)}
     else:
         target, where = path, device(nb)
-        nb.cells[0].source = TIME.sub(f"**Time**: {about(minutes)} on {where}.", nb.cells[0].source, count=1)
-        nb.metadata["pomkit"] = facts | {"source": digest(nb), "minutes": round(minutes, 2), "device": where}
+        nb.cells[0].source = TIME.sub(
+            f"**Time**: {about(minutes)} on {where}.", nb.cells[0].source, count=1
+        )
+        nb.metadata["pomkit"] = facts | {
+            "source": digest(nb),
+            "minutes": round(minutes, 2),
+            "device": where,
+        }
     normalise(nb)
     if found := flaws(nb) + ["the file was changed meanwhile"] * (read(path).cells != before.cells):
         raise Refused("\n".join(found))
@@ -227,6 +306,7 @@ def refresh(path: Path, fast: bool = False) -> float:
 
 # The students' copies
 
+
 def released(nb: Any) -> Any:
     """The students' copy: without solutions, hidden tests, outputs, wrong answers and the badge to the solved notebook."""
     from nbgrader import preprocessors as nbgrader
@@ -235,7 +315,14 @@ def released(nb: Any) -> Any:
     nb.metadata.pop("pomkit", None)
     for cell in nb.cells:
         cell.metadata.pop("pomkit", None)
-    for name in ("LockCells", "ClearSolutions", "ClearOutput", "ClearHiddenTests", "ComputeChecksums", "CheckCellMetadata"):
+    for name in (
+        "LockCells",
+        "ClearSolutions",
+        "ClearOutput",
+        "ClearHiddenTests",
+        "ComputeChecksums",
+        "CheckCellMetadata",
+    ):
         nb, _ = getattr(nbgrader, name)().preprocess(nb, {})
     nb.cells[0].source = BADGE.sub("", nb.cells[0].source)
     return nb
@@ -244,7 +331,10 @@ def released(nb: Any) -> Any:
 def student(out: Path, paths: Iterable[Path]) -> None:
     """Write the students' copies, the page that lists them, and beside them all files that they link to."""
     root, about_all = HERE.parent, (HERE / "README.md").read_text(encoding="utf-8")
-    page = "# The course\n\n" + about_all.partition("<!-- course -->\n")[2].partition("<!-- /course -->")[0]
+    page = (
+        "# The course\n\n"
+        + about_all.partition("<!-- course -->\n")[2].partition("<!-- /course -->")[0]
+    )
     notebooks = {path.name: released(read(path)) for path in paths}
 
     def carry(link: re.Match[str]) -> str:
@@ -267,45 +357,83 @@ def student(out: Path, paths: Iterable[Path]) -> None:
 
 # The table
 
+
 def timings(folder: Path = HERE) -> str:
     """Write the table of timings between its marks in README.md, and return it."""
-    rows = [["notebook", "full run", "as tests run it", "cells", "exercises", "points", "kB"], ["---"] * 7]
+    rows = [
+        ["notebook", "full run", "as tests run it", "cells", "exercises", "points", "kB"],
+        ["---"] * 7,
+    ]
     minutes = seconds = 0.0
     for path in find(folder=folder):
         nb = read(path)
         facts, tasks = nb.metadata.get("pomkit", {}), exercises(nb)
         minutes, seconds = minutes + facts.get("minutes", 0), seconds + facts.get("fast_seconds", 0)
-        rows.append([f"[{path.stem}]({path.name})",
-                     "{minutes:.1f} min on {device}".format(**facts) if "minutes" in facts else "not measured",
-                     "{fast_seconds} s".format(**facts) if "fast_seconds" in facts else "not measured",
-                     len(nb.cells), len(tasks), sum(task.check.metadata.nbgrader.points for task in tasks),
-                     round(path.stat().st_size / 1000)])
-    rows.append(["together", f"{minutes:.0f} min", f"{seconds / 60:.1f} min",
-                 *(sum(row[i] for row in rows[2:]) for i in range(3, 7))])
+        rows.append(
+            [
+                f"[{path.stem}]({path.name})",
+                "{minutes:.1f} min on {device}".format(**facts)
+                if "minutes" in facts
+                else "not measured",
+                "{fast_seconds} s".format(**facts) if "fast_seconds" in facts else "not measured",
+                len(nb.cells),
+                len(tasks),
+                sum(task.check.metadata.nbgrader.points for task in tasks),
+                round(path.stat().st_size / 1000),
+            ]
+        )
+    rows.append(
+        [
+            "together",
+            f"{minutes:.0f} min",
+            f"{seconds / 60:.1f} min",
+            *(sum(row[i] for row in rows[2:]) for i in range(3, 7)),
+        ]
+    )
     table = "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
     page = folder / "README.md"
     head, mark, rest = page.read_text(encoding="utf-8").partition("<!-- timings -->\n")
     with write_atomically(page) as file:
-        file.write((head + mark + table + rest[rest.index("<!-- /timings -->"):]).encode())
+        file.write((head + mark + table + rest[rest.index("<!-- /timings -->") :]).encode())
     return table
 
 
 def covers(folder: Path = HERE) -> list[tuple[Path, bytes]]:
     """The README's picture of each notebook: its file, and the first figure of the notebook's cell that is tagged "cover"."""
-    found = [(path, next(output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})))
-             for path in find(folder=folder) for cell in tagged(read(path), "cover") if cell.outputs]
+    found = [
+        (
+            path,
+            next(
+                output.data["image/png"]
+                for output in cell.outputs
+                if "image/png" in output.get("data", {})
+            ),
+        )
+        for path in find(folder=folder)
+        for cell in tagged(read(path), "cover")
+        if cell.outputs
+    ]
     pictures = folder.parent / "assets" / "pictures"
-    return [(pictures / f"course_{path.stem[:2]}.png", base64.b64decode(png)) for path, png in found]
+    return [
+        (pictures / f"course_{path.stem[:2]}.png", base64.b64decode(png)) for path, png in found
+    ]
 
 
 # The command line
 
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("command", choices=["refresh", "student", "timings"])
     parser.add_argument("names", nargs="*", help="notebooks: 03, 03_noise_and_denoising or a path")
-    parser.add_argument("--all", action="store_true", help="refresh: also those whose outputs are fresh")
-    parser.add_argument("--fast", action="store_true", help="refresh: with the tests' small numbers, into out/fast")
+    parser.add_argument(
+        "--all", action="store_true", help="refresh: also those whose outputs are fresh"
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="refresh: with the tests' small numbers, into out/fast"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "student", help="student: the folder")
     given = parser.parse_intermixed_args(arguments)
     paths, failed = find(given.names), 0

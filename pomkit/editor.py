@@ -2,6 +2,7 @@
 
 Steps count from 0, pitches are MIDI numbers, bars count from 1; a point is (step, pitch), both at cell centres.
 """
+
 import io
 import json
 import threading
@@ -18,15 +19,16 @@ from .files import AnyPath, write_atomically
 from .notes import NOTE_DTYPE, Song
 from .picture import PITCHES, check_picture, parse, render
 
-LEVELS = 200                       # of undo
-BORDER = 8                         # chord rows
-LOCK = threading.RLock()           # for what a thread that composes and the page's events both touch
+LEVELS = 200  # of undo
+BORDER = 8  # chord rows
+LOCK = threading.RLock()  # for what a thread that composes and the page's events both touch
 Music = Song | np.ndarray | int
 Points = Sequence[tuple[float, float]]
 
 
 class State(NamedTuple):
     """What an operation may change: picture, mask, steps of the bar lines, name. No array in it is written to again."""
+
     picture: np.ndarray
     mask: np.ndarray
     bars: tuple[int, ...]
@@ -38,11 +40,15 @@ class Editor:
     `music`: a Song, a picture uint8 (128, width, 3), or a number of steps of silence; `mask`: bool (128, width), True =
     regenerate; `bars`: steps of the bar lines (None: the Song's, else 4/4). Raises PictureError, OptionError."""
 
-    def __init__(self, music: Music = 256, mask: np.ndarray | None = None, bars: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, music: Music = 256, mask: np.ndarray | None = None, bars: Sequence[int] | None = None
+    ) -> None:
         self._past, self._future = deque[State](maxlen=LEVELS), deque[State]()
         self._state = begun(music, mask, bars)
 
-    def load(self, music: Music, mask: np.ndarray | None = None, bars: Sequence[int] | None = None) -> None:
+    def load(
+        self, music: Music, mask: np.ndarray | None = None, bars: Sequence[int] | None = None
+    ) -> None:
         """Take other music, given as to the class."""
         self._edit(*begun(music, mask, bars))
 
@@ -78,7 +84,12 @@ class Editor:
         """Paint along `points` (step, pitch) with a brush of `radius` cells; two points are a line."""
         self.paint(masks.stroke(self.width, points, radius), erase)
 
-    def add_box(self, pitch: tuple[int, int] | None = None, steps: tuple[int, int] | None = None, erase: bool = False) -> None:
+    def add_box(
+        self,
+        pitch: tuple[int, int] | None = None,
+        steps: tuple[int, int] | None = None,
+        erase: bool = False,
+    ) -> None:
         """Paint a rectangle: pitches inclusive, steps half-open; None: all."""
         self.paint(masks.box(self.width, pitch, steps), erase)
 
@@ -95,7 +106,9 @@ class Editor:
         Also "loop middle": the bars between the first and the last quarter."""
         count = len(self._state.bars)
         middle = f"bars:{count // 4 + 1}-{max(count - count // 4, 1)}"
-        self.mask = masks.from_text(words.replace("loop middle", middle), self.song, width=self.width)
+        self.mask = masks.from_text(
+            words.replace("loop middle", middle), self.song, width=self.width
+        )
 
     def invert(self) -> None:
         """Mark what is not marked and the reverse; the chord rows stay."""
@@ -109,7 +122,9 @@ class Editor:
         """The number in `song.notes` of the note that sounds in the cell."""
         notes = self.song.notes
         since = round(step) - notes["onset"]
-        found = np.flatnonzero((notes["pitch"] == round(pitch)) & (since >= 0) & (since < notes["duration"]))
+        found = np.flatnonzero(
+            (notes["pitch"] == round(pitch)) & (since >= 0) & (since < notes["duration"])
+        )
         return int(found[0]) if len(found) else None
 
     def add_note(self, step: int, pitch: int, duration: int = 2, velocity: int = 90) -> None:
@@ -129,8 +144,10 @@ class Editor:
         """Render the song again with other notes, so that the picture stays what `render` can draw."""
         for step, _, pitch, *_ in notes:
             if not (0 <= step < self.width and BORDER <= pitch < PITCHES - BORDER):
-                raise OptionError(f"a note at step {step}, pitch {pitch}: choose a step within 0 to {self.width - 1}, a pitch "
-                                  f"within {BORDER} to {PITCHES - BORDER - 1}")
+                raise OptionError(
+                    f"a note at step {step}, pitch {pitch}: choose a step within 0 to {self.width - 1}, a pitch "
+                    f"within {BORDER} to {PITCHES - BORDER - 1}"
+                )
         song = self.song
         table = np.concatenate([np.delete(song.notes, without), np.array([*notes], NOTE_DTYPE)])
         self._edit(picture=render(replace(song, notes=table), width=self.width))
@@ -165,19 +182,31 @@ class Editor:
 def begun(music: Music, mask: np.ndarray | None, bars: Sequence[int] | None) -> State:
     """The state that an Editor begins with, checked."""
     song = music if isinstance(music, Song) else Song(np.zeros(0, NOTE_DTYPE))
-    picture = music.copy() if isinstance(music, np.ndarray) else render(song, width=music if isinstance(music, int) else None)
+    picture = (
+        music.copy()
+        if isinstance(music, np.ndarray)
+        else render(song, width=music if isinstance(music, int) else None)
+    )
     check_picture(picture)
     width = picture.shape[1]
-    mask = masks.check_mask(np.zeros((PITCHES, width), bool) if mask is None else mask, picture).copy()
+    mask = masks.check_mask(
+        np.zeros((PITCHES, width), bool) if mask is None else mask, picture
+    ).copy()
     lines = song.bar_lines(width) if bars is None else bars
     return State(picture, mask, tuple(int(line) for line in lines if line < width), song.name)
 
 
 def save_states(path: AnyPath, states: Sequence[State], about: dict[str, Any]) -> None:
     """Write states, and `about` (JSON values), to one .npz file, atomically."""
-    arrays = {f"{field}{i}": getattr(state, field) for i, state in enumerate(states) for field in State._fields}
+    arrays = {
+        f"{field}{i}": getattr(state, field)
+        for i, state in enumerate(states)
+        for field in State._fields
+    }
     with write_atomically(path) as file:
-        np.savez_compressed(file, about=np.array(json.dumps(about | {"states": len(states)})), **arrays)
+        np.savez_compressed(
+            file, about=np.array(json.dumps(about | {"states": len(states)})), **arrays
+        )
 
 
 def load_states(data: bytes) -> tuple[list[State], dict[str, Any]]:
@@ -185,7 +214,13 @@ def load_states(data: bytes) -> tuple[list[State], dict[str, Any]]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
-            return [begun(file[f"picture{i}"], file[f"mask{i}"], file[f"bars{i}"])._replace(name=str(file[f"name{i}"]))
-                    for i in range(max(about["states"], 1))], about
-    except Exception as fault:                                   # numpy and zip raise many kinds; all mean the same
-        raise PictureError(f"this is no saved studio, or a damaged one ({fault}); save it again as .npz") from fault
+            return [
+                begun(file[f"picture{i}"], file[f"mask{i}"], file[f"bars{i}"])._replace(
+                    name=str(file[f"name{i}"])
+                )
+                for i in range(max(about["states"], 1))
+            ], about
+    except Exception as fault:  # numpy and zip raise many kinds; all mean the same
+        raise PictureError(
+            f"this is no saved studio, or a damaged one ({fault}); save it again as .npz"
+        ) from fault

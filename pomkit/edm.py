@@ -2,6 +2,7 @@
 A denoiser is any callable `denoiser(x, sigma, **conditions) -> denoised`: x float (batch, channels, height, width) with noise
 of standard deviation sigma (batch,), denoised its best guess of the clean picture. It is k-diffusion's contract, so every
 sampler here and there runs on every denoiser."""
+
 import math
 from collections.abc import Callable
 from functools import partial
@@ -30,21 +31,40 @@ class Denoiser(nn.Module):
     """A network with EDM's preconditioning (Table 1): D(x; sigma) = c_skip x + c_out F(c_in x; c_noise). It meets pixels as
     differences from `centre` (most of music is black, -1); sigma_data is their spread about it. `conditioned`: it also sees the
     known picture with the masked pixels set to 0, and the mask (0 or 1): 7 input channels for RGB."""
+
     process = "edm"
 
-    def __init__(self, network: HDiT, sigma_data: float = 0.5, conditioned: bool = False, width: int = 512,
-                 centre: float = 0.0) -> None:
+    def __init__(
+        self,
+        network: HDiT,
+        sigma_data: float = 0.5,
+        conditioned: bool = False,
+        width: int = 512,
+        centre: float = 0.0,
+    ) -> None:
         super().__init__()
         inputs, outputs = network.config.in_channels, network.config.out_channels
         if inputs != (wanted := 2 * outputs + 1 if conditioned else outputs):
-            raise OptionError(f"conditioned={conditioned} needs {wanted} input channels for {outputs} of output, not {inputs}.")
+            raise OptionError(
+                f"conditioned={conditioned} needs {wanted} input channels for {outputs} of output, not {inputs}."
+            )
         check_range("sigma_data, the data's standard deviation,", sigma_data, 1e-6, 1e6)
         self.network, self.sigma_data, self.centre = network, sigma_data, centre
-        self.conditioned, self.width, self.span = conditioned, width, max(width, network.config.span)
+        self.conditioned, self.width, self.span = (
+            conditioned,
+            width,
+            max(width, network.config.span),
+        )
         self.card: dict[str, Any] = {}
 
-    def forward(self, x: Tensor, sigma: Tensor, known: Tensor | None = None, mask: Tensor | None = None,
-                density: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        known: Tensor | None = None,
+        mask: Tensor | None = None,
+        density: Tensor | None = None,
+    ) -> Tensor:
         """The denoised pictures, float (batch, c, height, width), like x, the noisy ones; sigma: float (batch,), above 0.
         known: clean pictures like x, mask: bool (batch, 1, height, width), True = to be composed; both None = everything is.
         density: float (batch,), onsets per masked bar, NaN or None = unknown. OptionError for conditions not learned."""
@@ -54,15 +74,25 @@ class Denoiser(nn.Module):
         c_skip, c_out, c_in = scalings(sigma.reshape(-1, 1, 1, 1), self.sigma_data)
         inputs = c_in * x
         if self.conditioned:
-            mask = torch.ones_like(x[:, :1], dtype=torch.bool) if mask is None else mask.expand_as(x[:, :1])
-            shown = torch.zeros_like(x) if known is None else (known - self.centre).masked_fill(mask, 0)
+            mask = (
+                torch.ones_like(x[:, :1], dtype=torch.bool)
+                if mask is None
+                else mask.expand_as(x[:, :1])
+            )
+            shown = (
+                torch.zeros_like(x) if known is None else (known - self.centre).masked_fill(mask, 0)
+            )
             inputs = torch.cat((inputs, shown, mask.to(x)), 1)  # (batch, 2 c + 1, height, width)
         elif known is not None:
-            raise OptionError("This model was trained without known pixels; inpaint with RePaint instead.")
+            raise OptionError(
+                "This model was trained without known pixels; inpaint with RePaint instead."
+            )
         if density is not None:
             if self.network.config.mapping_cond_dim != 2:
                 raise OptionError("This model was trained without the density; leave it out.")
-            density = torch.stack((density.nan_to_num().log1p() / 3, ~density.isnan()), 1).to(x)  # (batch, 2)
+            density = torch.stack((density.nan_to_num().log1p() / 3, ~density.isnan()), 1).to(
+                x
+            )  # (batch, 2)
         return c_skip * x + c_out * self.network(inputs, sigma.log() / 4, density) + self.centre
 
 
@@ -71,16 +101,28 @@ class Denoiser(nn.Module):
 WEIGHTINGS: dict[str, Callable[[Tensor, float], Tensor]] = {
     **dict.fromkeys(("edm", "unit"), lambda sigma, sigma_data: torch.ones_like(sigma)),
     "snr": lambda sigma, sigma_data: sigma_data**2 / (sigma**2 + sigma_data**2),
-    "soft-min-snr": lambda sigma, sigma_data: (sigma * sigma_data / (sigma**2 + sigma_data**2)) ** 2}
+    "soft-min-snr": lambda sigma, sigma_data: (
+        (sigma * sigma_data / (sigma**2 + sigma_data**2)) ** 2
+    ),
+}
 
 
-def denoising_loss(denoiser: Denoise, x0: Tensor, noise: Tensor, sigma: Tensor, weighting: str = "soft-min-snr",
-                   region: Tensor | None = None, **conditions: Any) -> Tensor:
+def denoising_loss(
+    denoiser: Denoise,
+    x0: Tensor,
+    noise: Tensor,
+    sigma: Tensor,
+    weighting: str = "soft-min-snr",
+    region: Tensor | None = None,
+    **conditions: Any,
+) -> Tensor:
     """The weighted denoising error of each picture, float (batch,) (EDM, equation 8). x0, noise: float (batch, c, height,
     width), clean pictures and standard normal numbers; sigma: float (batch,); region: bool (batch, 1, height, width), where it
     is averaged, None = all. It is the network's error, (D - x0) / c_out, squared and times one of WEIGHTINGS (OptionError)."""
     check_choice("weighting", weighting, WEIGHTINGS)
-    sigma_data = getattr(getattr(denoiser, "module", denoiser), "sigma_data", 0.5)  # module: in a wrapper for several GPUs
+    sigma_data = getattr(
+        getattr(denoiser, "module", denoiser), "sigma_data", 0.5
+    )  # module: in a wrapper for several GPUs
     weight = WEIGHTINGS[weighting](sigma, sigma_data) / scalings(sigma, sigma_data)[1] ** 2
     denoised = denoiser(x0 + sigma.reshape(-1, 1, 1, 1) * noise, sigma, **conditions)
     error = (denoised.float() - x0).square().mean(1, keepdim=True)  # (batch, 1, height, width)
@@ -98,27 +140,49 @@ def loguniform(u: Tensor, sigma_min: float = 0.01, sigma_max: float = 80.0) -> T
     return sigma_min * (sigma_max / sigma_min) ** u
 
 
-def cosine_interpolated(u: Tensor, image_d: float = 256, noise_d_low: float = 32, noise_d_high: float = 256,
-                        sigma_data: float = 0.5, sigma_min: float = 1e-3, sigma_max: float = 1e3) -> Tensor:
+def cosine_interpolated(
+    u: Tensor,
+    image_d: float = 256,
+    noise_d_low: float = 32,
+    noise_d_high: float = 256,
+    sigma_data: float = 0.5,
+    sigma_min: float = 1e-3,
+    sigma_max: float = 1e3,
+) -> Tensor:
     """From one shifted cosine schedule to another, for pictures `image_d` wide ("simple diffusion", arXiv 2301.11093, 2.3)."""
-    def log_snr(noise_d: float) -> Tensor:  # shifted to a width of noise_d: snr = ratio^2 / tan(angle)^2
+
+    def log_snr(
+        noise_d: float,
+    ) -> Tensor:  # shifted to a width of noise_d: snr = ratio^2 / tan(angle)^2
         ratio = noise_d / image_d
         low, high = (math.atan(sigma / sigma_data * ratio) for sigma in (sigma_min, sigma_max))
         return -2 * (low + u * (high - low)).tan().log() + 2 * math.log(ratio)
 
-    return sigma_data * (-torch.lerp(log_snr(noise_d_high), log_snr(noise_d_low), u) / 2).exp()  # low noise first, then high
+    return (
+        sigma_data * (-torch.lerp(log_snr(noise_d_high), log_snr(noise_d_low), u) / 2).exp()
+    )  # low noise first, then high
 
 
 # A density of noise levels is its quantile function: uniform numbers in, sigmas out.
-DENSITIES = {"lognormal": lognormal, "loguniform": loguniform, "cosine-interpolated": cosine_interpolated}
+DENSITIES = {
+    "lognormal": lognormal,
+    "loguniform": loguniform,
+    "cosine-interpolated": cosine_interpolated,
+}
 
 
-def sample_sigma(kind: str, n: int | Tensor, generator: torch.Generator | None = None, **named: float) -> Tensor:
+def sample_sigma(
+    kind: str, n: int | Tensor, generator: torch.Generator | None = None, **named: float
+) -> Tensor:
     """Training noise levels, float (n,), of one of DENSITIES, "KIND" or "KIND:a,b"; n: how many, one from each n-th part of it,
     ascending, or their quantiles, uniform numbers in [0, 1). OptionError for unknown kinds or parameters."""
     kind, _, numbers = kind.partition(":")
     check_choice("density", kind, DENSITIES)
-    u = n if isinstance(n, Tensor) else (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
+    u = (
+        n
+        if isinstance(n, Tensor)
+        else (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
+    )
     try:
         parameters = map(float, numbers.split(",") if numbers else ())
         return DENSITIES[kind](u.clamp(1e-7, 1 - 1e-7), *parameters, **named).float()
@@ -126,24 +190,44 @@ def sample_sigma(kind: str, n: int | Tensor, generator: torch.Generator | None =
         raise OptionError(f"density {kind!r}: {error}.") from error
 
 
-def karras_sigmas(n: int, sigma_min: float = 0.01, sigma_max: float = 80.0, rho: float = 7.0) -> Tensor:
+def karras_sigmas(
+    n: int, sigma_min: float = 0.01, sigma_max: float = 80.0, rho: float = 7.0
+) -> Tensor:
     """The noise levels of n steps, float (n + 1,): sigma_max down to sigma_min, then 0 (EDM, equation 5)."""
     if n < 1 or not 0 < sigma_min <= sigma_max:
-        raise OptionError(f"{n} steps from sigma {sigma_max} to {sigma_min}; give 1 or more and 0 < sigma_min <= sigma_max.")
-    ramp = torch.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), n, dtype=torch.float64) ** rho
+        raise OptionError(
+            f"{n} steps from sigma {sigma_max} to {sigma_min}; give 1 or more and 0 < sigma_min <= sigma_max."
+        )
+    ramp = (
+        torch.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), n, dtype=torch.float64)
+        ** rho
+    )
     return torch.cat((ramp, ramp.new_zeros(1))).float()
 
 
 def draw(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Standard normal numbers like a tensor, drawn where the generator lives (a CPU's also serves a GPU)."""
     device = like.device if generator is None else generator.device
-    return torch.randn(like.shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
+    return torch.randn(like.shape, generator=generator, device=device, dtype=like.dtype).to(
+        like.device
+    )
 
 
 @torch.no_grad()
-def sample_heun(denoiser: Denoise, x: Tensor, sigmas: Tensor, callback: Callback | None = None, *, s_churn: float = 0.0,
-                s_tmin: float = 0.0, s_tmax: float = math.inf, s_noise: float = 1.0, second_order: bool = True,
-                generator: torch.Generator | None = None, **conditions: Any) -> Tensor:
+def sample_heun(
+    denoiser: Denoise,
+    x: Tensor,
+    sigmas: Tensor,
+    callback: Callback | None = None,
+    *,
+    s_churn: float = 0.0,
+    s_tmin: float = 0.0,
+    s_tmax: float = math.inf,
+    s_noise: float = 1.0,
+    second_order: bool = True,
+    generator: torch.Generator | None = None,
+    **conditions: Any,
+) -> Tensor:
     """Heun's method, two calls a step (EDM, Algorithm 2): x at sigmas[-1], float like x.
     x: float (batch, c, height, width) at noise level sigmas[0]; sigmas: float (n + 1,), falling; callback({"i", "sigma", "x",
     "denoised"}) at each step; conditions go to the denoiser. s_churn > 0 adds noise at the levels from s_tmin to s_tmax and
@@ -166,9 +250,18 @@ def sample_heun(denoiser: Denoise, x: Tensor, sigmas: Tensor, callback: Callback
 
 
 @torch.no_grad()
-def sample_dpmpp_2m_sde(denoiser: Denoise, x: Tensor, sigmas: Tensor, callback: Callback | None = None, *, eta: float = 1.0,
-                        s_noise: float = 1.0, noise_sampler: Sampler | None = None, generator: torch.Generator | None = None,
-                        **conditions: Any) -> Tensor:
+def sample_dpmpp_2m_sde(
+    denoiser: Denoise,
+    x: Tensor,
+    sigmas: Tensor,
+    callback: Callback | None = None,
+    *,
+    eta: float = 1.0,
+    s_noise: float = 1.0,
+    noise_sampler: Sampler | None = None,
+    generator: torch.Generator | None = None,
+    **conditions: Any,
+) -> Tensor:
     """DPM-Solver++(2M) for the SDE, midpoint form, one call a step (arXiv 2211.01095); as `sample_heun`, and eta: share of
     fresh noise, 0 = the deterministic 2M (Algorithm 2); noise_sampler(sigma, sigma_next): draws it, by default `generator`."""
     previous, h_previous = None, sigmas.new_zeros(())
@@ -177,7 +270,10 @@ def sample_dpmpp_2m_sde(denoiser: Denoise, x: Tensor, sigmas: Tensor, callback: 
         if callback is not None:
             callback({"i": i, "sigma": sigma, "x": x, "denoised": denoised})
         ratio = after / sigma
-        decay, h = ratio ** (1 + eta), -ratio.log()  # h: the step in -ln(sigma), infinite where it ends at 0
+        decay, h = (
+            ratio ** (1 + eta),
+            -ratio.log(),
+        )  # h: the step in -ln(sigma), infinite where it ends at 0
         guess = denoised
         if previous is not None and after > 0:
             guess = denoised + (denoised - previous) * h / (2 * h_previous)
@@ -189,10 +285,16 @@ def sample_dpmpp_2m_sde(denoiser: Denoise, x: Tensor, sigmas: Tensor, callback: 
     return x
 
 
-sample_euler = partial(sample_heun, second_order=False)  # one call a step: EDM's Algorithm 2 without the correction
+sample_euler = partial(
+    sample_heun, second_order=False
+)  # one call a step: EDM's Algorithm 2 without the correction
 sample_dpmpp_2m = partial(sample_dpmpp_2m_sde, eta=0.0)  # it has no use for `generator`
 SAMPLERS: dict[str, Sampler] = {
-    "euler": sample_euler, "heun": sample_heun, "dpmpp_2m": sample_dpmpp_2m, "dpmpp_2m_sde": sample_dpmpp_2m_sde}
+    "euler": sample_euler,
+    "heun": sample_heun,
+    "dpmpp_2m": sample_dpmpp_2m,
+    "dpmpp_2m_sde": sample_dpmpp_2m_sde,
+}
 
 
 def get_sampler(name: str) -> Sampler:
@@ -217,9 +319,19 @@ def repaint_schedule(n: int, U: int = 1, jump: int = 1) -> list[int]:
 
 
 @torch.no_grad()
-def repaint(denoiser: Denoise, x0: Tensor, mask: Tensor, sigmas: Tensor, /, U: int = 1, jump: int = 1,
-            sampler: str | Sampler = "dpmpp_2m", generator: torch.Generator | None = None,
-            callback: Callback | None = None, **conditions: Any) -> Tensor:
+def repaint(
+    denoiser: Denoise,
+    x0: Tensor,
+    mask: Tensor,
+    sigmas: Tensor,
+    /,
+    U: int = 1,
+    jump: int = 1,
+    sampler: str | Sampler = "dpmpp_2m",
+    generator: torch.Generator | None = None,
+    callback: Callback | None = None,
+    **conditions: Any,
+) -> Tensor:
     """RePaint (arXiv 2201.09865, Algorithm 1) in sigma space: pictures like x0, equal to it outside the mask.
     x0: float (batch, c, height, width); mask: bool, broadcastable to it, True = compose; sigmas: float (n + 1,), the last 0; U,
     jump: see `repaint_schedule`; sampler: a name or a function with that contract (so options go in by functools.partial);
@@ -230,7 +342,9 @@ def repaint(denoiser: Denoise, x0: Tensor, mask: Tensor, sigmas: Tensor, /, U: i
     mask = mask.expand_as(x0)
     path = repaint_schedule(len(sigmas) - 1, U, jump)
     backs = [i for i, (level, after) in enumerate(pairwise(path), 1) if after < level]
-    walks = [path[a:b] for a, b in pairwise([0, *backs, len(path)])]  # what falls between the jumps back
+    walks = [
+        path[a:b] for a, b in pairwise([0, *backs, len(path)])
+    ]  # what falls between the jumps back
     steps, done = len(path) - len(walks), count()
 
     def clamped(x: Tensor, sigma: Tensor, **conditions: Any) -> Tensor:
@@ -238,10 +352,22 @@ def repaint(denoiser: Denoise, x0: Tensor, mask: Tensor, sigmas: Tensor, /, U: i
         x = torch.where(mask, x, x0 + sigma.reshape(-1, 1, 1, 1) * draw(x, generator))
         return torch.where(mask, denoiser(x, sigma, **conditions), x0)
 
-    step = None if callback is None else lambda event: callback(event | {"i": next(done), "n": steps})
+    step = (
+        None if callback is None else lambda event: callback(event | {"i": next(done), "n": steps})
+    )
     x, level = torch.where(mask, 0, x0) + sigmas[0] * draw(x0, generator), 0
     for start, *_, end in walks:
         if start < level:  # jump back, from the noise level reached to that of `start`
             x = x + (sigmas[start] ** 2 - sigmas[level] ** 2).sqrt() * draw(x, generator)
-        x, level = run(clamped, x, sigmas[start:end + 1], callback=step, generator=generator, **conditions), end
+        x, level = (
+            run(
+                clamped,
+                x,
+                sigmas[start : end + 1],
+                callback=step,
+                generator=generator,
+                **conditions,
+            ),
+            end,
+        )
     return torch.where(mask, x, x0)

@@ -1,4 +1,5 @@
 """The one exception family: every message names what was given, what is wrong with it and what to do."""
+
 import sys
 from collections.abc import Callable, Collection
 
@@ -26,7 +27,9 @@ class OptionError(PomkitError, ValueError):
 def check_choice(what: str, given: object, choices: Collection[object]) -> None:
     """Raise OptionError unless `given` is one of `choices`."""
     if given not in choices:
-        raise OptionError(f"{what} {given!r} is unknown; choose one of {', '.join(map(str, choices))}")
+        raise OptionError(
+            f"{what} {given!r} is unknown; choose one of {', '.join(map(str, choices))}"
+        )
 
 
 def check_range(what: str, given: float, low: float, high: float, unit: str = "") -> None:
@@ -40,7 +43,11 @@ def exit_code(program: str, work: Callable[[], object]) -> int:
     try:
         work()
     except (PomkitError, OSError) as fault:
-        advice = "" if isinstance(fault, PomkitError) else "; check the path, its permissions and the disk"
+        advice = (
+            ""
+            if isinstance(fault, PomkitError)
+            else "; check the path, its permissions and the disk"
+        )
         print(f"{program}: {fault}{advice}", file=sys.stderr)
         return 2
     return 0

@@ -15,6 +15,7 @@ Columns:
 - in scale, on 8th grid: of the whole song; chord accuracy: root and kind of third, estimated from the result, are the known
   chord's; chord tones: notes that belong to it; note F1: against the music that was there (`metrics.Region`).
 - longest shared: notes of the longest sequence that also stands in a training song; leak: pixels changed outside the mask."""
+
 import argparse
 import inspect
 import json
@@ -39,46 +40,74 @@ from .notes import Song
 from .picture import parse, render
 from .sample import METHODS, inpaint, methods_of
 
-Window = tuple[Song, int, np.ndarray]                    # a song, the step where the picture begins, the picture
-Row = dict[str, list[float]]                             # of a table: measure -> value, low, high
-Tables = dict[str, dict[str, Row]]                       # task -> row
-DRAWS = 200                                              # of songs, for the intervals
+Window = tuple[Song, int, np.ndarray]  # a song, the step where the picture begins, the picture
+Row = dict[str, list[float]]  # of a table: measure -> value, low, high
+Tables = dict[str, dict[str, Row]]  # task -> row
+DRAWS = 200  # of songs, for the intervals
 X = np.linspace(0.05, 0.95, 33)
 # Brush strokes over a window: radius in cells, paths of (share of the width, pitch); from what training saw to what it did not.
 SHAPES: dict[str, tuple[float, list[Any]]] = {
-    "rising line": (3, [np.c_[X, 46 + 40 * X]]), "falling line": (3, [np.c_[X, 86 - 40 * X]]),
+    "rising line": (3, [np.c_[X, 46 + 40 * X]]),
+    "falling line": (3, [np.c_[X, 86 - 40 * X]]),
     "diverging lines": (3, [np.c_[X, 66 + 22 * X], np.c_[X, 66 - 22 * X]]),
-    "arch": (3, [np.c_[X, 48 + 36 * np.sin(np.pi * X)]]), "blob": (16, [[(0.35, 62), (0.5, 70), (0.6, 60)]]),
-    "scattered dots": (2.5, [[dot] for dot in np.random.default_rng(0).uniform((0, 44), (1, 88), (50, 2))])}
+    "arch": (3, [np.c_[X, 48 + 36 * np.sin(np.pi * X)]]),
+    "blob": (16, [[(0.35, 62), (0.5, 70), (0.6, 60)]]),
+    "scattered dots": (
+        2.5,
+        [[dot] for dot in np.random.default_rng(0).uniform((0, 44), (1, 88), (50, 2))],
+    ),
+}
 
 
 def drawn(name: str, song: Song, start: int, width: int) -> np.ndarray:
     """The mask of a drawn shape, bool (128, width), wherever it lies."""
     radius, paths = SHAPES[name]
-    return np.logical_or.reduce([masks.stroke(width, np.multiply(path, (width, 1)), radius) for path in paths])
+    return np.logical_or.reduce(
+        [masks.stroke(width, np.multiply(path, (width, 1)), radius) for path in paths]
+    )
 
 
 # Tasks: the kind of notes that is hidden, and the mask of a window (song, start, width).
 TASKS: dict[str, tuple[str, Callable[[Song, int, int], np.ndarray]]] = {
     "unconditional": ("all", lambda song, start, width: masks.everything(width, chords=True)),
     "melody": ("melody", lambda song, start, width: masks.melody(song, start=start, width=width)),
-    "accompaniment": ("accompaniment", lambda song, start, width: masks.accompaniment(song, start=start, width=width)),
+    "accompaniment": (
+        "accompaniment",
+        lambda song, start, width: masks.accompaniment(song, start=start, width=width),
+    ),
     "continuation": ("all", lambda song, start, width: masks.continuation(width, width // 2)),
     "loop middle": ("all", lambda song, start, width: masks.bars(width, 13, 20)),
     "chords only": ("all", lambda song, start, width: masks.everything(width)),
-    **{name: ("all", partial(drawn, name)) for name in SHAPES}}
-COLUMNS = {"density": "notes / real", "overlapping_area": "overlapping area", "kld": "KLD", "in_scale": "in scale",
-           "on_grid": "on 8th grid", "chord_accuracy": "chord accuracy", "chord_tones": "chord tones", "filled": "mask filled",
-           "note_f1": "note F1", "longest_shared": "longest shared", "changed_outside": "leak"}
+    **{name: ("all", partial(drawn, name)) for name in SHAPES},
+}
+COLUMNS = {
+    "density": "notes / real",
+    "overlapping_area": "overlapping area",
+    "kld": "KLD",
+    "in_scale": "in scale",
+    "on_grid": "on 8th grid",
+    "chord_accuracy": "chord accuracy",
+    "chord_tones": "chord tones",
+    "filled": "mask filled",
+    "note_f1": "note F1",
+    "longest_shared": "longest shared",
+    "changed_outside": "leak",
+}
 
 
 def held_out(songs: Sequence[Song], width: int, count: int, seed: int = 0) -> list[Window]:
     """`count` windows (song, start, picture): one a song in turn, at a random bar line where the music is dense enough."""
     rng = np.random.default_rng(seed)
     starts = [rng.permutation(Windows([song], width).starts[0]) for song in songs]
-    windows = ((song, int(start), render(song, int(start), width)) for turn in zip_longest(*starts)
-               for song, start in zip(songs, turn, strict=True) if start is not None)
-    dense = (w for w in windows if (w[2][8:120, :, 0] > 0).sum() >= width / 2)  # no intros and endings
+    windows = (
+        (song, int(start), render(song, int(start), width))
+        for turn in zip_longest(*starts)
+        for song, start in zip(songs, turn, strict=True)
+        if start is not None
+    )
+    dense = (
+        w for w in windows if (w[2][8:120, :, 0] > 0).sum() >= width / 2
+    )  # no intros and endings
     return list(islice(dense, count))
 
 
@@ -87,10 +116,21 @@ class Judge:
     `songs`: held out; `training`: songs for the baselines and for what is shared (none: these are left out); `count`: windows a
     task, of drawn shapes a third; four times as many real ones are compared with. `options`: those of `inpaint`."""
 
-    def __init__(self, model: Model, songs: Sequence[Song], training: Sequence[Song] = (), count: int = 48,
-                 methods: Sequence[str] | None = None, seed: int = 0, progress: bool = True, **options: Any) -> None:
+    def __init__(
+        self,
+        model: Model,
+        songs: Sequence[Song],
+        training: Sequence[Song] = (),
+        count: int = 48,
+        methods: Sequence[str] | None = None,
+        seed: int = 0,
+        progress: bool = True,
+        **options: Any,
+    ) -> None:
         if not songs or count < 1:
-            raise OptionError(f"{len(songs)} songs, {count} windows: give at least one of each; another split may have songs")
+            raise OptionError(
+                f"{len(songs)} songs, {count} windows: give at least one of each; another split may have songs"
+            )
         self.model, self.count, self.seed, self.progress = model, count, seed, progress
         self.methods, self.options = methods or methods_of(model), options
         self.songs, n, rng = list(songs), len(songs), np.random.default_rng(seed)
@@ -98,22 +138,39 @@ class Judge:
         self.samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.training = baselines.Training(list(training)) if len(training) else None
         self.markov = baselines.Markov(self.training) if self.training else None
-        self.halves = np.stack([half := rng.permuted(np.tile(np.arange(n) < n // 2, (DRAWS, 1)), axis=1), ~half], axis=1)
+        self.halves = np.stack(
+            [half := rng.permuted(np.tile(np.arange(n) < n // 2, (DRAWS, 1)), axis=1), ~half],
+            axis=1,
+        )
 
     def __call__(self, task: str) -> dict[str, Row]:
         """The rows of a task, row -> measure -> [value, low, high]; what is not defined is left out."""
         check_choice("task", task, TASKS)
         (kind, region_of), width = TASKS[task], 512 if task == "loop middle" else self.model.width
-        found = [(window, region_of(window[0], window[1], width)) for window in self.windows(width)
-                 if window[0].chords or task != "chords only"]
+        found = [
+            (window, region_of(window[0], window[1], width))
+            for window in self.windows(width)
+            if window[0].chords or task != "chords only"
+        ]
         found, self.samples = [(window, mask) for window, mask in found if mask.any()], []
         if not found:
             return {}
         made, counts = [], []
-        todo = tqdm(found[:self.count // (3 if task in SHAPES else 1) or 1], task, unit="window", disable=not self.progress)
+        todo = tqdm(
+            found[: self.count // (3 if task in SHAPES else 1) or 1],
+            task,
+            unit="window",
+            disable=not self.progress,
+        )
         for i, ((song, start, picture), mask) in enumerate(todo):
-            rng, region = np.random.default_rng((self.seed, i)), metrics.Region(picture, mask, render(song), start)
-            chance, permuted = metrics.shuffled(picture, mask, rng), baselines.permuted(picture, mask, rng)
+            rng, region = (
+                np.random.default_rng((self.seed, i)),
+                metrics.Region(picture, mask, render(song), start),
+            )
+            chance, permuted = (
+                metrics.shuffled(picture, mask, rng),
+                baselines.permuted(picture, mask, rng),
+            )
             rows = {"real": picture, "chance": chance, "permuted": permuted}
             if task not in ("unconditional", "chords only"):
                 rows["copy"] = baselines.copied(picture, mask, song, start, kind)
@@ -122,62 +179,108 @@ class Judge:
             if self.markov and kind == "melody":
                 rows["markov"] = self.markov(picture, mask, rng)
             for method in self.methods:
-                after = inpaint(self.model, picture, mask, seed=self.seed + i, method=method, **self.options)
+                after = inpaint(
+                    self.model, picture, mask, seed=self.seed + i, method=method, **self.options
+                )
                 rows[method] = np.asarray(after[0])
             made.append(rows)
             counts.append([region.measure(after) for after in rows.values()])
             self.samples.append((picture, mask, rows[self.methods[0]]))
         return self.table(made, np.array(counts), *zip(*found, strict=True))
 
-    def table(self, made: Sequence[dict[str, np.ndarray]], counts: np.ndarray, windows: Sequence[Window],
-              regions: Sequence[np.ndarray]) -> dict[str, Row]:
+    def table(
+        self,
+        made: Sequence[dict[str, np.ndarray]],
+        counts: np.ndarray,
+        windows: Sequence[Window],
+        regions: Sequence[np.ndarray],
+    ) -> dict[str, Row]:
         """Values and intervals of every row over the same draws of songs; `counts`: `Region.measure` (n, rows, 2, measures)."""
-        rows, n, songs = list(made[0]), len(made), np.array([self.songs.index(window[0]) for window in windows])
+        rows, n, songs = (
+            list(made[0]),
+            len(made),
+            np.array([self.songs.index(window[0]) for window in windows]),
+        )
         there, rng = np.unique(songs[:n]), np.random.default_rng(self.seed)
-        draws = np.ones((1 + DRAWS, len(self.songs)))                                         # the first: every song once
+        draws = np.ones((1 + DRAWS, len(self.songs)))  # the first: every song once
         draws[1:, there] = rng.multinomial(len(there), np.ones(len(there)) / len(there), DRAWS)
-        clips = metrics.read_clips([each[row] for row in rows for each in made], np.tile(regions[:n], (len(rows), 1, 1)))
-        parts = dict(zip(metrics.MEASURES, rearrange(counts, "n rows two measures -> measures two (rows n)"), strict=True))
-        parts |= {key: np.stack([np.nan_to_num(x), ~np.isnan(x)]) for key, x in metrics.describe(clips).items() if x.ndim == 1}
+        clips = metrics.read_clips(
+            [each[row] for row in rows for each in made], np.tile(regions[:n], (len(rows), 1, 1))
+        )
+        parts = dict(
+            zip(
+                metrics.MEASURES,
+                rearrange(counts, "n rows two measures -> measures two (rows n)"),
+                strict=True,
+            )
+        )
+        parts |= {
+            key: np.stack([np.nan_to_num(x), ~np.isnan(x)])
+            for key, x in metrics.describe(clips).items()
+            if x.ndim == 1
+        }
         if self.training:
             shared = metrics.longest_shared(clips.notes, self.training.lines, len(rows) * n)
             parts["longest_shared"] = np.stack([shared, np.ones_like(shared)])
         sums = rearrange(list(parts.values()), "measures two (rows n) -> two measures rows n", n=n)
-        above, below = sums @ np.eye(len(self.songs))[songs[:n]] @ draws.T                    # (measures, rows, 1 + DRAWS)
+        above, below = (
+            sums @ np.eye(len(self.songs))[songs[:n]] @ draws.T
+        )  # (measures, rows, 1 + DRAWS)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = dict(zip(parts, np.where(below > 0, above / below, np.nan), strict=True))
             for key in ("in_scale", "on_grid"):
-                shares[f"{key}_minus_real"] = shares[key] - shares[key][0]                    # the first row: real
-            shares["chord_accuracy_over_real"] = shares["chord_accuracy"] / shares["chord_accuracy"][0]
+                shares[f"{key}_minus_real"] = shares[key] - shares[key][0]  # the first row: real
+            shares["chord_accuracy_over_real"] = (
+                shares["chord_accuracy"] / shares["chord_accuracy"][0]
+            )
         reference = metrics.read_clips([picture for _, _, picture in windows], np.array(regions))
-        against = np.stack([draws, np.ones_like(draws)], axis=1)                              # the real windows stay
-        likeness = {"real halves": metrics.compare(reference, reference, songs, songs, self.halves.astype(float))}
+        against = np.stack([draws, np.ones_like(draws)], axis=1)  # the real windows stay
+        likeness = {
+            "real halves": metrics.compare(
+                reference, reference, songs, songs, self.halves.astype(float)
+            )
+        }
         for row in rows:
             clips = metrics.read_clips([each[row] for each in made], np.array(regions[:n]))
             likeness[row] = metrics.compare(clips, reference, songs[:n], songs, against)
         table: dict[str, Row] = {}
         for i, (row, compared) in enumerate(likeness.items()):
-            values = {"overlapping_area": compared["mean"][0], "kld": compared["mean"][1],
-                      **{f"overlapping_area_{key}": compared[key][0] for key in metrics.FEATURES}}
+            values = {
+                "overlapping_area": compared["mean"][0],
+                "kld": compared["mean"][1],
+                **{f"overlapping_area_{key}": compared[key][0] for key in metrics.FEATURES},
+            }
             if i == 0:
                 values = {key: np.append(value.mean(), value) for key, value in values.items()}
-            else:                                          # a drawn set holds songs twice, so it is less like: shift that away
-                values = {key: np.append(value[0], np.maximum(value[1:] - value[1:].mean() + value[0], 0))
-                          for key, value in values.items()} | {key: share[i - 1] for key, share in shares.items()}
-            table[row] = {key: [round(float(x), 4) for x in (value[0], *np.nanquantile(value[1:], (0.025, 0.975)))]
-                          for key, value in values.items() if np.isfinite(value[0])}
+            else:  # a drawn set holds songs twice, so it is less like: shift that away
+                values = {
+                    key: np.append(value[0], np.maximum(value[1:] - value[1:].mean() + value[0], 0))
+                    for key, value in values.items()
+                } | {key: share[i - 1] for key, share in shares.items()}
+            table[row] = {
+                key: [
+                    round(float(x), 4)
+                    for x in (value[0], *np.nanquantile(value[1:], (0.025, 0.975)))
+                ]
+                for key, value in values.items()
+                if np.isfinite(value[0])
+            }
         return table
 
 
 def as_markdown(tables: Tables, columns: dict[str, str] = COLUMNS) -> str:
     """A table for people: a line for each task and row."""
     lines = [["task", "", *columns.values()], ["---"] * (len(columns) + 2)]
-    lines += [[task, row, *(cell(found.get(key)) for key in columns)] for task in tables for row, found in tables[task].items()]
+    lines += [
+        [task, row, *(cell(found.get(key)) for key in columns)]
+        for task in tables
+        for row, found in tables[task].items()
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def cell(values: Sequence[float] | None) -> str:
-    """"0.976 (0.959 to 0.988)", "" where there is nothing."""
+    """ "0.976 (0.959 to 0.988)", "" where there is nothing."""
     texts = [f"{x:.3f}".removesuffix(".000") for x in values or ()]
     return f"{texts[0]} ({texts[1]} to {texts[2]})" if len(set(texts)) > 1 else "".join(texts[:1])
 
@@ -187,8 +290,15 @@ def write_report(out: Path, report: dict[str, Any]) -> None:
     tables, settings = report["tasks"], report["settings"]
     found = (key for rows in tables.values() for row in rows.values() for key in row)
     more = {key: key.replace("_", " ") for key in found if key not in COLUMNS}
-    text = [f"# {settings['model']}", ", ".join(f"{key}: {value}" for key, value in settings.items()), as_markdown(tables),
-            "## Sets", as_markdown(tables, more), "## How to read it", (__doc__ or "").partition("\n\n")[2]]
+    text = [
+        f"# {settings['model']}",
+        ", ".join(f"{key}: {value}" for key, value in settings.items()),
+        as_markdown(tables),
+        "## Sets",
+        as_markdown(tables, more),
+        "## How to read it",
+        (__doc__ or "").partition("\n\n")[2],
+    ]
     write(out / "report.json", json.dumps(report, indent=1).encode())
     write(out / "report.md", "\n\n".join(text).encode() + b"\n")
 
@@ -196,21 +306,40 @@ def write_report(out: Path, report: dict[str, Any]) -> None:
 def draw_measures(path: Path, tables: Tables) -> None:
     """Write a figure with a panel a measure: tasks downwards, a dot with its interval for each row."""
     figure = plot.new_figure(16, 4 + 1.1 * len(tables), 90)
-    rows, ours = list(dict.fromkeys(row for table in tables.values() for row in table)), [*METHODS["cells"], *METHODS["edm"]]
-    for ax, (key, title) in zip(figure.subplots(2, 5, sharey=True).ravel(), list(COLUMNS.items())[:-1], strict=True):
+    rows, ours = (
+        list(dict.fromkeys(row for table in tables.values() for row in table)),
+        [*METHODS["cells"], *METHODS["edm"]],
+    )
+    for ax, (key, title) in zip(
+        figure.subplots(2, 5, sharey=True).ravel(), list(COLUMNS.items())[:-1], strict=True
+    ):
         for i, row in enumerate(rows):
-            found = np.array([table.get(row, {}).get(key, [np.nan] * 3) for table in tables.values()])       # (tasks, 3)
+            found = np.array(
+                [table.get(row, {}).get(key, [np.nan] * 3) for table in tables.values()]
+            )  # (tasks, 3)
             mark, size = ("D", 6) if row in ours else ("o", 4)
-            ax.errorbar(found[:, 0], np.arange(len(tables)) + (i + 0.5) / len(rows) * 0.8 - 0.4, linewidth=1, fmt=mark,
-                        markersize=size, xerr=np.abs(found[:, 1:] - found[:, :1]).T, color=f"C{i}", label=row)
+            ax.errorbar(
+                found[:, 0],
+                np.arange(len(tables)) + (i + 0.5) / len(rows) * 0.8 - 0.4,
+                linewidth=1,
+                fmt=mark,
+                markersize=size,
+                xerr=np.abs(found[:, 1:] - found[:, :1]).T,
+                color=f"C{i}",
+                label=row,
+            )
         ax.set_title(title, loc="left", fontsize=10)
         ax.set(yticks=range(len(tables)), yticklabels=list(tables), ylim=(len(tables) - 0.5, -0.5))
         ax.grid(axis="x", alpha=0.3)
-    figure.legend(*ax.get_legend_handles_labels(), ncols=len(rows), frameon=False, loc="outside upper center")
+    figure.legend(
+        *ax.get_legend_handles_labels(), ncols=len(rows), frameon=False, loc="outside upper center"
+    )
     write(path, partial(figure.savefig, format="png"))
 
 
-def write_samples(folder: Path, samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+def write_samples(
+    folder: Path, samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> None:
     """Pictures (before, mask, after): 8 as picture, MIDI and sound, the first as a figure."""
     for i, (before, mask, after) in enumerate(samples[:8]):
         plot.save_png(folder / f"{i}.png", after)
@@ -223,11 +352,30 @@ def write_samples(folder: Path, samples: Sequence[tuple[np.ndarray, np.ndarray, 
 def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
     """Judge the model; write every task as soon as it is done; go on where a run with the same settings stopped."""
     corpus, model, path = read_corpus(o.data), load_model(o.model), card_path(o.model)
-    spec, log, count = json.loads(path.read_text()), o.out / "report.json", min(o.count, 12 if o.quick else o.count)
+    spec, log, count = (
+        json.loads(path.read_text()),
+        o.out / "report.json",
+        min(o.count, 12 if o.quick else o.count),
+    )
     methods = [options.pop("method")] if "method" in options else methods_of(model)
-    settings = {"model": path.stem, "weights": spec["sha256"][:12], "split": o.split, "windows": count, "seed": o.seed,
-                "methods": methods, **options}
-    judge = Judge(model, corpus.split(o.split).songs, corpus.split("train").songs, count, methods, o.seed, **options)
+    settings = {
+        "model": path.stem,
+        "weights": spec["sha256"][:12],
+        "split": o.split,
+        "windows": count,
+        "seed": o.seed,
+        "methods": methods,
+        **options,
+    }
+    judge = Judge(
+        model,
+        corpus.split(o.split).songs,
+        corpus.split("train").songs,
+        count,
+        methods,
+        o.seed,
+        **options,
+    )
     report = json.loads(log.read_text()) if log.is_file() else {}
     if report.get("settings") != settings:
         report = {"settings": settings, "minutes": 0, "tasks": {}}
@@ -243,33 +391,68 @@ def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
     draw_measures(o.out / "measures.png", report["tasks"])
     print(as_markdown(report["tasks"]))
     if o.write_card:
-        spec["card"]["evaluation"] = {**settings, "minutes": report["minutes"], "tasks": {task: {
-            row: {title: cell(found[key]) for key, title in COLUMNS.items() if key in found} for row, found in rows.items()}
-            for task, rows in report["tasks"].items()}}
+        spec["card"]["evaluation"] = {
+            **settings,
+            "minutes": report["minutes"],
+            "tasks": {
+                task: {
+                    row: {title: cell(found[key]) for key, title in COLUMNS.items() if key in found}
+                    for row, found in rows.items()
+                }
+                for task, rows in report["tasks"].items()
+            },
+        }
         write(path, json.dumps(spec, indent=1).encode() + b"\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; exit code 2 and one line where the input is bad."""
-    p = argparse.ArgumentParser("python -m pomkit.evaluate", description=(__doc__ or "").splitlines()[0],
-                                formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p = argparse.ArgumentParser(
+        "python -m pomkit.evaluate",
+        description=(__doc__ or "").splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     add = p.add_argument
     add("model", help="a shipped model's name or the path of a .safetensors file")
     add("--data", required=True, help="corpus: a folder, glob or tar/zip archive")
-    add("--out", type=Path, default=Path("out/report"), help="folder for report.md, report.json, figures and samples; "
-        "what stands in its report.json with the same settings is not done again")
+    add(
+        "--out",
+        type=Path,
+        default=Path("out/report"),
+        help="folder for report.md, report.json, figures and samples; "
+        "what stands in its report.json with the same settings is not done again",
+    )
     add("--split", default="valid", help="which songs: train, valid or test")
     add("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help="which tasks")
     add("--count", type=int, default=48, help="windows for each task; of drawn shapes a third")
-    add("--quick", action="store_true", help="at most 12 windows for each task: minutes on two cores")
+    add(
+        "--quick",
+        action="store_true",
+        help="at most 12 windows for each task: minutes on two cores",
+    )
     add("--seed", type=int, default=0, help="seed of windows and samples")
     add("--write-card", action="store_true", help="put the table into the model's .json file")
-    own = set(inspect.signature(inpaint).parameters) - {"model", "picture", "mask", "n", "seed", "callback"}
+    own = set(inspect.signature(inpaint).parameters) - {
+        "model",
+        "picture",
+        "mask",
+        "n",
+        "seed",
+        "callback",
+    }
     for name in sorted(own):
-        add(f"--{name}", type=str if name in ("method", "sampler") else json.loads, default=argparse.SUPPRESS,
-            metavar="VALUE", help="see pomkit.inpaint")
+        add(
+            f"--{name}",
+            type=str if name in ("method", "sampler") else json.loads,
+            default=argparse.SUPPRESS,
+            metavar="VALUE",
+            help="see pomkit.inpaint",
+        )
     o = p.parse_args(arguments)
-    return exit_code("pomkit.evaluate", lambda: run(o, {name: value for name, value in vars(o).items() if name in own}))
+    return exit_code(
+        "pomkit.evaluate",
+        lambda: run(o, {name: value for name, value in vars(o).items() if name in own}),
+    )
 
 
 if __name__ == "__main__":

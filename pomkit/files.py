@@ -1,4 +1,5 @@
 """Files are written whole or not at all."""
+
 import contextlib
 import os
 from collections.abc import Callable, Iterator

@@ -3,6 +3,7 @@ A rule is a function (logits, level, view) -> logits, given to `inpaint` as `rul
 logits, float (batch, states, 128, width), in place; `view` is a `cells.View`. The functions of this module make rules:
 `rule=[rules.key("C:maj"), rules.polyphony(4)]`. A `dial` from 0 (no effect) to 1 (never) takes that share off the odds of what
 a rule is against. What is known stays, and a known note may sound on."""
+
 import math
 from collections.abc import Iterable, Sequence
 
@@ -16,9 +17,9 @@ from .chords import Chord, chord_tones, reduce_chord
 from .errors import OptionError, check_range
 from .picture import PITCHES, paint_chords
 
-NEVER = -60.0            # log-odds: never drawn where anything else can be
-MOST = 1.5               # log-odds that a lock gives the other notes of a step at most, to keep the rhythm
-PITCH = 127 - torch.arange(PITCHES)[:, None]             # of every row, (128, 1)
+NEVER = -60.0  # log-odds: never drawn where anything else can be
+MOST = 1.5  # log-odds that a lock gives the other notes of a step at most, to keep the rhythm
+PITCH = 127 - torch.arange(PITCHES)[:, None]  # of every row, (128, 1)
 SCALES = {"maj": (0, 2, 4, 5, 7, 9, 11), "min": (0, 2, 3, 5, 7, 8, 10)}
 
 
@@ -27,9 +28,11 @@ def key(scale: str | Iterable[int], dial: float = 1.0) -> Rule:
     if isinstance(scale, str):
         name, _, mode = reduce_chord(scale).partition(":")
         if mode not in SCALES:
-            raise OptionError(f"{scale!r} is no key; write it like C:maj or F#:min, or give pitch classes")
+            raise OptionError(
+                f"{scale!r} is no key; write it like C:maj or F#:min, or give pitch classes"
+            )
         scale = [(step + chord_tones(name + ":maj")[0]) % 12 for step in SCALES[mode]]
-    cost = _cost(dial) * ~torch.isin(PITCH % 12, torch.tensor(sorted(scale)))               # (128, 1)
+    cost = _cost(dial) * ~torch.isin(PITCH % 12, torch.tensor(sorted(scale)))  # (128, 1)
     return lambda logits, level, view: against(logits, view, cost.to(logits))
 
 
@@ -39,11 +42,11 @@ def chords(given: Sequence[Chord] | None = None, dial: float = 1.0) -> Rule:
     cost = _cost(dial)
 
     def rule(logits: Tensor, level: int, view: View) -> Tensor:
-        tones = view.chords[:, 1]                                            # (batch, 128, width)
+        tones = view.chords[:, 1]  # (batch, 128, width)
         if given is not None:
             rows = np.zeros((PITCHES, logits.shape[-1], 3), np.uint8)
             paint_chords(rows, given, view.start)
-            tones = torch.from_numpy(chord_channels(rows)[1]).to(logits)     # (128, width)
+            tones = torch.from_numpy(chord_channels(rows)[1]).to(logits)  # (128, width)
         return against(logits, view, cost * (tones.amax(-2, keepdim=True) - tones))
 
     return rule
@@ -51,20 +54,30 @@ def chords(given: Sequence[Chord] | None = None, dial: float = 1.0) -> Rule:
 
 def pitches(low: int, high: int, dial: float = 1.0) -> Rule:
     """Pitch range: no new notes below MIDI pitch `low` or above `high`; what is lost is not made up."""
-    cost = _cost(dial) * (PITCH.lt(low) | PITCH.gt(high))                                   # (128, 1)
+    cost = _cost(dial) * (PITCH.lt(low) | PITCH.gt(high))  # (128, 1)
     return lambda logits, level, view: favour(logits, view.hidden, cost.to(logits))
 
 
 def polyphony(most: int) -> Rule:
     """Maximum polyphony: at most `most` notes sound in a step, known ones counted, if it is the last rule of a list."""
+
     def rule(logits: Tensor, level: int, view: View) -> Tensor:
-        forced = view.hidden & (F.pad(view.cells, (-1, 1)) == SUSTAIN)       # sure to sound: a sustain follows
+        forced = view.hidden & (
+            F.pad(view.cells, (-1, 1)) == SUSTAIN
+        )  # sure to sound: a sustain follows
         sounding = (~view.hidden & (view.cells >= SUSTAIN)) | forced
         value, state = (logits + view.noise).max(1)
         taken = _strongest(value, view.new & ~forced & (state >= SUSTAIN), most - sounding.sum(1))
         logits[:, SUSTAIN:].masked_fill_((view.new & ~forced & ~taken)[:, None], NEVER)
-        room = F.pad(most - (sounding | taken).sum(1), (1, -1))              # in the step before: a sustain wants one there too
-        reaching = view.new & (taken | forced) & (state == SUSTAIN) & F.pad(view.hidden & ~forced & ~taken, (1, -1))
+        room = F.pad(
+            most - (sounding | taken).sum(1), (1, -1)
+        )  # in the step before: a sustain wants one there too
+        reaching = (
+            view.new
+            & (taken | forced)
+            & (state == SUSTAIN)
+            & F.pad(view.hidden & ~forced & ~taken, (1, -1))
+        )
         logits[:, SUSTAIN].masked_fill_(reaching & ~_strongest(value, reaching, room), NEVER)
         return logits
 
@@ -73,13 +86,16 @@ def polyphony(most: int) -> Rule:
 
 def lone_off_beats(beat: int = 4) -> Rule:
     """Example of an own rule: between the beats (every `beat` steps) no two notes begin together, unless a sustain needs it."""
+
     def rule(logits: Tensor, level: int, view: View) -> Tensor:
         off_beat = torch.arange(logits.shape[-1], device=logits.device) % beat > 0
-        begun = (~view.hidden & (view.cells >= ONSET)).any(1)                # (batch, width)
+        begun = (~view.hidden & (view.cells >= ONSET)).any(1)  # (batch, width)
         favour(logits, view.hidden, NEVER * (begun & off_beat)[:, None])
-        value, state = (logits + view.noise).max(1)                          # what will be drawn
+        value, state = (logits + view.noise).max(1)  # what will be drawn
         wants = view.new & (state >= ONSET) & off_beat
-        logits[:, ONSET:].masked_fill_((wants & ~_strongest(value, wants, 1 - begun.int()))[:, None], NEVER)
+        logits[:, ONSET:].masked_fill_(
+            (wants & ~_strongest(value, wants, 1 - begun.int()))[:, None], NEVER
+        )
         return logits
 
     return rule
@@ -88,14 +104,24 @@ def lone_off_beats(beat: int = 4) -> Rule:
 def echo(period: int = 32) -> Rule:
     """Example of an own rule: call and response. Phrases of `period` steps go in pairs that have one rhythm: notes begin in a
     step of one where they do in the other, known or composed."""
+
     def rule(logits: Tensor, level: int, view: View) -> Tensor:
         column = torch.arange(logits.shape[-1], device=logits.device)
-        partner = column + period * (1 - (column + view.start).div(period, rounding_mode="floor") % 2 * 2)
-        paired, partner = (partner >= 0) & (partner < len(column)), partner.clamp(0, len(column) - 1)
-        begins = (~view.hidden & (view.cells >= ONSET)).any(1)               # (batch, width)
-        silent = ~begins & ~view.hidden.any(1)                               # all of it is visible, and nothing begins
-        push = (begins[:, partner] & ~begins) * -_onsets(logits, view).log().clamp(max=0)        # to about one onset
-        return favour(logits, view.hidden, (torch.where(silent[:, partner], NEVER, push) * paired)[:, None])
+        partner = column + period * (
+            1 - (column + view.start).div(period, rounding_mode="floor") % 2 * 2
+        )
+        paired, partner = (
+            (partner >= 0) & (partner < len(column)),
+            partner.clamp(0, len(column) - 1),
+        )
+        begins = (~view.hidden & (view.cells >= ONSET)).any(1)  # (batch, width)
+        silent = ~begins & ~view.hidden.any(1)  # all of it is visible, and nothing begins
+        push = (begins[:, partner] & ~begins) * -_onsets(logits, view).log().clamp(
+            max=0
+        )  # to about one onset
+        return favour(
+            logits, view.hidden, (torch.where(silent[:, partner], NEVER, push) * paired)[:, None]
+        )
 
     return rule
 

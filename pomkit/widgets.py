@@ -1,4 +1,5 @@
 """The mask painter: an Editor on a canvas of ipycanvas, with a piano's keys, bars and chords around the picture."""
+
 import html
 import json
 import sys
@@ -23,27 +24,55 @@ try:
     from ipycanvas.canvas import _CANVAS_MANAGER as MANAGER
     from IPython.display import display
 except ImportError as fault:
-    raise PomkitError(f"the painter and the studio need ipywidgets and ipycanvas ({fault}); "
-                      "run: pip install 'pomkit[widgets]'") from fault
+    raise PomkitError(
+        f"the painter and the studio need ipywidgets and ipycanvas ({fault}); "
+        "run: pip install 'pomkit[widgets]'"
+    ) from fault
 
-WIDTH, HEIGHT, KEYS, RULER = 840, 520, 46, 38            # in pixels: the canvas, its piano keys, its ruler of chords and bars
-PICTURE, INK, FONT = 0, 1, "11px sans-serif"             # layers of the canvas
-PAUSE = 0.01                                             # seconds between drawings of a drag, so that none queue up
-DARK, PAPER, GLASS = "#202124", "#e8eaed", "rgba(255, 255, 255, 0.3)"                          # glass: over what is marked
+WIDTH, HEIGHT, KEYS, RULER = (
+    840,
+    520,
+    46,
+    38,
+)  # in pixels: the canvas, its piano keys, its ruler of chords and bars
+PICTURE, INK, FONT = 0, 1, "11px sans-serif"  # layers of the canvas
+PAUSE = 0.01  # seconds between drawings of a drag, so that none queue up
+DARK, PAPER, GLASS = "#202124", "#e8eaed", "rgba(255, 255, 255, 0.3)"  # glass: over what is marked
 # What a drag marks with each tool: its tooltip; the path of the pointer -> mask.
 TOOLS: dict[str, tuple[str, Callable[["MaskPainter", Points], np.ndarray]]] = {
-    "brush": ("paint freely", lambda me, path: masks.stroke(me.width, path[-2:], me.value("radius"))),      # what is new
-    "line": ("as wide as the brush", lambda me, path: masks.stroke(me.width, [path[0], path[-1]], me.value("radius"))),
+    "brush": (
+        "paint freely",
+        lambda me, path: masks.stroke(me.width, path[-2:], me.value("radius")),
+    ),  # what is new
+    "line": (
+        "as wide as the brush",
+        lambda me, path: masks.stroke(me.width, [path[0], path[-1]], me.value("radius")),
+    ),
     "box": ("from corner to corner", lambda me, path: masks.box(me.width, *me.corners(path))),
-    "polygon": ("drag round a region, or click its corners and at last the first one again",
-                lambda me, path: masks.polygon(me.width, path) if len(path) > 2 else masks.stroke(me.width, path, 0.5)),
-    "bars": ("drag over bars: always so on the ruler above",
-             lambda me, path: masks.bars(me.width, *me.bar_range(path), me._state.bars)),
-    "pitches": ("drag over pitches: always so on the keys", lambda me, path: masks.box(me.width, me.corners(path)[0])),
-    "pencil": ("draw a note, or drag one elsewhere; with the eraser a click deletes one",
-               lambda me, path: masks.box(me.width, *me.written(path)))}
+    "polygon": (
+        "drag round a region, or click its corners and at last the first one again",
+        lambda me, path: (
+            masks.polygon(me.width, path) if len(path) > 2 else masks.stroke(me.width, path, 0.5)
+        ),
+    ),
+    "bars": (
+        "drag over bars: always so on the ruler above",
+        lambda me, path: masks.bars(me.width, *me.bar_range(path), me._state.bars),
+    ),
+    "pitches": (
+        "drag over pitches: always so on the keys",
+        lambda me, path: masks.box(me.width, me.corners(path)[0]),
+    ),
+    "pencil": (
+        "draw a note, or drag one elsewhere; with the eraser a click deletes one",
+        lambda me, path: masks.box(me.width, *me.written(path)),
+    ),
+}
 PRESETS = ("melody", "accompaniment", "continuation", "loop middle", "chords", "all")
-WIDE = {"layout": {"width": "275px"}, "style": {"description_width": "85px"}}                  # the looks of a setting
+WIDE = {
+    "layout": {"width": "275px"},
+    "style": {"description_width": "85px"},
+}  # the looks of a setting
 
 
 class View(namedtuple("View", "x y zoom row left right low high")):
@@ -58,51 +87,99 @@ class View(namedtuple("View", "x y zoom row left right low high")):
         """The pixel where a step begins; steps that are not shown lie at the edge."""
         return self.x + (np.clip(step, self.left, self.right) - self.left) * self.zoom
 
-    def rectangles(self, pitch: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    def rectangles(
+        self, pitch: np.ndarray, start: np.ndarray, stop: np.ndarray
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Which spans of steps are seen, bool (n,), and their rectangles in pixels: x, y, width, height."""
         x, end = self.across(start), self.across(stop)
         seen = (x < end) & (self.low <= pitch) & (pitch <= self.high)
         height = np.full(np.count_nonzero(seen), max(self.row - (self.row > 4), 1))
-        return seen, [x[seen], self.y + (self.high - pitch[seen]) * self.row, (end - x)[seen], height]
+        return seen, [
+            x[seen],
+            self.y + (self.high - pitch[seen]) * self.row,
+            (end - x)[seen],
+            height,
+        ]
 
 
 class MaskPainter(Editor):
     """An Editor on a canvas: paint masks and notes with the mouse or a finger; `painter.mask` is what was painted.
     Arguments and errors are those of Editor; PomkitError where ipycanvas is missing. Everything also works by calls."""
 
-    def __init__(self, music: Music = 256, mask: np.ndarray | None = None, bars: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, music: Music = 256, mask: np.ndarray | None = None, bars: Sequence[int] | None = None
+    ) -> None:
         super().__init__(music, mask, bars)
         if "google.colab" in sys.modules:
             sys.modules["google.colab"].output.enable_custom_widget_manager()
-        self._path: list[tuple[float, float]] = []               # of the drag that goes on, what it marks, its tool
+        self._path: list[
+            tuple[float, float]
+        ] = []  # of the drag that goes on, what it marks, its tool
         self._region, self._tool, self._held, self._since = self._state.mask, "", False, 0
-        self._grabbed: int | None = None                         # the note that the pencil moves
-        self._at, self._drawn = (0.0, 0.0), 0.0                  # where the pointer was last, in pixels; when it was drawn
+        self._grabbed: int | None = None  # the note that the pencil moves
+        self._at, self._drawn = (
+            (0.0, 0.0),
+            0.0,
+        )  # where the pointer was last, in pixels; when it was drawn
         self.canvas = MultiCanvas(2, width=WIDTH, height=HEIGHT, layout={"max_width": "100%"})
         self.message, self.facts = ui.HTML(), ui.HTML(layout={"display": "none"})
         self.controls: dict[str, Any] = {}
-        self.panel = ui.VBox([
-            self.row(tool=ui.ToggleButtons(options=list(TOOLS), tooltips=[tip for tip, _ in TOOLS.values()],
-                                           style={"button_width": "auto"}),
-                     eraser=ui.ToggleButton(description="eraser", icon="eraser", tooltip="take out of the mask"),
-                     radius=slider(0.5, 12, 2.0, "radius", "of the brush, in cells")),
-            self.row(undo=self.button(self.undo, "", "undo", "undo"), redo=self.button(self.redo, "", "repeat", "redo"),
-                     invert=self.button(self.invert, "invert", tip="mark what is not marked"),
-                     clear=self.button(self.clear, "clear", tip="mark nothing"),
-                     preset=ui.Dropdown(options=[("preset ...", ""), *zip(PRESETS, PRESETS, strict=True)]),
-                     colours=ui.Dropdown(options=[("red and green", "picture"), ("colour-blind safe", "safe")])),
-            self.canvas,
-            self.row(left=ui.IntSlider(description="scroll", readout=False, layout={"flex": "1"}),
-                     zoom=slider(2, 24, 8, "zoom", "pixels a step"),
-                     pitches=ui.IntRangeSlider(min=BORDER, max=127 - BORDER, value=(36, 84), description="pitches", **WIDE)),
-            self.message, self.facts])
+        self.panel = ui.VBox(
+            [
+                self.row(
+                    tool=ui.ToggleButtons(
+                        options=list(TOOLS),
+                        tooltips=[tip for tip, _ in TOOLS.values()],
+                        style={"button_width": "auto"},
+                    ),
+                    eraser=ui.ToggleButton(
+                        description="eraser", icon="eraser", tooltip="take out of the mask"
+                    ),
+                    radius=slider(0.5, 12, 2.0, "radius", "of the brush, in cells"),
+                ),
+                self.row(
+                    undo=self.button(self.undo, "", "undo", "undo"),
+                    redo=self.button(self.redo, "", "repeat", "redo"),
+                    invert=self.button(self.invert, "invert", tip="mark what is not marked"),
+                    clear=self.button(self.clear, "clear", tip="mark nothing"),
+                    preset=ui.Dropdown(
+                        options=[("preset ...", ""), *zip(PRESETS, PRESETS, strict=True)]
+                    ),
+                    colours=ui.Dropdown(
+                        options=[("red and green", "picture"), ("colour-blind safe", "safe")]
+                    ),
+                ),
+                self.canvas,
+                self.row(
+                    left=ui.IntSlider(description="scroll", readout=False, layout={"flex": "1"}),
+                    zoom=slider(2, 24, 8, "zoom", "pixels a step"),
+                    pitches=ui.IntRangeSlider(
+                        min=BORDER, max=127 - BORDER, value=(36, 84), description="pitches", **WIDE
+                    ),
+                ),
+                self.message,
+                self.facts,
+            ]
+        )
         self.canvas.on_client_ready(self.redraw)
         self.canvas.on_mouse_wheel(lambda x, y: self.scroll((x or y) / self.value("zoom")))
-        for mouse, touch, act in (("down", "start", self._press), ("move", "move", self._drag), ("up", "end", self._release),
-                                  ("out", "cancel", self._release)):
+        for mouse, touch, act in (
+            ("down", "start", self._press),
+            ("move", "move", self._drag),
+            ("up", "end", self._release),
+            ("out", "cancel", self._release),
+        ):
             getattr(self.canvas, f"on_mouse_{mouse}")(self.guarded(act))
-            getattr(self.canvas, f"on_touch_{touch}")(self.guarded(lambda touches, act=act: act(*(touches or [self._at])[0])))
-        self.on_change(colours=self.redraw, left=self.redraw, zoom=self.redraw, pitches=self.redraw, preset=self._preset)
+            getattr(self.canvas, f"on_touch_{touch}")(
+                self.guarded(lambda touches, act=act: act(*(touches or [self._at])[0]))
+            )
+        self.on_change(
+            colours=self.redraw,
+            left=self.redraw,
+            zoom=self.redraw,
+            pitches=self.redraw,
+            preset=self._preset,
+        )
         self.fit()
 
     def _ipython_display_(self) -> None:
@@ -112,10 +189,14 @@ class MaskPainter(Editor):
         """A row of controls, from now on known by their names."""
         self.controls |= controls
         for control in controls.values():
-            control.layout.width = control.layout.width or ("160px" if isinstance(control, ui.Dropdown) else "auto")
+            control.layout.width = control.layout.width or (
+                "160px" if isinstance(control, ui.Dropdown) else "auto"
+            )
         return ui.HBox([*controls.values()], layout={"flex_flow": "row wrap"})
 
-    def button(self, act: Callable[[], Any], text: str, icon: str = "", tip: str = "", **more: Any) -> Any:
+    def button(
+        self, act: Callable[[], Any], text: str, icon: str = "", tip: str = "", **more: Any
+    ) -> Any:
         """A button that does something."""
         button = ui.Button(description=text, icon=icon, tooltip=tip, **more)
         button.on_click(self.guarded(lambda _: act()))
@@ -132,6 +213,7 @@ class MaskPainter(Editor):
 
     def guarded(self, act: Callable[..., Any]) -> Callable[..., None]:
         """`act`, its errors told in the panel: a front end's callbacks have no other place for them."""
+
         def call(*arguments: Any) -> None:
             try:
                 act(*arguments)
@@ -142,8 +224,12 @@ class MaskPainter(Editor):
 
     def tell(self, what: str | Exception) -> None:
         """Show a text or an error under the canvas."""
-        text = html.escape(f"{what}" if isinstance(what, str | PomkitError) else f"{type(what).__name__}: {what}")
-        self.message.value = f'<b style="color: #c5221f">{text}</b>' if isinstance(what, Exception) else text
+        text = html.escape(
+            f"{what}" if isinstance(what, str | PomkitError) else f"{type(what).__name__}: {what}"
+        )
+        self.message.value = (
+            f'<b style="color: #c5221f">{text}</b>' if isinstance(what, Exception) else text
+        )
 
     def fit(self) -> None:
         """Show the pitches in use, three octaves at least."""
@@ -183,12 +269,15 @@ class MaskPainter(Editor):
         if self._grabbed is None:
             return (y, y), self.corners([(x, y), (max(to_x, x), y)])[1]
         onset, duration, pitch, _, _ = self.song.notes[self._grabbed].tolist()
-        onset, pitch = min(max(onset + to_x - x, 0), self.width - 1), min(max(pitch + to_y - y, BORDER), 127 - BORDER)
+        onset, pitch = (
+            min(max(onset + to_x - x, 0), self.width - 1),
+            min(max(pitch + to_y - y, BORDER), 127 - BORDER),
+        )
         return (pitch, pitch), (onset, min(onset + duration, self.width))
 
     def _press(self, x: float, y: float) -> None:
         tool = "bars" if y < RULER else "pitches" if x < KEYS else self.value("tool")
-        if not (self._path and self._tool == tool == "polygon"):                              # else: its next corner
+        if not (self._path and self._tool == tool == "polygon"):  # else: its next corner
             self._path, self._tool, self._region = [], tool, np.zeros_like(self._state.mask)
             self._grabbed = self.note_at(*self.view.cell(x, y)) if tool == "pencil" else None
         self._held, self._since = True, len(self._path)
@@ -209,9 +298,12 @@ class MaskPainter(Editor):
         if not self._held:
             return
         self._held, path, erase = False, self._path, self.value("eraser")
-        dragged, closed = np.ptp(path[self._since:], axis=0).max() > 3, np.hypot(*np.subtract(path[-1], path[0])) < 3
+        dragged, closed = (
+            np.ptp(path[self._since :], axis=0).max() > 3,
+            np.hypot(*np.subtract(path[-1], path[0])) < 3,
+        )
         if self._tool == "polygon" and not (dragged or closed and len(path) > 3):
-            return                                               # its next corner follows
+            return  # its next corner follows
         self._path = []
         if self._tool != "pencil":
             return self.paint(self._region, erase)
@@ -237,7 +329,11 @@ class MaskPainter(Editor):
         with LOCK:
             self.controls["left"].max = max(self.width - (WIDTH - KEYS) // self.value("zoom"), 0)
             view, (picture, before) = self.view, self.shown()
-            facts |= view._asdict() | {"of": WIDTH, "width": self.width, "bars": [*self._state.bars, self.width]}
+            facts |= view._asdict() | {
+                "of": WIDTH,
+                "width": self.width,
+                "bars": [*self._state.bars, self.width],
+            }
             self.facts.value = f"<i class='pomkit-facts' data-facts='{json.dumps(facts)}'></i>"
             with drawing():
                 self._draw_roll(self.canvas[PICTURE], view, picture)
@@ -246,25 +342,43 @@ class MaskPainter(Editor):
 
     def _draw_roll(self, canvas: Any, view: View, picture: np.ndarray) -> None:
         """Rows, beats, bar lines, piano keys; above them the chords and the numbers of the bars."""
-        pitch, step, bars = np.arange(view.low, view.high + 1), np.arange(view.left, view.right), np.array(self._state.bars)
-        black, y, x = np.isin(pitch % 12, BLACK_KEYS), view.y + (view.high - pitch) * view.row, view.across(step)
+        pitch, step, bars = (
+            np.arange(view.low, view.high + 1),
+            np.arange(view.left, view.right),
+            np.array(self._state.bars),
+        )
+        black, y, x = (
+            np.isin(pitch % 12, BLACK_KEYS),
+            view.y + (view.high - pitch) * view.row,
+            view.across(step),
+        )
         for style, *sides in (
-                (DARK, 0, 0, WIDTH, HEIGHT), ("#0a0a0e", KEYS, RULER, len(step) * view.zoom, HEIGHT),
-                ("#16161c", KEYS, y[~black], len(step) * view.zoom, view.row - 1),
-                ("#34343c", x[step % 4 == 0], RULER, 1, HEIGHT), ("#85858f", x[np.isin(step, bars)], RULER, 1, HEIGHT),
-                ("#f8f9fa", 0, RULER, KEYS - 1, HEIGHT), (DARK, 0, y[black], KEYS * 0.6, view.row),
-                ("#9aa0a6", 0, y[np.isin(pitch % 12, (0, 5))] + view.row, KEYS - 1, 1)):                       # under C and F
+            (DARK, 0, 0, WIDTH, HEIGHT),
+            ("#0a0a0e", KEYS, RULER, len(step) * view.zoom, HEIGHT),
+            ("#16161c", KEYS, y[~black], len(step) * view.zoom, view.row - 1),
+            ("#34343c", x[step % 4 == 0], RULER, 1, HEIGHT),
+            ("#85858f", x[np.isin(step, bars)], RULER, 1, HEIGHT),
+            ("#f8f9fa", 0, RULER, KEYS - 1, HEIGHT),
+            (DARK, 0, y[black], KEYS * 0.6, view.row),
+            ("#9aa0a6", 0, y[np.isin(pitch % 12, (0, 5))] + view.row, KEYS - 1, 1),
+        ):  # under C and F
             fill_rects(canvas, style, *sides)
         canvas.fill_style, canvas.font = DARK, FONT
         for c in pitch[pitch % 12 == 0].tolist():
-            canvas.fill_text(f"C{c // 12 - 1}", KEYS - 20, view.y + (view.high + 1 - c) * view.row - 1)
+            canvas.fill_text(
+                f"C{c // 12 - 1}", KEYS - 20, view.y + (view.high + 1 - c) * view.row - 1
+            )
         for onset, duration, label in read_chords(picture):
             x, end = view.across(onset), view.across(onset + duration)
             if x < end:
-                fill_rects(canvas, "#" + bytes(palette()[label]).hex(), x, 0, end - x - 1, RULER // 2)
+                fill_rects(
+                    canvas, "#" + bytes(palette()[label]).hex(), x, 0, end - x - 1, RULER // 2
+                )
                 root, _, quality = label.partition(":")
                 canvas.fill_style = PAPER
-                canvas.fill_text((root + SHORT.get(quality, quality))[:int((end - x) / 6)], float(x) + 3, 13)
+                canvas.fill_text(
+                    (root + SHORT.get(quality, quality))[: int((end - x) / 6)], float(x) + 3, 13
+                )
         canvas.fill_style = PAPER
         for number in range(0, len(bars), -(-28 // (16 * view.zoom))):
             if view.left <= bars[number] < view.right:
@@ -274,12 +388,18 @@ class MaskPainter(Editor):
         """What is marked, with the drag that goes on; chord rows over the chords; pitch, bar and beat under the pointer."""
         canvas, mask = self.canvas[INK], self._state.mask
         if self._path and self._region.shape == mask.shape:
-            mask = mask & ~self._region if self.value("eraser") and self._tool != "pencil" else mask | self._region
+            mask = (
+                mask & ~self._region
+                if self.value("eraser") and self._tool != "pencil"
+                else mask | self._region
+            )
         canvas.clear()
         x, y, length, _ = view.rectangles(*runs(mask))[1]
         fill_rects(canvas, GLASS, x, y, length, view.row)
         _, start, stop = runs(mask[:1])
-        fill_rects(canvas, GLASS, view.across(start), 0, view.across(stop) - view.across(start), RULER // 2)
+        fill_rects(
+            canvas, GLASS, view.across(start), 0, view.across(stop) - view.across(start), RULER // 2
+        )
         if pointer:
             step, pitch = map(round, view.cell(*pointer))
             bar, _ = self.bar_range([(step, 0)])
@@ -287,7 +407,11 @@ class MaskPainter(Editor):
             left, top = min(pointer[0] + 14, WIDTH - 92), max(pointer[1] - 24, 2)
             fill_rects(canvas, "#fff8c4", left, top, 90, 18)
             canvas.fill_style, canvas.font = DARK, FONT
-            canvas.fill_text(f"{note}bar {bar}:{max(step - self._state.bars[bar - 1], 0) // 4 + 1}", left + 4, top + 13)
+            canvas.fill_text(
+                f"{note}bar {bar}:{max(step - self._state.bars[bar - 1], 0) // 4 + 1}",
+                left + 4,
+                top + 13,
+            )
 
 
 @contextmanager
@@ -323,13 +447,22 @@ def runs(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return 127 - row[::2], edge[::2], edge[1::2]
 
 
-def draw_notes(canvas: Any, view: View, picture: np.ndarray, before: np.ndarray, colours: str) -> None:
+def draw_notes(
+    canvas: Any, view: View, picture: np.ndarray, before: np.ndarray, colours: str
+) -> None:
     """Draw a picture's notes on a canvas of ipycanvas, in the colours of new ones where `before` was another picture."""
     notes = parse(picture).notes
     pitch, onset, loud = notes["pitch"], notes["onset"], 0.45 + 0.55 * notes["velocity"] / 127
-    new = (picture != before).any(axis=2)[127 - pitch, onset] if before.shape == picture.shape else np.zeros(len(notes), int)
-    for kind, stop in ((1, onset + notes["duration"]), (0, onset + 1)):                        # all of a note, then its onset
+    new = (
+        (picture != before).any(axis=2)[127 - pitch, onset]
+        if before.shape == picture.shape
+        else np.zeros(len(notes), int)
+    )
+    for kind, stop in (
+        (1, onset + notes["duration"]),
+        (0, onset + 1),
+    ):  # all of a note, then its onset
         seen, place = view.rectangles(pitch, onset, stop)
         if seen.any():
-            colour = np.array(COLOURS[colours])[kind + 2 * new] * loud[:, None]               # (notes, 3)
+            colour = np.array(COLOURS[colours])[kind + 2 * new] * loud[:, None]  # (notes, 3)
             canvas.fill_styled_rects(*place, colour[seen].astype(np.uint8))

@@ -1,4 +1,5 @@
 """Songs and models that many tests use."""
+
 import os
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from pomkit.chords import QUALITIES, ROOTS
 from pomkit.notes import NOTE_DTYPE
 
 
-def make_song(rng: np.random.Generator, count: int = 200, end: int = 300, parts: int = 3, chords: bool = True) -> Song:
+def make_song(
+    rng: np.random.Generator, count: int = 200, end: int = 300, parts: int = 3, chords: bool = True
+) -> Song:
     """A random song: overlapping notes, the same pitch and step twice, re-strikes, pitches in the border rows."""
     notes = np.zeros(count, NOTE_DTYPE)
     notes["onset"] = rng.integers(0, end, count)
@@ -19,7 +22,9 @@ def make_song(rng: np.random.Generator, count: int = 200, end: int = 300, parts:
     notes["pitch"] = np.clip(rng.normal(60, 25, count).astype(int), 0, 127)
     notes["velocity"] = rng.integers(1, 128, count)
     notes["part"] = rng.integers(0, parts, count)
-    labels = ["N"] + [f"{r}:{q}" for r in ROOTS for q in QUALITIES] + ["C:9", "F#:maj/5", "Bb:min11"]
+    labels = (
+        ["N"] + [f"{r}:{q}" for r in ROOTS for q in QUALITIES] + ["C:9", "F#:maj/5", "Bb:min11"]
+    )
     found, step = [], 0
     while chords and step < end:
         length = int(rng.integers(1, 24))
@@ -53,7 +58,11 @@ def rng() -> np.random.Generator:
 def corpus_archive() -> Path:
     """The POP909 archive, where one is at hand: POMKIT_DATA, or shared/data beside or inside the checkout."""
     root = Path(__file__).resolve().parent.parent
-    for folder in (os.environ.get("POMKIT_DATA", ""), root / "shared" / "data", root.parent / "shared" / "data"):
+    for folder in (
+        os.environ.get("POMKIT_DATA", ""),
+        root / "shared" / "data",
+        root.parent / "shared" / "data",
+    ):
         if folder and (Path(folder) / "pop909.tar.xz").is_file():
             return Path(folder) / "pop909.tar.xz"
     pytest.skip("no corpus archive at hand (set POMKIT_DATA to the folder of pop909.tar.xz)")

@@ -1,4 +1,5 @@
 """Prove that the checks of the course's exercises tell right from wrong: `python tests/exercises.py 03`, none means all."""
+
 from __future__ import annotations
 
 import contextlib
@@ -18,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
 
 import course  # noqa: E402
 
-MESSAGE = 30                                             # characters of a check's message, at least: it has to teach
+MESSAGE = 30  # characters of a check's message, at least: it has to teach
 
 
 def without(cell: Any, *preprocessors: str) -> str:
@@ -34,9 +35,15 @@ def without(cell: Any, *preprocessors: str) -> str:
 def cases(task: course.Exercise) -> dict[str, tuple[str, str]]:
     """What is run, each after the set-up cells: an answer, and the check as it is or as students see it."""
     seen = without(task.check, "ClearHiddenTests")
-    wrong = task.answer.metadata.get("pomkit", {}).get("wrong", "raise SystemError('there is no wrong answer')")
-    return {"solved": (task.answer.source, task.check.source), "solved, seen": (task.answer.source, seen),
-            "unsolved": (without(task.answer, "ClearSolutions"), seen), "wrong": (wrong, seen)}
+    wrong = task.answer.metadata.get("pomkit", {}).get(
+        "wrong", "raise SystemError('there is no wrong answer')"
+    )
+    return {
+        "solved": (task.answer.source, task.check.source),
+        "solved, seen": (task.answer.source, seen),
+        "unsolved": (without(task.answer, "ClearSolutions"), seen),
+        "wrong": (wrong, seen),
+    }
 
 
 def judge(errors: dict[str, tuple[str, str] | None]) -> list[str]:
@@ -45,14 +52,20 @@ def judge(errors: dict[str, tuple[str, str] | None]) -> list[str]:
     The solution must pass the check, whole and as students see it. The latter must refuse the unsolved cell, and the wrong
     answer with an assertion whose message teaches.
     """
-    found = [f"the solution fails the check: {errors[case]}" for case in ("solved", "solved, seen") if errors[case]]
+    found = [
+        f"the solution fails the check: {errors[case]}"
+        for case in ("solved", "solved, seen")
+        if errors[case]
+    ]
     if not errors["unsolved"]:
         found.append("the check accepts the unsolved cell")
     kind, message = errors["wrong"] or ("", "")
     if not kind:
         found.append("the check accepts the wrong answer")
     elif kind != "AssertionError":
-        found.append(f"the wrong answer ends with {kind}: {message}, not with an assertion of the check")
+        found.append(
+            f"the wrong answer ends with {kind}: {message}, not with an assertion of the check"
+        )
     elif len(message) < MESSAGE:
         found.append(f"the check's message to the wrong answer teaches nothing: {message!r}")
     return found
@@ -61,11 +74,23 @@ def judge(errors: dict[str, tuple[str, str] | None]) -> list[str]:
 def proofs(path: Path) -> dict[str, list[str]]:
     """What is wrong with each exercise of a notebook, by grade_id; its cells run in a fresh process, in its folder."""
     nb = course.read(path)
-    plan = {"setup": [cell.source for cell in course.tagged(nb, "setup")],
-            "cases": [[task.name, name, cells] for task in course.exercises(nb) for name, cells in cases(task).items()]}
+    plan = {
+        "setup": [cell.source for cell in course.tagged(nb, "setup")],
+        "cases": [
+            [task.name, name, cells]
+            for task in course.exercises(nb)
+            for name, cells in cases(task).items()
+        ],
+    }
     env = os.environ | {"POMKIT_FAST": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-    done = subprocess.run([sys.executable, __file__, "--run"], cwd=path.parent, env=env, input=json.dumps(plan), text=True,
-                          capture_output=True)
+    done = subprocess.run(
+        [sys.executable, __file__, "--run"],
+        cwd=path.parent,
+        env=env,
+        input=json.dumps(plan),
+        text=True,
+        capture_output=True,
+    )
     if done.returncode:
         raise RuntimeError(f"{path.name}: {done.stderr[-2000:]}")
     errors: dict[str, dict[str, tuple[str, str] | None]] = {}
@@ -86,7 +111,10 @@ def run(plan: dict[str, Any]) -> list[tuple[str, str, tuple[str, str] | None]]:
 
     def first_error(cells: Sequence[str]) -> tuple[str, str] | None:
         for source in cells:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            with (
+                contextlib.redirect_stdout(io.StringIO()),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
                 result = shell.run_cell(source)
             if error := result.error_before_exec or result.error_in_exec:
                 return type(error).__name__, str(error)
@@ -109,7 +137,10 @@ def main(names: Sequence[str]) -> int:
     failed = 0
     for path in course.find(names):
         for task, faults in proofs(path).items():
-            print(f"{path.stem} {task}: {'; '.join(faults) or 'right passes, unsolved and wrong do not'}", flush=True)
+            print(
+                f"{path.stem} {task}: {'; '.join(faults) or 'right passes, unsolved and wrong do not'}",
+                flush=True,
+            )
             failed += bool(faults)
     return failed
 

@@ -5,6 +5,7 @@ A file is `midi(track(...), track(...), division=480)`; a track is made of timed
 no function here can write is joined from `chunk`, `variable` and bytes. `walk` reads the notes with mido, `note_ons`
 counts them with nothing but the standard in hand.
 """
+
 from __future__ import annotations
 
 import io
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 import mido
 
-Event = tuple[int, bytes]          # tick, message
+Event = tuple[int, bytes]  # tick, message
 
 
 def variable(number: int, width: int = 0) -> bytes:
@@ -41,14 +42,24 @@ def smpte(frames: int, ticks: int) -> int:
     return (256 - frames) << 8 | ticks
 
 
-def midi(*tracks: bytes, format: int = 1, division: int = 480, claimed: int | None = None, extra: bytes = b"") -> bytes:
+def midi(
+    *tracks: bytes,
+    format: int = 1,
+    division: int = 480,
+    claimed: int | None = None,
+    extra: bytes = b"",
+) -> bytes:
     """A file of these tracks; `claimed` is the number of tracks its header names (None: the truth)."""
-    return header(len(tracks) if claimed is None else claimed, format, division, extra) + b"".join(tracks)
+    return header(len(tracks) if claimed is None else claimed, format, division, extra) + b"".join(
+        tracks
+    )
 
 
 def riff(data: bytes, before: bytes = b"") -> bytes:
     """The file wrapped as RIFF RMID, after other RIFF chunks where `before` brings some."""
-    body = b"RMID" + before + b"data" + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+    body = (
+        b"RMID" + before + b"data" + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+    )
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
@@ -56,18 +67,23 @@ def flat(events: Iterable[Any]) -> list[Event]:
     return [e for item in events for e in ([item] if isinstance(item, tuple) else flat(item))]
 
 
-def track(*events: Any, running: bool = False, end: int | None = None, close: bool = True, width: int = 0) -> bytes:
+def track(
+    *events: Any, running: bool = False, end: int | None = None, close: bool = True, width: int = 0
+) -> bytes:
     """A track chunk. `running`: leave out status bytes that repeat; `end`: tick of the end of track (None: at the last
     event); `close`: whether there is one at all; `width`: least width of the delta times."""
     now, status, body = 0, -1, b""
     parts = []
-    timed = sorted(flat(events), key=lambda e: e[0])                     # stable: as written where ticks are equal
+    timed = sorted(flat(events), key=lambda e: e[0])  # stable: as written where ticks are equal
     if close:
         timed.append((max([end or 0] + [tick for tick, _ in timed]), b"\xff\x2f\x00"))
     for tick, message in timed:
         same = running and message[0] == status
         parts.append(variable(tick - now, width) + message[same:])
-        now, status = tick, message[0] if message[0] < 0xF0 else -1      # meta and sysex cancel running status
+        now, status = (
+            tick,
+            message[0] if message[0] < 0xF0 else -1,
+        )  # meta and sysex cancel running status
     body = b"".join(parts)
     return chunk(b"MTrk", body)
 
@@ -78,11 +94,19 @@ def on(tick: int, pitch: int, velocity: int = 80, channel: int = 0) -> Event:
 
 def off(tick: int, pitch: int, channel: int = 0, velocity: int | None = 64) -> Event:
     """A note-off; velocity None: written as a note-on of velocity 0."""
-    return tick, bytes([0x90 | channel, pitch, 0] if velocity is None else [0x80 | channel, pitch, velocity])
+    return tick, bytes(
+        [0x90 | channel, pitch, 0] if velocity is None else [0x80 | channel, pitch, velocity]
+    )
 
 
-def note(start: int, end: int, pitch: int = 60, velocity: int = 80, channel: int = 0,
-         release: int | None = None) -> list[Event]:
+def note(
+    start: int,
+    end: int,
+    pitch: int = 60,
+    velocity: int = 80,
+    channel: int = 0,
+    release: int | None = None,
+) -> list[Event]:
     return [on(start, pitch, velocity, channel), off(end, pitch, channel, release)]
 
 
@@ -157,7 +181,7 @@ class Note(NamedTuple):
     track: int
     channel: int
     program: int
-    fate: str = ""                 # "", "unended"
+    fate: str = ""  # "", "unended"
 
 
 @lru_cache(maxsize=2)
@@ -188,11 +212,16 @@ def walk(data: bytes, rule: str = "first in, first out") -> list[Note]:
                     line[:] = [n for n in line if n[1] == now] if ended else []
                 else:
                     ended = [line.pop(0)]
-                found += [(number, o, Note(start, now, m.note, velocity, number, m.channel, p))
-                          for o, start, velocity, p in ended]
+                found += [
+                    (number, o, Note(start, now, m.note, velocity, number, m.channel, p))
+                    for o, start, velocity, p in ended
+                ]
         if rule != "all":
-            found += [(number, o, Note(start, now, pitch, velocity, number, channel, p, "unended"))
-                      for (channel, pitch), line in sounding.items() for o, start, velocity, p in line]
+            found += [
+                (number, o, Note(start, now, pitch, velocity, number, channel, p, "unended"))
+                for (channel, pitch), line in sounding.items()
+                for o, start, velocity, p in line
+            ]
     return [n for _, _, n in sorted(found, key=lambda f: f[:2])]
 
 
@@ -221,7 +250,9 @@ def table(notes: Iterable[Note]) -> Table:
             length, velocity = line[onset]
             shortened += length > after - onset
             rows.append((onset, min(length, after - onset), pitch, velocity, part))
-    return Table(sorted(rows, key=lambda r: (r[0], r[2], r[4])), len(notes) - len(rows), shortened, parts)
+    return Table(
+        sorted(rows, key=lambda r: (r[0], r[2], r[4])), len(notes) - len(rows), shortened, parts
+    )
 
 
 LENGTHS = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2, 0xF1: 1, 0xF2: 2, 0xF3: 1}
@@ -233,6 +264,7 @@ def note_ons(data: bytes, strict: bool = True) -> int | None:
     `strict=False` passes over what breaks the standard and hides no note: other chunks, a longer header, tracks without an
     end or longer than the file if they have one, a system message, running status after a text, format 0 with more tracks.
     """
+
     def number(at: int) -> tuple[int, int]:
         value = 0
         for i in range(4):
@@ -243,15 +275,17 @@ def note_ons(data: bytes, strict: bool = True) -> int | None:
 
     try:
         kind, length, format_, tracks, division = struct.unpack(">4sIHHH", data[:14])
-        legal = division & 0x8000 == 0 or 256 - (division >> 8) in (24, 25, 29, 30) and division & 255
+        legal = (
+            division & 0x8000 == 0 or 256 - (division >> 8) in (24, 25, 29, 30) and division & 255
+        )
         if kind != b"MThd" or length < 6 or format_ > 2 or not division or not legal:
             return None
         if strict and (length != 6 or format_ == 0 and tracks != 1):
             return None
         count, at, met = 0, 8 + length, 0
         while met < tracks:
-            kind, length = struct.unpack(">4sI", data[at:at + 8])
-            body = data[at + 8:at + 8 + length]
+            kind, length = struct.unpack(">4sI", data[at : at + 8])
+            body = data[at + 8 : at + 8 + length]
             at += 8 + length
             if not strict and kind != b"MTrk" and len(body) == length:
                 continue
@@ -264,7 +298,7 @@ def note_ons(data: bytes, strict: bool = True) -> int | None:
                 if event < 0xF0:
                     status = event
                 elif strict:
-                    status = 0                                           # meta and sysex cancel running status
+                    status = 0  # meta and sysex cancel running status
                 if event in (0xFF, 0xF0, 0xF7):
                     ended = event == 0xFF and body[place] == 0x2F
                     size, place = number(place + (event == 0xFF))
@@ -274,8 +308,8 @@ def note_ons(data: bytes, strict: bool = True) -> int | None:
                         return None
                     place += LENGTHS.get(event, 0)
                 else:
-                    size = LENGTHS[event & 0xF0]                         # KeyError: data before any status
-                    if max(body[place:place + size]) > 127 or place + size > len(body):
+                    size = LENGTHS[event & 0xF0]  # KeyError: data before any status
+                    if max(body[place : place + size]) > 127 or place + size > len(body):
                         return None
                     count += event & 0xF0 == 0x90 and body[place + 1] > 0
                     place += size
@@ -291,7 +325,9 @@ def exact(data: bytes, **options: Any) -> Any:
     """The Song of a file with a step for every tick: its division is set to 24 and it is read at 24 steps a beat."""
     import pomkit
 
-    return pomkit.read_midi(data[:12] + b"\0\x18" + data[14:], **{"steps_per_beat": 24, "drums": True} | options)
+    return pomkit.read_midi(
+        data[:12] + b"\0\x18" + data[14:], **{"steps_per_beat": 24, "drums": True} | options
+    )
 
 
 def by_pretty_midi(data: bytes) -> list[tuple[int, int, int, int, bool]]:
@@ -300,7 +336,11 @@ def by_pretty_midi(data: bytes) -> list[tuple[int, int, int, int, bool]]:
 
     pm = pretty_midi.PrettyMIDI(io.BytesIO(data))
     tick = lru_cache(maxsize=None)(pm.time_to_tick)
-    return sorted((tick(n.start), tick(n.end), n.pitch, n.velocity, i.is_drum) for i in pm.instruments for n in i.notes)
+    return sorted(
+        (tick(n.start), tick(n.end), n.pitch, n.velocity, i.is_drum)
+        for i in pm.instruments
+        for n in i.notes
+    )
 
 
 def disagreement(data: bytes) -> str:
@@ -317,7 +357,9 @@ def disagreement(data: bytes) -> str:
     counts = song.report.kept, song.report.merged, song.report.shortened, song.report.dropped
     if counts != (len(due.rows), due.merged, due.shortened, 0):
         return f"kept, merged, shortened, dropped {counts}, due {len(due.rows), due.merged, due.shortened, 0}"
-    theirs = sorted((n.start, n.end, n.pitch, n.velocity, n.channel == 9) for n in walk(data, rule="all"))
+    theirs = sorted(
+        (n.start, n.end, n.pitch, n.velocity, n.channel == 9) for n in walk(data, rule="all")
+    )
     if (found := by_pretty_midi(data)) != theirs:
         return f"pretty_midi and mido: {len(set(found) ^ set(theirs))} notes in one only"
     return ""

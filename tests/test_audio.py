@@ -1,4 +1,5 @@
 """Sound: length, loudness and pitch, from FluidSynth and our own tones, and the fall-back between them."""
+
 import io
 import logging
 import sys
@@ -14,7 +15,9 @@ from pomkit.notes import GRIDS
 
 
 def song(*notes):
-    return Song([(onset, duration, pitch, velocity, 0) for onset, duration, pitch, velocity in notes])
+    return Song(
+        [(onset, duration, pitch, velocity, 0) for onset, duration, pitch, velocity in notes]
+    )
 
 
 def works(sound):
@@ -24,8 +27,10 @@ def works(sound):
         return False
 
 
-SOUNDS = [pytest.param(s, marks=pytest.mark.skipif(not works(s), reason=f"{s} does not play here"))
-          for s in ("fluidsynth", "tones")]
+SOUNDS = [
+    pytest.param(s, marks=pytest.mark.skipif(not works(s), reason=f"{s} does not play here"))
+    for s in ("fluidsynth", "tones")
+]
 A4 = song((0, 8, 69, 100))
 
 
@@ -67,7 +72,7 @@ def test_tempo_moves_onsets(sound):
 @pytest.mark.parametrize("sound", SOUNDS)
 def test_silence_where_nothing_sounds(sound):
     gap = synthesize(song((0, 2, 60, 100), (60, 2, 60, 100)), sound=sound)
-    quiet, loud = gap[round(4 * 44100):round(7 * 44100)], gap[: 44100 // 4]
+    quiet, loud = gap[round(4 * 44100) : round(7 * 44100)], gap[: 44100 // 4]
     assert np.abs(quiet).max() < 0.02 * np.abs(loud).max()
 
 
@@ -82,14 +87,16 @@ def test_many_loud_notes_do_not_clip(sound):
     wall = song(*[(0, 16, pitch, 127) for pitch in range(24, 104)])
     sounding = synthesize(wall, 22050, sound=sound)
     assert np.abs(sounding).max() == pytest.approx(0.95, abs=0.001)
-    assert (np.abs(sounding) > 0.949).sum() < 20                         # scaled, not cut off at the top
+    assert (np.abs(sounding) > 0.949).sum() < 20  # scaled, not cut off at the top
 
 
 @pytest.mark.parametrize("sound", SOUNDS)
 def test_a_restruck_note_sounds_again(sound):
     """Two quarters on one pitch, the second from where the first ends: both attacks are loud."""
-    twice = np.abs(synthesize(song((0, 8, 60, 100), (8, 8, 60, 100)), 22050, sound=sound)).max(axis=1)
-    assert twice[22050:22050 + 4000].max() > 0.7 * twice[:4000].max()
+    twice = np.abs(synthesize(song((0, 8, 60, 100), (8, 8, 60, 100)), 22050, sound=sound)).max(
+        axis=1
+    )
+    assert twice[22050 : 22050 + 4000].max() > 0.7 * twice[:4000].max()
 
 
 @pytest.mark.parametrize("sound", SOUNDS)
@@ -104,7 +111,10 @@ def test_sixteen_parts_are_all_pianos(sound):
 def on_grid(grid):
     """One tune, given in beats, as a Song of `grid` steps a beat."""
     tune = [(0, 1, 60), (0, 6, 48), (1, 1, 64), (2, 1, 64), (3, 3, 67), (7, 2, 72)]
-    return Song([(onset * grid, duration * grid, pitch, 90, 0) for onset, duration, pitch in tune], steps_per_beat=grid)
+    return Song(
+        [(onset * grid, duration * grid, pitch, 90, 0) for onset, duration, pitch in tune],
+        steps_per_beat=grid,
+    )
 
 
 @pytest.mark.parametrize("sound", SOUNDS)
@@ -112,7 +122,7 @@ def on_grid(grid):
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_tune_sounds_the_same_on_every_grid(grid, bpm, sound):
     heard = synthesize(on_grid(grid), 22050, bpm, sound)
-    assert len(heard) == round((9 * 60 / bpm + RELEASE) * 22050)                   # nine beats
+    assert len(heard) == round((9 * 60 / bpm + RELEASE) * 22050)  # nine beats
     assert np.array_equal(heard, synthesize(on_grid(4), 22050, bpm, sound))
 
 
@@ -122,17 +132,23 @@ def test_a_picture_sounds_on_the_grid_that_is_named(grid):
     picture = render(music)
     heard = synthesize(picture, 8000, sound="tones", steps_per_beat=grid)
     assert np.array_equal(heard, synthesize(music.canonical(), 8000, sound="tones"))
-    assert len(synthesize(picture, 8000, sound="tones")) == round((9 * grid * 0.125 + RELEASE) * 8000)   # else 16ths
+    assert len(synthesize(picture, 8000, sound="tones")) == round(
+        (9 * grid * 0.125 + RELEASE) * 8000
+    )  # else 16ths
 
 
 def test_triplets_stand_between_the_beats():
     """The second of three notes in a beat begins a third of a beat after it."""
     late = Song([(4, 2, 72, 100, 0)], steps_per_beat=3)
-    assert np.flatnonzero(synthesize(late, 24000, sound="tones").any(axis=1))[0] == pytest.approx(4 / 3 * 12000, abs=2)
+    assert np.flatnonzero(synthesize(late, 24000, sound="tones").any(axis=1))[0] == pytest.approx(
+        4 / 3 * 12000, abs=2
+    )
 
 
 def test_tones_are_stereo_as_at_a_piano():
-    low, high = (np.square(synthesize(song((0, 8, p, 100)), sound="tones")).mean(axis=0) for p in (36, 96))
+    low, high = (
+        np.square(synthesize(song((0, 8, p, 100)), sound="tones")).mean(axis=0) for p in (36, 96)
+    )
     assert low[0] > 2 * low[1]
     assert high[1] > 2 * high[0]
 
@@ -142,7 +158,9 @@ def test_the_same_song_sounds_the_same():
 
 
 def test_a_picture_sounds_as_its_song():
-    assert np.array_equal(synthesize(render(A4), sound="tones"), synthesize(A4.canonical(), sound="tones"))
+    assert np.array_equal(
+        synthesize(render(A4), sound="tones"), synthesize(A4.canonical(), sound="tones")
+    )
 
 
 @pytest.mark.parametrize("music", [Song([]), np.zeros((128, 64, 3), np.uint8)])
@@ -166,8 +184,12 @@ def test_without_fluidsynth_another_sound_plays_and_says_so(monkeypatch, caplog,
 
 def test_a_silent_font_is_passed_over(monkeypatch, fresh_choice, tmp_path):
     """Of two fonts the first one is silent, the second one plays."""
-    monkeypatch.setattr(audio, "_fonts", lambda: iter([tmp_path / "mute.sf2", tmp_path / "good.sf2"]))
-    monkeypatch.setattr(audio, "_fluidsynth", lambda *given: np.full((given[3], 2), given[-1].stem == "good"))
+    monkeypatch.setattr(
+        audio, "_fonts", lambda: iter([tmp_path / "mute.sf2", tmp_path / "good.sf2"])
+    )
+    monkeypatch.setattr(
+        audio, "_fluidsynth", lambda *given: np.full((given[3], 2), given[-1].stem == "good")
+    )
     assert sound_name() == "FluidSynth, good"
 
 
@@ -236,20 +258,34 @@ def test_write_wav(tmp_path, channels):
     path = write_wav(tmp_path / "new" / "sound.wav", written, 8000)
     assert [f.name for f in path.parent.iterdir()] == ["sound.wav"]
     with wave.open(str(path)) as file:
-        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (max(channels, 1), 2, 8000)
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (
+            max(channels, 1),
+            2,
+            8000,
+        )
         read = np.frombuffer(file.readframes(800), "<i2").reshape(shape) / 32767
     assert np.abs(read - written).max() < 1 / 32767
 
 
-@pytest.mark.parametrize("bad", [np.zeros((4, 2), int), np.zeros(()), np.full(4, np.nan), np.full(4, 2.0)])
+@pytest.mark.parametrize(
+    "bad", [np.zeros((4, 2), int), np.zeros(()), np.full(4, np.nan), np.full(4, 2.0)]
+)
 def test_write_wav_refuses_what_is_no_sound(tmp_path, bad):
     with pytest.raises(OptionError):
         write_wav(tmp_path / "sound.wav", bad)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("options", [dict(sample_rate=4000), dict(sample_rate=200_000), dict(bpm=0),
-                                     dict(bpm=float("nan")), dict(sound="organ")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(sample_rate=4000),
+        dict(sample_rate=200_000),
+        dict(bpm=0),
+        dict(bpm=float("nan")),
+        dict(sound="organ"),
+    ],
+)
 def test_bad_options(options):
     with pytest.raises(OptionError):
         synthesize(A4, **options)

@@ -1,4 +1,5 @@
 """The baselines: they keep to the mask, and do what their names say."""
+
 import numpy as np
 import pytest
 
@@ -12,11 +13,20 @@ def make(seed, root=0, upbeat=0):
     """A melody of eighths over one chord a bar, twelve bars, the parts named."""
     rng = np.random.default_rng(seed)
     roots = rng.choice([0, 5, 7, 9], 12)
-    low = [(upbeat + 16 * bar + 4 * beat, 4, 48 + root + (chord + tone) % 12, 70, 0) for bar, chord in enumerate(roots)
-           for beat in range(4) for tone in (0, 7)]
+    low = [
+        (upbeat + 16 * bar + 4 * beat, 4, 48 + root + (chord + tone) % 12, 70, 0)
+        for bar, chord in enumerate(roots)
+        for beat in range(4)
+        for tone in (0, 7)
+    ]
     high = [(upbeat + 2 * i, 2, 72 + root + SCALE[rng.integers(7)], 90, 1) for i in range(96)]
-    return Song(np.array(low + high, NOTE_DTYPE), (Chord(upbeat, 192, "C:maj"),), ("PIANO", "MELODY"),
-                tuple(range(upbeat, upbeat + 200, 16)), name=str(seed))
+    return Song(
+        np.array(low + high, NOTE_DTYPE),
+        (Chord(upbeat, 192, "C:maj"),),
+        ("PIANO", "MELODY"),
+        tuple(range(upbeat, upbeat + 200, 16)),
+        name=str(seed),
+    )
 
 
 SONGS = [make(seed) for seed in range(6)]
@@ -28,8 +38,11 @@ def training():
 
 
 def windows():
-    for task, mask in (("all", masks.bars(128, 3, 6)), ("melody", masks.melody(SONGS[0], start=32, width=128)),
-                       ("accompaniment", masks.accompaniment(SONGS[0], start=32, width=128))):
+    for task, mask in (
+        ("all", masks.bars(128, 3, 6)),
+        ("melody", masks.melody(SONGS[0], start=32, width=128)),
+        ("accompaniment", masks.accompaniment(SONGS[0], start=32, width=128)),
+    ):
         yield task, render(SONGS[0], 32, 128), mask
 
 
@@ -38,8 +51,12 @@ def test_all_leave_what_is_known_and_are_the_same_again(training, task, picture,
     def everyone():
         rng = np.random.default_rng(0)
         melody = [baselines.Markov(training)(picture, mask, rng)] if task == "melody" else []
-        return [baselines.permuted(picture, mask, rng), baselines.copied(picture, mask, SONGS[0], 32, task),
-                baselines.nearest(picture, mask, training, task, rng), *melody]
+        return [
+            baselines.permuted(picture, mask, rng),
+            baselines.copied(picture, mask, SONGS[0], 32, task),
+            baselines.nearest(picture, mask, training, task, rng),
+            *melody,
+        ]
 
     for result, again in zip(everyone(), everyone(), strict=True):
         assert np.array_equal(result, again) and result.dtype == np.uint8
@@ -60,13 +77,17 @@ def test_permuted_fools_the_features_and_keeps_no_line(rng):
 def test_copied_takes_the_bars_before(rng):
     song = make(1)
     picture = render(song, 32, 128)
-    mask = masks.bars(128, 5, 6)                                     # of the song the bars 7 and 8
+    mask = masks.bars(128, 5, 6)  # of the song the bars 7 and 8
     result = baselines.copied(picture, mask, song, 32, "all")
     assert np.array_equal(result[8:120, 64:96], picture[8:120, 32:64])
-    again = baselines.copied(render(song, 0, 128), masks.bars(128, 2, 5), song, 0, "all")    # one bar is there: four times
+    again = baselines.copied(
+        render(song, 0, 128), masks.bars(128, 2, 5), song, 0, "all"
+    )  # one bar is there: four times
     for bar in range(1, 5):
-        assert np.array_equal(again[8:120, 16 * bar:16 * bar + 16], render(song, 0, 16)[8:120])
-    first = baselines.copied(render(song, 0, 128), masks.bars(128, 1, 2), song, 0, "all")    # nothing before: what follows
+        assert np.array_equal(again[8:120, 16 * bar : 16 * bar + 16], render(song, 0, 16)[8:120])
+    first = baselines.copied(
+        render(song, 0, 128), masks.bars(128, 1, 2), song, 0, "all"
+    )  # nothing before: what follows
     assert np.array_equal(first[8:120, :32], render(song, 32, 32)[8:120])
 
 
@@ -78,18 +99,33 @@ def test_nearest_finds_the_music_itself_in_any_key(training, semitones):
     found = baselines.nearest(picture, mask, training, "all", np.random.default_rng(0))
     assert np.array_equal(found[8:120], picture[8:120])
     lead = masks.melody(song, start=32, width=128)
-    assert metrics.adherence(picture, baselines.nearest(picture, lead, training, "melody", np.random.default_rng(0)),
-                             lead).note_f1 == 1
+    assert (
+        metrics.adherence(
+            picture,
+            baselines.nearest(picture, lead, training, "melody", np.random.default_rng(0)),
+            lead,
+        ).note_f1
+        == 1
+    )
 
 
 def test_nearest_goes_by_chords_where_no_note_is_known():
-    pieces = [Song(np.array([(16 * bar, 16, 60 + tone + up, 80, 0) for bar in range(8) for tone in (0, 4, 7)], NOTE_DTYPE))
-              for up in (0, 1)]
+    pieces = [
+        Song(
+            np.array(
+                [(16 * bar, 16, 60 + tone + up, 80, 0) for bar in range(8) for tone in (0, 4, 7)],
+                NOTE_DTYPE,
+            )
+        )
+        for up in (0, 1)
+    ]
     unlike = Song(np.array([(4 * i, 4, 60 + i % 12, 80, 0) for i in range(32)], NOTE_DTYPE))
     training = baselines.Training([unlike, pieces[0]])
     picture = np.zeros((128, 64, 3), np.uint8)
     picture[:] = render(Song(pieces[1].notes, (Chord(0, 128, "Db:maj"),)), 0, 64)
-    found = baselines.nearest(picture, masks.everything(64), training, "all", np.random.default_rng(0))
+    found = baselines.nearest(
+        picture, masks.everything(64), training, "all", np.random.default_rng(0)
+    )
     assert metrics.adherence(picture, found, masks.everything(64)).chord_tones == 1
 
 
@@ -107,7 +143,15 @@ def test_a_markov_chain_says_only_what_it_has_heard(training):
     picture, mask = render(SONGS[2], 0, 128), masks.box(128, (60, 100))
     result = chain(picture, mask, np.random.default_rng(3))
     notes, _ = metrics.read_clips([result], mask)
-    assert len(notes) == 64 and (notes["duration"] == 2).all() and set(notes["onset"]) == set(range(0, 128, 2))
-    heard = {tuple(song.notes["pitch"][song.notes["part"] == 1][i:i + 3]) for song in SONGS for i in range(94)}
+    assert (
+        len(notes) == 64
+        and (notes["duration"] == 2).all()
+        and set(notes["onset"]) == set(range(0, 128, 2))
+    )
+    heard = {
+        tuple(song.notes["pitch"][song.notes["part"] == 1][i : i + 3])
+        for song in SONGS
+        for i in range(94)
+    }
     pitches = notes["pitch"][np.argsort(notes["onset"])].tolist()
-    assert all(tuple(pitches[i:i + 3]) in heard for i in range(2, 62))
+    assert all(tuple(pitches[i : i + 3]) in heard for i in range(2, 62))

@@ -1,4 +1,5 @@
 """Laws of the cells process, with networks that know the truth of tiny distributions."""
+
 import itertools
 import math
 
@@ -9,7 +10,18 @@ from conftest import make_song
 from scipy import stats
 
 from pomkit import OptionError, render
-from pomkit.cells import ONSET, SUSTAIN, Cells, cell_bound, choose, likeliest, onset_bias, onset_odds, sample_cells, uncovering
+from pomkit.cells import (
+    ONSET,
+    SUSTAIN,
+    Cells,
+    cell_bound,
+    choose,
+    likeliest,
+    onset_bias,
+    onset_odds,
+    sample_cells,
+    uncovering,
+)
 from pomkit.chords import chord_tones
 from pomkit.model import HDiT, HDiTConfig, Level
 
@@ -20,13 +32,13 @@ class Exact:
     """A network that knows p(cell | visible cells) of a distribution over all 2^6 pictures of 2 x 3 binary cells."""
 
     def __init__(self, p: np.ndarray) -> None:
-        self.pictures = torch.tensor(list(itertools.product(range(STATES), repeat=6)))          # (64, 6)
+        self.pictures = torch.tensor(list(itertools.product(range(STATES), repeat=6)))  # (64, 6)
         self.p = torch.tensor(p)
 
     def __call__(self, cells, chords, t):
         flat = cells.reshape(len(cells), 1, 6)
-        fits = ((flat == self.pictures) | (flat == HIDDEN)).all(-1) * self.p                    # (batch, 64)
-        one = torch.nn.functional.one_hot(self.pictures, STATES).to(fits)                       # (64, 6, 2)
+        fits = ((flat == self.pictures) | (flat == HIDDEN)).all(-1) * self.p  # (batch, 64)
+        one = torch.nn.functional.one_hot(self.pictures, STATES).to(fits)  # (64, 6, 2)
         marginal = torch.einsum("bk,kcs->bsc", fits / fits.sum(1, keepdim=True), one)
         return marginal.clamp(min=1e-30).log().reshape(-1, STATES, *SHAPE).float()
 
@@ -42,33 +54,65 @@ NO_CHORDS = torch.zeros(1, 3, *SHAPE)
 
 def test_one_cell_at_a_time_reproduces_the_distribution(exact):
     n = 6000
-    cells = sample_cells(exact, torch.full((n, *SHAPE), 0), NO_CHORDS.expand(n, -1, -1, -1),
-                         torch.ones(SHAPE, dtype=torch.bool), HIDDEN, steps=6, generator=torch.Generator().manual_seed(1))
-    counts = np.bincount((cells.reshape(n, 6).numpy() * 2 ** np.arange(5, -1, -1)).sum(1), minlength=64)
+    cells = sample_cells(
+        exact,
+        torch.full((n, *SHAPE), 0),
+        NO_CHORDS.expand(n, -1, -1, -1),
+        torch.ones(SHAPE, dtype=torch.bool),
+        HIDDEN,
+        steps=6,
+        generator=torch.Generator().manual_seed(1),
+    )
+    counts = np.bincount(
+        (cells.reshape(n, 6).numpy() * 2 ** np.arange(5, -1, -1)).sum(1), minlength=64
+    )
     expected = n * exact.p.numpy()
-    big = expected > 5                                                       # chi-square needs cells that are not rare
+    big = expected > 5  # chi-square needs cells that are not rare
     observed = np.r_[counts[big], counts[~big].sum()]
     assert stats.chisquare(observed, np.r_[expected[big], expected[~big].sum()]).pvalue > 1e-3
 
 
 def test_all_at_once_does_not(exact):
-    n = 6000                                                 # the law above can fail: independent cells are not the truth
-    cells = sample_cells(exact, torch.full((n, *SHAPE), 0), NO_CHORDS.expand(n, -1, -1, -1),
-                         torch.ones(SHAPE, dtype=torch.bool), HIDDEN, steps=1, generator=torch.Generator().manual_seed(1))
-    counts = np.bincount((cells.reshape(n, 6).numpy() * 2 ** np.arange(5, -1, -1)).sum(1), minlength=64)
+    n = 6000  # the law above can fail: independent cells are not the truth
+    cells = sample_cells(
+        exact,
+        torch.full((n, *SHAPE), 0),
+        NO_CHORDS.expand(n, -1, -1, -1),
+        torch.ones(SHAPE, dtype=torch.bool),
+        HIDDEN,
+        steps=1,
+        generator=torch.Generator().manual_seed(1),
+    )
+    counts = np.bincount(
+        (cells.reshape(n, 6).numpy() * 2 ** np.arange(5, -1, -1)).sum(1), minlength=64
+    )
     assert stats.chisquare(counts, n * exact.p.numpy()).pvalue < 1e-6
 
 
 def test_inpainting_follows_the_conditional_and_redoing_keeps_it(exact):
     known = torch.tensor([[1, 0, 1], [0, 0, 0]])
     mask = torch.tensor([[False, False, False], [True, True, False]])
-    fits = ((exact.pictures[:, [0, 1, 2, 5]] == torch.tensor([1, 0, 1, 0])).all(1) * exact.p).numpy()
-    wanted = np.array([fits[(exact.pictures[:, 3:5] == torch.tensor(pair)).all(1).numpy()].sum()
-                       for pair in itertools.product((0, 1), repeat=2)])
+    fits = (
+        (exact.pictures[:, [0, 1, 2, 5]] == torch.tensor([1, 0, 1, 0])).all(1) * exact.p
+    ).numpy()
+    wanted = np.array(
+        [
+            fits[(exact.pictures[:, 3:5] == torch.tensor(pair)).all(1).numpy()].sum()
+            for pair in itertools.product((0, 1), repeat=2)
+        ]
+    )
     for U in (1, 3):
         n = 4000
-        cells = sample_cells(exact, known.expand(n, -1, -1), NO_CHORDS.expand(n, -1, -1, -1), mask, HIDDEN, steps=2, U=U,
-                             generator=torch.Generator().manual_seed(U))
+        cells = sample_cells(
+            exact,
+            known.expand(n, -1, -1),
+            NO_CHORDS.expand(n, -1, -1, -1),
+            mask,
+            HIDDEN,
+            steps=2,
+            U=U,
+            generator=torch.Generator().manual_seed(U),
+        )
         assert (cells[:, ~mask] == known[~mask]).all()
         counts = np.bincount((cells[:, 1, 0] * 2 + cells[:, 1, 1]).numpy(), minlength=4)
         assert stats.chisquare(counts, n * wanted / wanted.sum()).pvalue > 1e-3
@@ -85,12 +129,21 @@ def test_the_bound_of_the_true_conditional_is_the_likelihood(exact):
         hidden = torch.tensor(bits).reshape(1, *SHAPE)
         logits = exact(torch.where(hidden, HIDDEN, picture), NO_CHORDS, torch.ones(1))
         nats = (torch.nn.functional.cross_entropy(logits, picture, reduction="none") * hidden).sum()
-        total += float(nats) * math.gamma(k) * math.gamma(7 - k) / math.gamma(7)     # integral of t^(k-1) (1-t)^(6-k)
+        total += (
+            float(nats) * math.gamma(k) * math.gamma(7 - k) / math.gamma(7)
+        )  # integral of t^(k-1) (1-t)^(6-k)
     assert total == pytest.approx(-math.log(float(exact.p[37])), rel=1e-5)
     t = torch.rand(20000, generator=torch.Generator().manual_seed(0)).clamp(min=1e-4)
     region = torch.ones(20000, *SHAPE, dtype=torch.bool)
-    estimate = 6 * cell_bound(exact, picture.expand(20000, -1, -1), NO_CHORDS.expand(20000, -1, -1, -1), region, HIDDEN, t,
-                              torch.Generator().manual_seed(2))
+    estimate = 6 * cell_bound(
+        exact,
+        picture.expand(20000, -1, -1),
+        NO_CHORDS.expand(20000, -1, -1, -1),
+        region,
+        HIDDEN,
+        t,
+        torch.Generator().manual_seed(2),
+    )
     error = float(estimate.std() / math.sqrt(20000))
     assert float(estimate.mean()) == pytest.approx(total / math.log(2), abs=4 * error)
 
@@ -100,7 +153,11 @@ def test_uncovering_is_a_plain_list_from_nothing_to_all():
     assert uncovering(3, 50) == [0, 1, 2, 3]
     for cells, steps in ((1000, 20), (7, 6), (65536, 80)):
         counts = uncovering(cells, steps)
-        assert counts[0] == 0 and counts[-1] == cells and all(a <= b for a, b in itertools.pairwise(counts))
+        assert (
+            counts[0] == 0
+            and counts[-1] == cells
+            and all(a <= b for a, b in itertools.pairwise(counts))
+        )
         first, last = counts[1] - counts[0], counts[-1] - counts[-2]
         assert first <= last
     with pytest.raises(OptionError):
@@ -117,14 +174,19 @@ def test_onset_bias_reaches_the_count_asked_for():
     odds, hidden = torch.randn(3, 20, 20), torch.rand(3, 20, 20) < 0.5
     for wanted in (5.0, 60.0, 150.0):
         bias = onset_bias(odds, hidden, torch.full((3,), wanted))
-        assert torch.allclose(((odds + bias[:, None, None]).sigmoid() * hidden).sum((1, 2)), torch.full((3,), wanted),
-                              atol=0.05)
+        assert torch.allclose(
+            ((odds + bias[:, None, None]).sigmoid() * hidden).sum((1, 2)),
+            torch.full((3,), wanted),
+            atol=0.05,
+        )
 
 
 def flat_model(onset: float = 0.05):
     """A network for 128 x 64 cells that knows nothing but how rare onsets are."""
     p = torch.tensor([1 - 2 * onset, onset] + [onset / 4] * 4).log()
-    return lambda cells, chords, t: p[None, :, None, None].expand(len(cells), -1, *cells.shape[1:]).clone()
+    return lambda cells, chords, t: (
+        p[None, :, None, None].expand(len(cells), -1, *cells.shape[1:]).clone()
+    )
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -132,9 +194,18 @@ def flat_model(onset: float = 0.05):
 def test_density_and_temperature(density, temperature, whole):
     cells, mask = torch.zeros(4, 128, 64, dtype=torch.long), torch.zeros(128, 64, dtype=torch.bool)
     mask[20:100, 8:56] = True
-    out = sample_cells(flat_model(), cells, torch.zeros(4, 3, 128, 64), mask, 6, 10, density=density, temperature=temperature,
-                       whole_notes=whole,
-                       generator=torch.Generator().manual_seed(0))
+    out = sample_cells(
+        flat_model(),
+        cells,
+        torch.zeros(4, 3, 128, 64),
+        mask,
+        6,
+        10,
+        density=density,
+        temperature=temperature,
+        whole_notes=whole,
+        generator=torch.Generator().manual_seed(0),
+    )
     onsets = ((out >= ONSET) & mask).flatten(1).sum(1).float().mean()
     wanted = 0.05 * int(mask.sum()) if density is None else density
     assert float(onsets) == pytest.approx(wanted, rel=0.25, abs=2) and not (out == 6).any()
@@ -144,63 +215,126 @@ def test_whole_notes_are_whole_even_from_a_network_that_knows_no_grammar():
     p = torch.tensor([0.5, 0.4] + [0.1 / 4] * 4).log()
     cells, mask = torch.zeros(2, 128, 64, dtype=torch.long), torch.zeros(128, 64, dtype=torch.bool)
     mask[20:100, 8:56] = True
-    cells[:, 40, 56:60], cells[:, 41, 57:60] = SUSTAIN, SUSTAIN                # known sustain at the mask's right edge
+    cells[:, 40, 56:60], cells[:, 41, 57:60] = (
+        SUSTAIN,
+        SUSTAIN,
+    )  # known sustain at the mask's right edge
+
     def flat(cells, chords, t):
         return p[None, :, None, None].expand(len(cells), -1, *cells.shape[1:]).clone()
 
     for whole in (True, False):
-        out = sample_cells(flat, cells, torch.zeros(2, 3, 128, 64), mask, 6, 8, whole_notes=whole,
-                           generator=torch.Generator().manual_seed(0))
+        out = sample_cells(
+            flat,
+            cells,
+            torch.zeros(2, 3, 128, 64),
+            mask,
+            6,
+            8,
+            whole_notes=whole,
+            generator=torch.Generator().manual_seed(0),
+        )
         before = torch.nn.functional.pad(out, (1, 0))[..., :-1]
         orphans = (out == SUSTAIN) & (before == 0) & mask
         assert (out[:, ~mask] == cells[:, ~mask]).all() and not (out == 6).any()
         assert bool(orphans.any()) != whole
         if whole:
-            assert (out[:, 40, 55] != 0).all() and (out[:, 41, 56] == 0).all()   # a beginning where the mask may give one
+            assert (out[:, 40, 55] != 0).all() and (
+                out[:, 41, 56] == 0
+            ).all()  # a beginning where the mask may give one
 
 
 def test_pitch_bias_locks_the_pitch_classes():
     mask = torch.ones(128, 64, dtype=torch.bool)
     bias = torch.full((12,), -30.0)
     bias[[0, 4, 7]] = 0
-    out = sample_cells(flat_model(), torch.zeros(1, 128, 64, dtype=torch.long), torch.zeros(1, 3, 128, 64), mask, 6, 5,
-                       pitch_bias=bias, generator=torch.Generator().manual_seed(0))
+    out = sample_cells(
+        flat_model(),
+        torch.zeros(1, 128, 64, dtype=torch.long),
+        torch.zeros(1, 3, 128, 64),
+        mask,
+        6,
+        5,
+        pitch_bias=bias,
+        generator=torch.Generator().manual_seed(0),
+    )
     rows = torch.nonzero(out[0] >= ONSET)[:, 0]
     assert len(rows) > 50 and set(((127 - rows) % 12).tolist()) == {0, 4, 7}
-    whole = sample_cells(flat_model(), torch.zeros(1, 128, 64, dtype=torch.long), torch.zeros(1, 3, 128, 64), mask, 6, 5,
-                         pitch_bias=bias, whole_notes=True, generator=torch.Generator().manual_seed(0))
-    rows = torch.nonzero(whole[0] >= ONSET)[:, 0]        # nor does a sustain that was drawn early ask for a beginning elsewhere
+    whole = sample_cells(
+        flat_model(),
+        torch.zeros(1, 128, 64, dtype=torch.long),
+        torch.zeros(1, 3, 128, 64),
+        mask,
+        6,
+        5,
+        pitch_bias=bias,
+        whole_notes=True,
+        generator=torch.Generator().manual_seed(0),
+    )
+    rows = torch.nonzero(whole[0] >= ONSET)[
+        :, 0
+    ]  # nor does a sustain that was drawn early ask for a beginning elsewhere
     assert len(rows) > 50 and set(((127 - rows) % 12).tolist()) == {0, 4, 7}
     with pytest.raises(OptionError, match="pitch_bias"):
-        sample_cells(flat_model(), out, torch.zeros(1, 3, 128, 64), mask, 6, 5, pitch_bias=torch.zeros(5))
+        sample_cells(
+            flat_model(), out, torch.zeros(1, 3, 128, 64), mask, 6, 5, pitch_bias=torch.zeros(5)
+        )
 
 
 def test_likeliest_takes_the_fewest_cells_that_hold_the_share():
     p = torch.tensor([[[0.4, 0.1], [0.2, 0.3]], [[1.0, 0.0], [0.0, 0.0]]])
-    for share, wanted in ((0.3, [1, 0, 0, 0]), (0.65, [1, 0, 0, 1]), (0.85, [1, 0, 1, 1]), (1.0, [1, 1, 1, 1])):
+    for share, wanted in (
+        (0.3, [1, 0, 0, 0]),
+        (0.65, [1, 0, 0, 1]),
+        (0.85, [1, 0, 1, 1]),
+        (1.0, [1, 1, 1, 1]),
+    ):
         assert likeliest(p, share)[0].flatten().tolist() == wanted
         assert share == 1 or likeliest(p, share)[1].flatten().tolist() == [1, 0, 0, 0]
     random = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0)) ** 4
     kept = likeliest(random, 0.9)
     held = (random * kept).flatten(1).sum(1) / random.flatten(1).sum(1)
-    assert (held >= 0.9).all() and (held < 0.91).all() and random[kept].min() > random[0][~kept[0]].min()
+    assert (
+        (held >= 0.9).all()
+        and (held < 0.91).all()
+        and random[kept].min() > random[0][~kept[0]].min()
+    )
 
 
 def test_top_p_keeps_to_likely_cells_and_holds_the_number():
     odds = torch.full((128, 64), -9.0)
-    odds[60, ::2] = -1.0                                     # 32 likely cells; the thousands of others hold 15 % of the onsets
+    odds[60, ::2] = -1.0  # 32 likely cells; the thousands of others hold 15 % of the onsets
+
     def model(cells, chords, t):
         logits = torch.zeros(len(cells), 6, 128, 64)
         logits[:, SUSTAIN], logits[:, ONSET:] = -30, odds - math.log(4)
         return logits
 
-    free, likely = (sample_cells(model, torch.zeros(40, 128, 64, dtype=torch.long), torch.zeros(40, 3, 128, 64),
-                                 torch.ones(128, 64, dtype=torch.bool), 6, 4, top_p=top_p,
-                                 generator=torch.Generator().manual_seed(0)) >= ONSET for top_p in (1.0, 0.8))
+    free, likely = (
+        sample_cells(
+            model,
+            torch.zeros(40, 128, 64, dtype=torch.long),
+            torch.zeros(40, 3, 128, 64),
+            torch.ones(128, 64, dtype=torch.bool),
+            6,
+            4,
+            top_p=top_p,
+            generator=torch.Generator().manual_seed(0),
+        )
+        >= ONSET
+        for top_p in (1.0, 0.8)
+    )
     assert int(free[:, :60].sum()) > 10 and not likely[:, :60].any()
     assert int(likely.sum()) == pytest.approx(int(free.sum()), rel=0.15)
     with pytest.raises(OptionError, match="top_p"):
-        sample_cells(model, free.long(), torch.zeros(40, 3, 128, 64), torch.ones(128, 64, dtype=torch.bool), 6, top_p=0.0)
+        sample_cells(
+            model,
+            free.long(),
+            torch.zeros(40, 3, 128, 64),
+            torch.ones(128, 64, dtype=torch.bool),
+            6,
+            top_p=0.0,
+        )
 
 
 def test_a_rule_may_forbid_anything():
@@ -208,14 +342,28 @@ def test_a_rule_may_forbid_anything():
         logits[:, ONSET:, :, ::2] = -1e9
         return logits
 
-    out = sample_cells(flat_model(), torch.zeros(1, 128, 64, dtype=torch.long), torch.zeros(1, 3, 128, 64),
-                       torch.ones(128, 64, dtype=torch.bool), 6, 5, rule=no_onset_in_even_columns)
+    out = sample_cells(
+        flat_model(),
+        torch.zeros(1, 128, 64, dtype=torch.long),
+        torch.zeros(1, 3, 128, 64),
+        torch.ones(128, 64, dtype=torch.bool),
+        6,
+        5,
+        rule=no_onset_in_even_columns,
+    )
     assert not (out[..., ::2] >= ONSET).any() and (out[..., 1::2] >= ONSET).any()
 
 
 @pytest.fixture
 def tiny() -> Cells:
-    config = HDiTConfig(Cells.in_channels(4), 6, (8, 16), (Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32)
+    config = HDiTConfig(
+        Cells.in_channels(4),
+        6,
+        (8, 16),
+        (Level(1, 32, 64, d_head=16),),
+        mapping_width=16,
+        mapping_d_ff=32,
+    )
     return Cells(HDiT(config), width=64)
 
 
@@ -228,7 +376,9 @@ def test_encode_and_decode_are_inverse_up_to_the_velocity_bin(tiny, rng):
     assert cleared == 0
     assert np.array_equal(again.any(axis=2), picture.any(axis=2))
     assert np.array_equal(again[..., 0] > 0, picture[..., 0] > 0)
-    nearest = np.array(tiny.velocities)[np.abs(picture[..., 0][..., None] // 2 - np.array(tiny.velocities)).argmin(-1)]
+    nearest = np.array(tiny.velocities)[
+        np.abs(picture[..., 0][..., None] // 2 - np.array(tiny.velocities)).argmin(-1)
+    ]
     assert np.array_equal(again[..., 0], np.where(picture[..., 0] > 0, 2 * nearest, 0))
     nothing, _ = tiny.decode(cells, picture, np.zeros((128, 64), bool))
     assert np.array_equal(nothing, picture)
@@ -237,7 +387,9 @@ def test_encode_and_decode_are_inverse_up_to_the_velocity_bin(tiny, rng):
 def test_orphan_sustain_is_cleared_and_counted(tiny):
     cells = np.zeros((128, 64), np.int64)
     cells[50, 10], cells[50, 11:14], cells[60, 20:23] = ONSET, SUSTAIN, SUSTAIN
-    picture, cleared = tiny.decode(cells, np.zeros((128, 64, 3), np.uint8), np.ones((128, 64), bool))
+    picture, cleared = tiny.decode(
+        cells, np.zeros((128, 64, 3), np.uint8), np.ones((128, 64), bool)
+    )
     assert cleared == 3 and picture[50, 10:14].any(axis=1).all() and not picture[60].any()
 
 
@@ -265,13 +417,19 @@ def test_chord_channels_say_root_tones_and_what_is_known(rng):
         for column in range(onset, min(onset + duration, 40)):
             known[column] = True
             assert np.array_equal(channels[1, ::-1, column][:12] > 0, tones)
-            assert np.flatnonzero(channels[0, ::-1, column][:12]).tolist() == ([] if root < 0 else [root])
+            assert np.flatnonzero(channels[0, ::-1, column][:12]).tolist() == (
+                [] if root < 0 else [root]
+            )
     assert np.array_equal(channels[2].all(axis=0), known) and not channels[:, :, 40:].any()
 
 
 def test_wrong_channels_are_refused():
     with pytest.raises(OptionError, match="channels"):
-        Cells(HDiT(HDiTConfig(levels=(Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32)))
+        Cells(
+            HDiT(
+                HDiTConfig(levels=(Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32)
+            )
+        )
 
 
 def test_logits_know_the_odds():

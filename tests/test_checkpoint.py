@@ -1,4 +1,5 @@
 """Checkpoints: what is saved is loaded; what is damaged is refused with one clear error."""
+
 import json
 
 import pytest
@@ -13,7 +14,14 @@ from pomkit.model import HDiT, HDiTConfig, Level
 @pytest.fixture
 def saved(tmp_path):
     torch.manual_seed(0)
-    config = HDiTConfig(Cells.in_channels(2), 4, (8, 16), (Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32)
+    config = HDiTConfig(
+        Cells.in_channels(2),
+        4,
+        (8, 16),
+        (Level(1, 32, 64, d_head=16),),
+        mapping_width=16,
+        mapping_d_ff=32,
+    )
     model = Cells(HDiT(config), (50, 100), width=64)
     torch.nn.init.normal_(model.network.patch_out.linear.weight)
     return model, save_model(tmp_path / "toy", model, {"data": "none"})
@@ -22,12 +30,24 @@ def saved(tmp_path):
 def test_save_and_load(saved):
     model, path = saved
     again = load_model(path, "cpu")
-    assert again.process == "cells" and again.card == {"data": "none"} and again.velocities == (50, 100) and again.width == 64
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+    assert (
+        again.process == "cells"
+        and again.card == {"data": "none"}
+        and again.velocities == (50, 100)
+        and again.width == 64
+    )
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True)
+    )
     assert not again.training
     x = torch.zeros(1, 128, 64, dtype=torch.long), torch.zeros(1, 3, 128, 64), torch.ones(1)
     assert torch.equal(model(*x), again(*x))
-    assert load_model(path.with_suffix(""), "cpu").width == load_model(path.with_suffix(".json"), "cpu").width == 64
+    assert (
+        load_model(path.with_suffix(""), "cpu").width
+        == load_model(path.with_suffix(".json"), "cpu").width
+        == 64
+    )
 
 
 def test_half_precision_files_load_as_float32(saved, tmp_path):
@@ -59,7 +79,9 @@ def test_other_faults(saved, tmp_path):
     other["network"]["levels"][0]["width"] = 48
     assert "architecture" in with_json(json.dumps(other))
     assert "architecture" in with_json(json.dumps(spec | {"process": "gan"}))
-    assert "architecture" in with_json(json.dumps({k: v for k, v in spec.items() if k != "network"}))
+    assert "architecture" in with_json(
+        json.dumps({k: v for k, v in spec.items() if k != "network"})
+    )
     assert "format" in with_json(json.dumps(spec | {"format": "other"}))
     assert "toy.json" in with_json("{")
     assert "format" in with_json("[]")
@@ -74,4 +96,13 @@ def test_other_faults(saved, tmp_path):
 def test_shipped_models_load_and_have_cards(name):
     model = load_model(name, "cpu")
     assert name in model_names() and model.process == ("edm" if name.endswith("edm") else "cells")
-    assert {"data", "songs", "steps", "pictures", "hours", "train_loss", "valid_loss", "evaluation"} <= set(model.card)
+    assert {
+        "data",
+        "songs",
+        "steps",
+        "pictures",
+        "hours",
+        "train_loss",
+        "valid_loss",
+        "evaluation",
+    } <= set(model.card)

@@ -1,4 +1,5 @@
 """The command line: the six files, and exit code 2 with one line for bad input."""
+
 import subprocess
 import sys
 import wave
@@ -24,7 +25,9 @@ def test_the_demo_leaves_six_files_and_new_notes_inside_the_mask_only(tmp_path, 
     before, after = picture(tmp_path / "input.png"), picture(tmp_path / "result.png")
     mask = masks.from_image(picture(tmp_path / "mask.png"))
     song = read_midi(data.songs()[DEMO_SONG])
-    assert np.array_equal(before, render(song)) and np.array_equal(mask, masks.from_text(DEMO_MASK, song))
+    assert np.array_equal(before, render(song)) and np.array_equal(
+        mask, masks.from_text(DEMO_MASK, song)
+    )
     assert np.array_equal(before[~mask], after[~mask])
     new = (after[..., 0] > 0) & (before[..., 0] == 0) & mask
     assert new.any()
@@ -38,9 +41,28 @@ def test_the_demo_leaves_six_files_and_new_notes_inside_the_mask_only(tmp_path, 
     assert "composed" in said and "seconds" in said and "make lab" in said
 
 
-@pytest.mark.parametrize("mask", ["melody", "accompaniment", "continuation", "bars:2-3", "box:60-72,16-64", "melody+bars:1"])
+@pytest.mark.parametrize(
+    "mask",
+    ["melody", "accompaniment", "continuation", "bars:2-3", "box:60-72,16-64", "melody+bars:1"],
+)
 def test_masks_of_the_command_line(mask, tmp_path):
-    assert main([DEMO_SONG, "--mask", mask, "--out", str(tmp_path), "--steps", "2", "--width", "128", "--quiet"]) == 0
+    assert (
+        main(
+            [
+                DEMO_SONG,
+                "--mask",
+                mask,
+                "--out",
+                str(tmp_path),
+                "--steps",
+                "2",
+                "--width",
+                "128",
+                "--quiet",
+            ]
+        )
+        == 0
+    )
 
 
 def test_a_painted_image_is_a_mask(tmp_path):
@@ -48,18 +70,59 @@ def test_a_painted_image_is_a_mask(tmp_path):
     before = render(song)
     painted = str(tmp_path / "painted.png")
     Image.fromarray(masks.paint(before, masks.bars(before, 2, 3))).save(painted)
-    assert main([DEMO_SONG, "--mask", painted, "--out", str(tmp_path / "out"), "--steps", "2", "--quiet"]) == 0
+    assert (
+        main(
+            [
+                DEMO_SONG,
+                "--mask",
+                painted,
+                "--out",
+                str(tmp_path / "out"),
+                "--steps",
+                "2",
+                "--quiet",
+            ]
+        )
+        == 0
+    )
 
 
 def test_the_other_process_and_its_methods(tmp_path):
     for method in ("conditioned", "repaint"):
-        assert main(["--model", "tiny-edm", "--method", method, "--steps", "3", "--out", str(tmp_path), "--quiet"]) == 0
+        assert (
+            main(
+                [
+                    "--model",
+                    "tiny-edm",
+                    "--method",
+                    method,
+                    "--steps",
+                    "3",
+                    "--out",
+                    str(tmp_path),
+                    "--quiet",
+                ]
+            )
+            == 0
+        )
         assert {p.name for p in tmp_path.iterdir()} == FILES
 
 
-BAD = [["nowhere.mid"], ["--mask", "bars:0-3"], ["--mask", "verse"], ["--mask", "missing.png"], ["--steps", "0"],
-       ["--model", "gigantic"], ["--sampler", "euler"], ["--model", "tiny-edm", "--sampler", "unheard-of"], ["--U", "0"],
-       ["--width", "0"], ["--start", "-1"], ["--candidates", "0"], ["--temperature", "0"]]
+BAD = [
+    ["nowhere.mid"],
+    ["--mask", "bars:0-3"],
+    ["--mask", "verse"],
+    ["--mask", "missing.png"],
+    ["--steps", "0"],
+    ["--model", "gigantic"],
+    ["--sampler", "euler"],
+    ["--model", "tiny-edm", "--sampler", "unheard-of"],
+    ["--U", "0"],
+    ["--width", "0"],
+    ["--start", "-1"],
+    ["--candidates", "0"],
+    ["--temperature", "0"],
+]
 
 
 @pytest.mark.parametrize("arguments", BAD, ids=" ".join)
@@ -71,19 +134,34 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, tmp_path, capsys):
 
 def test_from_outside_no_traceback(tmp_path):
     (tmp_path / "song.mid").write_text("no music")
-    done = subprocess.run([sys.executable, "-m", "pomkit", str(tmp_path / "song.mid")], capture_output=True, text=True,
-                          cwd=Path(__file__).resolve().parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-m", "pomkit", str(tmp_path / "song.mid")],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parent.parent,
+    )
     assert done.returncode == 2 and "Traceback" not in done.stderr and "song.mid" in done.stderr
-    helped = subprocess.run([sys.executable, "-m", "pomkit", "--help"], capture_output=True, text=True,
-                            cwd=Path(__file__).resolve().parent.parent)
+    helped = subprocess.run(
+        [sys.executable, "-m", "pomkit", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parent.parent,
+    )
     assert helped.returncode == 0 and "16th" in helped.stdout and "default" in helped.stdout
 
 
 def test_a_cut_file_is_refused_and_salvaged_when_asked(tmp_path, capsys):
     whole = data.songs()["auld_lang_syne"].read_bytes()
-    (tmp_path / "cut.mid").write_bytes(whole[:len(whole) * 3 // 4])
+    (tmp_path / "cut.mid").write_bytes(whole[: len(whole) * 3 // 4])
     arguments = [str(tmp_path / "cut.mid"), "--mask", "bars:2-3", "--width", "64", "--steps", "2"]
     arguments += ["--out", str(tmp_path / "out")]
-    assert main(arguments) == 2 and "salvage" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert (
+        main(arguments) == 2
+        and "salvage" in capsys.readouterr().err
+        and not (tmp_path / "out").exists()
+    )
     assert main([*arguments, "--salvage"]) == 0
-    assert "salvaged what came before the damage" in capsys.readouterr().out and (tmp_path / "out" / "result.mid").exists()
+    assert (
+        "salvaged what came before the damage" in capsys.readouterr().out
+        and (tmp_path / "out" / "result.mid").exists()
+    )

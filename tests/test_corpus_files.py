@@ -1,4 +1,5 @@
 """Corpora as files: one or shards, damaged ones, other processes and clusters."""
+
 import contextlib
 import multiprocessing
 import os
@@ -15,22 +16,46 @@ from pomkit import PomkitError, Song, corpus, data
 from pomkit.corpus import Corpus, read_corpus
 
 COUNTED = ("kept", "merged", "shortened", "dropped")
-COLUMNS = {"file", *COUNTED, "error", "meter", "steps", "key", "bars", "chords", "phase", "quantisation_error", "split",
-           "duplicate_of"}
+COLUMNS = {
+    "file",
+    *COUNTED,
+    "error",
+    "meter",
+    "steps",
+    "key",
+    "bars",
+    "chords",
+    "phase",
+    "quantisation_error",
+    "split",
+    "duplicate_of",
+}
 
 
 def rich(seed: int) -> Song:
     """A song in which everything is there that a Song can have."""
     song = make_song(np.random.default_rng(seed), end=400)
-    return Song(song.notes, song.chords, ("Flöte", "", "drums"), (0, 36, 72, 120), 12, f"song{seed}", 97.3,
-                corpus.ReadReport(phase=0.123456789, quantisation_error=1e-3, kept=200, remarks=("one", "two")),
-                ((0, 3, 4), (72, 4, 4)))
+    return Song(
+        song.notes,
+        song.chords,
+        ("Flöte", "", "drums"),
+        (0, 36, 72, 120),
+        12,
+        f"song{seed}",
+        97.3,
+        corpus.ReadReport(
+            phase=0.123456789, quantisation_error=1e-3, kept=200, remarks=("one", "two")
+        ),
+        ((0, 3, 4), (72, 4, 4)),
+    )
 
 
 def test_saved_and_loaded_songs_are_equal(tmp_path):
     songs = [rich(i) for i in range(5)]
     loaded = Corpus.load(Corpus(songs).save(tmp_path / "deep" / "corpus"))
-    assert all_same(loaded.songs, songs) and [s.report for s in loaded.songs] == [s.report for s in songs]
+    assert all_same(loaded.songs, songs) and [s.report for s in loaded.songs] == [
+        s.report for s in songs
+    ]
     assert loaded.rows == Corpus(songs).rows
     again = Corpus.load(loaded.split("train").save(tmp_path / "train"))
     assert all_same(again.songs, loaded.split("train").songs)
@@ -44,7 +69,12 @@ def test_the_file_is_compact_plain_safetensors(folder, tmp_path):
     path = read.save(tmp_path / "corpus")
     with safe_open(path, "np") as file:
         assert {k: str(file.get_tensor(k).dtype) for k in corpus.NOTES} == {
-            "onset": "int32", "duration": "int32", "pitch": "uint8", "velocity": "uint8", "part": "uint16"}
+            "onset": "int32",
+            "duration": "int32",
+            "pitch": "uint8",
+            "velocity": "uint8",
+            "part": "uint16",
+        }
         assert file.metadata() == corpus.FORMAT
         notes = sum(len(s.notes) for s in read.songs)
         assert file.get_slice("pitch").get_shape() == [notes]
@@ -55,7 +85,11 @@ def test_songs_are_a_lazy_sequence(folder):
     songs = read_corpus(folder, progress=False).songs
     listed = list(songs)
     assert len(songs) == 6 and all_same(listed, songs) and same(songs[-1], listed[5])
-    assert all_same(songs[1:4], listed[1:4]) and all_same(songs[::-2], listed[::-2]) and listed[2] in songs
+    assert (
+        all_same(songs[1:4], listed[1:4])
+        and all_same(songs[::-2], listed[::-2])
+        and listed[2] in songs
+    )
     with pytest.raises(IndexError):
         songs[6]
 
@@ -64,12 +98,18 @@ def test_a_window_touches_only_its_song(tmp_path, monkeypatch):
     loaded = Corpus.load(Corpus([rich(i) for i in range(20)]).save(tmp_path / "corpus"))
     windows = data.Windows(loaded.songs, 64)
     read, entry = [], corpus._entry
-    monkeypatch.setattr(corpus, "_entry", lambda tables, row: read.append(len(entry(tables, row)[1])) or entry(tables, row))
+    monkeypatch.setattr(
+        corpus,
+        "_entry",
+        lambda tables, row: read.append(len(entry(tables, row)[1])) or entry(tables, row),
+    )
     windows[3]
     assert len(read) == 1 and 0 < read[0] <= 200
 
 
-@pytest.mark.parametrize("method", [m for m in ("fork", "spawn") if m in multiprocessing.get_all_start_methods()])
+@pytest.mark.parametrize(
+    "method", [m for m in ("fork", "spawn") if m in multiprocessing.get_all_start_methods()]
+)
 def test_a_loaded_corpus_goes_to_other_processes_as_its_path(tmp_path, method):
     read = Corpus([rich(i) for i in range(30)])
     loaded = Corpus.load(read.save(tmp_path / "corpus"))
@@ -81,20 +121,31 @@ def test_a_loaded_corpus_goes_to_other_processes_as_its_path(tmp_path, method):
 
 def test_data_loader_workers_see_the_same_windows(tmp_path):
     torch = pytest.importorskip("torch")
-    windows = data.Windows(Corpus.load(Corpus([rich(i) for i in range(4)]).save(tmp_path / "corpus")).songs, 64)
+    windows = data.Windows(
+        Corpus.load(Corpus([rich(i) for i in range(4)]).save(tmp_path / "corpus")).songs, 64
+    )
     loader = torch.utils.data.DataLoader(windows, sampler=range(6), batch_size=None, num_workers=2)
     for i, window in enumerate(loader):
-        assert np.array_equal(window[0], windows[i].picture) and np.array_equal(window[1], windows[i].mask)
+        assert np.array_equal(window[0], windows[i].picture) and np.array_equal(
+            window[1], windows[i].mask
+        )
 
 
 def damaged(good: bytes) -> dict[str, bytes]:
     length = int.from_bytes(good[:8], "little")
     newer = good.replace(b'"version":"1"', b'"version":"2"')
     assert newer != good
-    return {"empty": b"", "cut in the header": good[:40], "cut in the data": good[:-100],
-            "a lying length": b"\xff" * 8 + good[8:], "no JSON": good[:8] + b"x" * length + good[8 + length:],
-            "foreign": b"MThd" + bytes(100), "newer": newer,
-            "another safetensors": safetensors_of(x=np.zeros(3)), "zeros": bytes(len(good))}
+    return {
+        "empty": b"",
+        "cut in the header": good[:40],
+        "cut in the data": good[:-100],
+        "a lying length": b"\xff" * 8 + good[8:],
+        "no JSON": good[:8] + b"x" * length + good[8 + length :],
+        "foreign": b"MThd" + bytes(100),
+        "newer": newer,
+        "another safetensors": safetensors_of(x=np.zeros(3)),
+        "zeros": bytes(len(good)),
+    }
 
 
 def safetensors_of(**tensors):
@@ -127,7 +178,12 @@ def test_whatever_bytes_are_changed_only_pomkit_errors_come(tmp_path):
             bad[at] = rng.integers(0, 256)
         path = tmp_path / f"{i}"
         path.write_bytes(bad)
-        for use in (lambda c: list(c.songs), lambda c: c.rows, lambda c: c.split("train"), lambda c: c.save(tmp_path / "copy")):
+        for use in (
+            lambda c: list(c.songs),
+            lambda c: c.rows,
+            lambda c: c.split("train"),
+            lambda c: c.save(tmp_path / "copy"),
+        ):
             with contextlib.suppress(PomkitError):
                 use(Corpus.load(path))
 
@@ -142,7 +198,11 @@ def test_shards_hold_what_memory_would(folder, tmp_path, small_chunks):
     for name in ("000123.safetensors", ".000004.safetensors.x1", "model.safetensors"):
         (out / name).write_bytes(b"left by an older build, or of another kind")
     read_corpus(folder / "song0.mid", out=out, progress=False)
-    assert sorted(p.name for p in out.iterdir()) == ["000000.safetensors", "corpus.json", "model.safetensors"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "000000.safetensors",
+        "corpus.json",
+        "model.safetensors",
+    ]
     assert len(Corpus.load(out).songs) == 1
 
 
@@ -153,7 +213,9 @@ def test_workers_change_nothing(folder, small_chunks):
 
 def test_a_few_files_are_read_in_this_process(folder, monkeypatch):
     here = []
-    monkeypatch.setattr(corpus, "_job", lambda *a, job=corpus._job: here.append(os.getpid()) or job(*a))
+    monkeypatch.setattr(
+        corpus, "_job", lambda *a, job=corpus._job: here.append(os.getpid()) or job(*a)
+    )
     read_corpus(folder, workers=8, progress=False)
     assert here == [os.getpid()]
 
@@ -180,11 +242,15 @@ corpus.read_corpus(sys.argv[1], workers=1, out=sys.argv[2], progress=False)
 
 def test_an_interrupted_build_leaves_no_half_shard_and_no_corpus(folder, tmp_path):
     out = tmp_path / "out"
-    done = subprocess.run([sys.executable, "-c", KILLED, folder, out], cwd=Path(corpus.__file__).parents[1], timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, folder, out],
+        cwd=Path(corpus.__file__).parents[1],
+        timeout=60,
+    )
     assert done.returncode == -9
     shards = sorted(out.glob("*.safetensors"))
     assert len(shards) == 3
-    for shard in shards:                                     # whole ones
+    for shard in shards:  # whole ones
         assert len(Corpus.load(shard).files) == 1
     with pytest.raises(PomkitError, match="no corpus that can be read"):
         Corpus.load(out)
@@ -197,7 +263,7 @@ def test_a_corpus_that_was_replaced_is_not_mixed_with_the_new_one(tmp_path):
     sent = pickle.dumps(loaded.songs)
     Corpus([rich(3)]).save(tmp_path / "corpus")
     os.utime(tmp_path / "corpus", ns=(1, 1))
-    assert all_same(loaded.songs, [rich(1), rich(2)])         # what is open stays
+    assert all_same(loaded.songs, [rich(1), rich(2)])  # what is open stays
     corpus._opened.cache_clear()
     with pytest.raises(PomkitError, match="another one than was opened"):
         list(pickle.loads(sent))
@@ -209,10 +275,19 @@ def test_a_dask_cluster_reads_a_corpus(folder, tmp_path, small_chunks):
     import joblib
 
     expected = read_corpus(folder, workers=1, progress=False)
-    with (distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-          distributed.Client(cluster) as client, joblib.parallel_config(backend="dask")):
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        joblib.parallel_config(backend="dask"),
+    ):
         in_memory = read_corpus(folder, progress=False)
         on_disk = read_corpus(folder, out=tmp_path / "out", progress=False)
-        done = client.run(lambda dask_worker: sum("memory" in event for event in dask_worker.state.log))
+        done = client.run(
+            lambda dask_worker: sum("memory" in event for event in dask_worker.state.log)
+        )
     assert all_same(in_memory.songs, expected.songs) and all_same(on_disk.songs, expected.songs)
-    assert len(done) == 2 and sum(done.values()) >= 8        # two processes have done the four jobs of both
+    assert (
+        len(done) == 2 and sum(done.values()) >= 8
+    )  # two processes have done the four jobs of both

@@ -1,4 +1,5 @@
 """The course: every notebook has its form and fresh outputs, every exercise's check tells right from wrong, links hold."""
+
 import ast
 import functools
 import json
@@ -21,12 +22,16 @@ from exercises import proofs  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 PATHS = course.find()
-PAGES = [path for where in ("*.md", "notebooks/*.md", "assets/**/*.md") for path in sorted(ROOT.glob(where))]
-SHORT = {"00": (15, 25), "08": (15, 25)}                   # cells of the notebooks that are not lessons; the others:
+PAGES = [
+    path
+    for where in ("*.md", "notebooks/*.md", "assets/**/*.md")
+    for path in sorted(ROOT.glob(where))
+]
+SHORT = {"00": (15, 25), "08": (15, 25)}  # cells of the notebooks that are not lessons; the others:
 CELLS = (40, 62)
 EXERCISES = {"00": 0, "08": 0, "09": 2, "10": 2, "11": 2}  # at least; the others:
 MOST_LINES, MOST_OF_A_FUNCTION = 16, 15
-SPELLED = "ons,bui,ba,nd,ue,hist,thi,te,ser,som,ot,fo,lama"        # names and file endings that codespell takes for mistakes
+SPELLED = "ons,bui,ba,nd,ue,hist,thi,te,ser,som,ot,fo,lama"  # names and file endings that codespell takes for mistakes
 COLAB = """# On Colab only: fetch pomkit, install it and FluidSynth, and work in the course's folder. \
 Anywhere else this cell does nothing.
 import sys
@@ -37,8 +42,10 @@ if "google.colab" in sys.modules:
     %cd -q pomkit/notebooks
     from google.colab import output
     output.enable_custom_widget_manager()"""
-BADGE = ("[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-         "(https://colab.research.google.com/github/OWNER/pomkit/blob/main/notebooks/{0}.ipynb) [source]({0}.ipynb)")
+BADGE = (
+    "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+    "(https://colab.research.google.com/github/OWNER/pomkit/blob/main/notebooks/{0}.ipynb) [source]({0}.ipynb)"
+)
 
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
 
@@ -71,6 +78,7 @@ def tree(cell):
 
 # The form
 
+
 @each_notebook
 def test_header(path):
     nb, stem = read(path), path.stem
@@ -81,8 +89,13 @@ def test_header(path):
     for line in ("What you will (learn|do)", "What you need", "Time"):
         assert len(re.findall(rf"^\*\*{line}\*\*:", head, re.MULTILINE)) == 1, line
     assert has_tag(code[0], "colab") and code[0].source == COLAB
-    assert has_tag(code[1], "setup") and "pomkit.__version__" in "".join(cell.source for cell in course.tagged(nb, "setup"))
-    assert all(part in prose(nb) for part in (("## Summary", "## References") if stem[:2] not in SHORT else ()))
+    assert has_tag(code[1], "setup") and "pomkit.__version__" in "".join(
+        cell.source for cell in course.tagged(nb, "setup")
+    )
+    assert all(
+        part in prose(nb)
+        for part in (("## Summary", "## References") if stem[:2] not in SHORT else ())
+    )
 
 
 @each_notebook
@@ -90,7 +103,9 @@ def test_neighbours(path):
     i, head = PATHS.index(path), read(path).cells[0].source
     for word, other in (("before", i - 1), ("next", i + 1)):
         if 0 <= other < len(PATHS):
-            assert re.search(rf"{word}: \[[^]]+\]\({PATHS[other].name}\)", head), f"{word}: {PATHS[other].name}"
+            assert re.search(rf"{word}: \[[^]]+\]\({PATHS[other].name}\)", head), (
+                f"{word}: {PATHS[other].name}"
+            )
 
 
 @each_notebook
@@ -100,8 +115,16 @@ def test_cells_are_short_and_half_are_prose(path):
     assert low <= len(nb.cells) <= high
     assert 0.35 <= sum(cell.cell_type == "markdown" for cell in nb.cells) / len(nb.cells) <= 0.65
     for cell in code_cells(nb):
-        lines = [line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
-        assert len(lines) <= MOST_LINES or has_tag(cell, "setup", "teaches") or "nbgrader" in cell.metadata, cell.source
+        lines = [
+            line
+            for line in cell.source.splitlines()
+            if line.strip() and not line.strip().startswith("#")
+        ]
+        assert (
+            len(lines) <= MOST_LINES
+            or has_tag(cell, "setup", "teaches")
+            or "nbgrader" in cell.metadata
+        ), cell.source
 
 
 @each_notebook
@@ -110,7 +133,9 @@ def test_no_long_definitions(path):
         for node in ast.walk(tree(cell)) if not has_tag(cell, "teaches") else ():
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 length = node.end_lineno - node.lineno + 1
-                assert length <= MOST_OF_A_FUNCTION, f"{node.name} has {length} lines; tag the cell teaches if it does"
+                assert length <= MOST_OF_A_FUNCTION, (
+                    f"{node.name} has {length} lines; tag the cell teaches if it does"
+                )
 
 
 @each_notebook
@@ -127,8 +152,16 @@ def test_exercises_are_marked_for_nbgrader(path):
     for _, answer, check in tasks:
         assert re.search(r"### BEGIN SOLUTION\n(.*\n)+?\s*### END SOLUTION", answer.source)
         seen, hidden = re.split("### BEGIN HIDDEN TESTS\n", check.source)
-        assert "assert" in seen and "assert" in hidden and hidden.rstrip().endswith("\n### END HIDDEN TESTS")
-        assert check.metadata.nbgrader.points > 0 and check.metadata.nbgrader.grade and check.metadata.nbgrader.locked
+        assert (
+            "assert" in seen
+            and "assert" in hidden
+            and hidden.rstrip().endswith("\n### END HIDDEN TESTS")
+        )
+        assert (
+            check.metadata.nbgrader.points > 0
+            and check.metadata.nbgrader.grade
+            and check.metadata.nbgrader.locked
+        )
         assert "SOLUTION" not in answer.metadata.pomkit.wrong
 
 
@@ -138,7 +171,9 @@ def test_who_is_stuck_can_run_on(path):
     nb = read(path)
     tasks = course.exercises(nb)
     checks = {id(task.check) for task in tasks}
-    answers = {name for task in tasks for node in tree(task.answer).body for name in names(node, ast.Store)}
+    answers = {
+        name for task in tasks for node in tree(task.answer).body for name in names(node, ast.Store)
+    }
     others = [cell for cell in code_cells(nb) if "nbgrader" not in cell.metadata]
     answers -= {name for cell in others for name in names(tree(cell), ast.Store)}
     for cell in others:
@@ -155,11 +190,14 @@ def names(node, context):
 
 # The outputs
 
+
 @each_notebook
 def test_outputs_are_fresh_and_fit_to_publish(path):
     nb = read(path)
     fresh = course.fresh(nb)
-    assert fresh, f"its source changed after its outputs: python notebooks/course.py refresh {path.stem[:2]}"
+    assert fresh, (
+        f"its source changed after its outputs: python notebooks/course.py refresh {path.stem[:2]}"
+    )
     assert course.flaws(nb) == []
     assert {*nb.metadata} == {"kernelspec", "language_info", "pomkit"}
     assert [cell.execution_count for cell in code_cells(nb)] == [*range(1, len(code_cells(nb)) + 1)]
@@ -176,13 +214,22 @@ def test_exact_cells_print_text_alone(path):
             kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
             assert cell.outputs and kinds <= {"text/plain", "image/png"}
             assert course.PANEL not in str(cell.outputs)
-            assert not cell.source.rstrip().endswith(";"), f"begin the last line with _ = :\n{cell.source}"
+            assert not cell.source.rstrip().endswith(";"), (
+                f"begin the last line with _ = :\n{cell.source}"
+            )
 
 
 # The exercises, in one process a notebook
 
-@pytest.mark.parametrize(("path", "name"), [pytest.param(path, task.name, id=task.name) for path in PATHS
-                                            for task in course.exercises(course.read(path))])
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        pytest.param(path, task.name, id=task.name)
+        for path in PATHS
+        for task in course.exercises(course.read(path))
+    ],
+)
 def test_the_check_tells_right_from_wrong(path, name):
     assert proved(path)[name] == []
 
@@ -193,25 +240,41 @@ def test_student_copy(path):
     copy = course.released(nb)
     nbformat.validate(copy)
     text = nbformat.writes(copy)
-    assert not [word for word in ("SOLUTION", "HIDDEN TESTS", '"wrong"', "colab-badge") if word in text]
+    assert not [
+        word for word in ("SOLUTION", "HIDDEN TESTS", '"wrong"', "colab-badge") if word in text
+    ]
     assert not any(cell.outputs for cell in code_cells(copy))
-    by_name = {cell.metadata.nbgrader.grade_id: cell for cell in copy.cells if "nbgrader" in cell.metadata}
+    by_name = {
+        cell.metadata.nbgrader.grade_id: cell for cell in copy.cells if "nbgrader" in cell.metadata
+    }
     for name, answer, check in course.exercises(nb):
         assert "raise NotImplementedError()" in by_name[name].source
-        (solution,) = re.findall(r"### BEGIN SOLUTION\n(.*)### END SOLUTION", answer.source, re.DOTALL)
+        (solution,) = re.findall(
+            r"### BEGIN SOLUTION\n(.*)### END SOLUTION", answer.source, re.DOTALL
+        )
         assert solution.strip() not in text and solution.strip() not in by_name[name].source
-        assert by_name[f"{name}-check"].source.rstrip() == check.source.partition("### BEGIN HIDDEN")[0].rstrip()
+        assert (
+            by_name[f"{name}-check"].source.rstrip()
+            == check.source.partition("### BEGIN HIDDEN")[0].rstrip()
+        )
 
 
 # Words, links, equations
 
+
 def anchors(page):
     """The anchors of a page's headings, as GitHub and as Jupyter write them."""
     text = page.read_text(encoding="utf-8") if page.suffix == ".md" else prose(course.read(page))
-    for title in re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE):
+    for title in re.findall(
+        r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE
+    ):
         plain = re.sub(r"\[([^]]*)\]\([^)]*\)|[*`]", r"\1", title).strip()
         yield plain.replace(" ", "-")
-        yield "".join(c for c in plain.lower().replace(" ", "-") if c in "-_" or unicodedata.category(c)[0] in "LN")
+        yield "".join(
+            c
+            for c in plain.lower().replace(" ", "-")
+            if c in "-_" or unicodedata.category(c)[0] in "LN"
+        )
 
 
 def dead_links(page, text, folder=None):
@@ -219,7 +282,12 @@ def dead_links(page, text, folder=None):
     for link in course.links(text):
         file, _, anchor = link.partition("#")
         target = (folder or page.parent) / file if file else page
-        if not target.exists() or anchor and target.suffix in (".md", ".ipynb") and anchor not in anchors(target):
+        if (
+            not target.exists()
+            or anchor
+            and target.suffix in (".md", ".ipynb")
+            and anchor not in anchors(target)
+        ):
             yield link
 
 
@@ -258,7 +326,10 @@ def unbalanced(text):
         braces = re.sub(r"\\[{}]", "", equation)
         if not equation.strip() or braces.count("{") != braces.count("}") or "\n\n" in equation:
             return equation
-        if re.findall(r"\\begin\{(\w+\*?)\}", equation) != re.findall(r"\\end\{(\w+\*?)\}", equation)[::-1]:
+        if (
+            re.findall(r"\\begin\{(\w+\*?)\}", equation)
+            != re.findall(r"\\end\{(\w+\*?)\}", equation)[::-1]
+        ):
             return equation
         if len(re.findall(r"\\left\b", equation)) != len(re.findall(r"\\right\b", equation)):
             return equation
@@ -273,41 +344,69 @@ def test_sources_name_no_machine(path):
 
 def test_spelling(tmp_path):
     for path in PATHS:
-        (tmp_path / f"{path.stem}.md").write_text("\n\n".join(cell.source for cell in read(path).cells), encoding="utf-8")
+        (tmp_path / f"{path.stem}.md").write_text(
+            "\n\n".join(cell.source for cell in read(path).cells), encoding="utf-8"
+        )
     places = [*PAGES, *(ROOT / "pomkit").glob("*.py"), ROOT / "notebooks" / "course.py", tmp_path]
-    done = subprocess.run([sys.executable, "-m", "codespell_lib", "-L", SPELLED, *places], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "codespell_lib", "-L", SPELLED, *places],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and not done.stdout, done.stdout + done.stderr
 
 
 # The tool and the tests themselves, on a course that is made up
+
 
 def cell(kind, source, tags=(), graded=None, wrong=None, **output):
     made = getattr(nbformat.v4, f"new_{kind}_cell")(source)
     made.metadata.tags = [*tags]
     if graded:
         solution = not graded.endswith("-check")
-        made.metadata.nbgrader = {"schema_version": 3, "grade_id": graded, "solution": solution, "grade": not solution,
-                                  "locked": not solution, "task": False} | ({} if solution else {"points": 2})
+        made.metadata.nbgrader = {
+            "schema_version": 3,
+            "grade_id": graded,
+            "solution": solution,
+            "grade": not solution,
+            "locked": not solution,
+            "task": False,
+        } | ({} if solution else {"points": 2})
     if wrong:
         made.metadata.pomkit = {"wrong": wrong}
     return made
 
 
 ANSWER = 'def twice(x):\n    """Twice x."""\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION'
-CHECK = ('assert twice(3) == 6, f"twice(3) is {twice(3)}; two times three is 6"\nprint("Right.")\n'
-         '### BEGIN HIDDEN TESTS\nassert twice(BASE) == 10\n### END HIDDEN TESTS')
+CHECK = (
+    'assert twice(3) == 6, f"twice(3) is {twice(3)}; two times three is 6"\nprint("Right.")\n'
+    "### BEGIN HIDDEN TESTS\nassert twice(BASE) == 10\n### END HIDDEN TESTS"
+)
 WRONG = "def twice(x):\n    return x + 2"
 
 
 def small(*tasks, last="1 + 1"):
     """A notebook: (answer, check, wrong answer) of each exercise."""
-    pairs = [made for i, (answer, check, wrong) in enumerate(tasks, 1)
-             for made in (cell("code", answer, graded=f"e90-{i}", wrong=wrong), cell("code", check, graded=f"e90-{i}-check"))]
-    return nbformat.v4.new_notebook(cells=[
-        cell("markdown", "# 90 · Small\n**Time**: 7 minutes on a slate. GPU: not measured."),
-        cell("code", "%matplotlib inline\nBASE = 5\nprint('pomkit', end=' ', flush=True)\nprint('0.1.0 on the CPU')",
-             ["setup"]),
-        *pairs, cell("code", last)])
+    pairs = [
+        made
+        for i, (answer, check, wrong) in enumerate(tasks, 1)
+        for made in (
+            cell("code", answer, graded=f"e90-{i}", wrong=wrong),
+            cell("code", check, graded=f"e90-{i}-check"),
+        )
+    ]
+    return nbformat.v4.new_notebook(
+        cells=[
+            cell("markdown", "# 90 · Small\n**Time**: 7 minutes on a slate. GPU: not measured."),
+            cell(
+                "code",
+                "%matplotlib inline\nBASE = 5\nprint('pomkit', end=' ', flush=True)\nprint('0.1.0 on the CPU')",
+                ["setup"],
+            ),
+            *pairs,
+            cell("code", last),
+        ]
+    )
 
 
 @pytest.fixture
@@ -318,6 +417,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+# fmt: off
 BAD = [                                                  # exercises, and what is wrong with them
     ((ANSWER, CHECK, WRONG), ""),
     ((ANSWER, "print('Right.')", WRONG), "the check accepts the unsolved cell; the check accepts the wrong answer"),
@@ -327,6 +427,7 @@ BAD = [                                                  # exercises, and what i
     ((ANSWER, CHECK, "def twice(x):\n    return y"), "ends with NameError"),
     ((ANSWER, CHECK, None), "there is no wrong answer"),
     ((ANSWER, CHECK.replace("; two times three is 6", ""), WRONG), "teaches nothing")]
+# fmt: on
 
 
 def test_bad_exercises_are_caught(tmp_path):
@@ -343,16 +444,21 @@ def test_refresh(folder):
     (folder / "out" / "90_small" / "an earlier run").mkdir(parents=True)
     course.refresh(path)
     nb = course.read(path)
-    assert not (folder / "out" / "90_small").exists()                      # the time is that of a first run
-    assert os.environ.get("POMKIT_FAST") == speed                          # what runs after it runs as before
+    assert not (folder / "out" / "90_small").exists()  # the time is that of a first run
+    assert os.environ.get("POMKIT_FAST") == speed  # what runs after it runs as before
     assert course.fresh(nb) and course.flaws(nb) == []
-    assert re.search(r"\n\*\*Time\*\*: under 1 minute on \d+ CPU cores?\. GPU: not measured\.$", nb.cells[0].source)
+    assert re.search(
+        r"\n\*\*Time\*\*: under 1 minute on \d+ CPU cores?\. GPU: not measured\.$",
+        nb.cells[0].source,
+    )
     assert [c.execution_count for c in code_cells(nb)] == [1, 2, 3, 4]
     assert [output.text for output in nb.cells[1].outputs] == ["pomkit 0.1.0 on the CPU\n"]
     assert "90_small" in course.timings(folder) and "old" not in (folder / "README.md").read_text()
     before = path.read_text()
     course.refresh(path, fast=True)
-    assert course.fresh(course.read(path)) and not course.fresh(course.read(folder / "out" / "fast" / path.name))
+    assert course.fresh(course.read(path)) and not course.fresh(
+        course.read(folder / "out" / "fast" / path.name)
+    )
     assert json.loads(before)["cells"] == json.loads(path.read_text())["cells"]
 
 
@@ -375,14 +481,27 @@ def test_refresh_refuses_an_error(folder):
     assert path.read_text() == before
 
 
-@pytest.mark.parametrize(("output", "fault"), [
-    (dict(output_type="error", ename="E", evalue="e", traceback=["e"]), "an error"),
-    (dict(output_type="stream", name="stderr", text="so"), "stderr"),
-    (dict(output_type="stream", text="saved /home/someone/x.mid"), "a path of this machine"),
-    (dict(output_type="display_data", data={"text/plain": "<object at 0x7f0123456789>"}), "an object's address"),
-    (dict(output_type="stream", text="UserWarning: so"), "a warning"),
-    (dict(output_type="display_data", data={"image/png": "x" * 900_000}), "MB"),
-    (dict(output_type="display_data", data={"text/html": "<audio src='data:audio/mp3;base64,aa/tmp/b+/'>"}), None)])
+@pytest.mark.parametrize(
+    ("output", "fault"),
+    [
+        (dict(output_type="error", ename="E", evalue="e", traceback=["e"]), "an error"),
+        (dict(output_type="stream", name="stderr", text="so"), "stderr"),
+        (dict(output_type="stream", text="saved /home/someone/x.mid"), "a path of this machine"),
+        (
+            dict(output_type="display_data", data={"text/plain": "<object at 0x7f0123456789>"}),
+            "an object's address",
+        ),
+        (dict(output_type="stream", text="UserWarning: so"), "a warning"),
+        (dict(output_type="display_data", data={"image/png": "x" * 900_000}), "MB"),
+        (
+            dict(
+                output_type="display_data",
+                data={"text/html": "<audio src='data:audio/mp3;base64,aa/tmp/b+/'>"},
+            ),
+            None,
+        ),
+    ],
+)
 def test_unfit_outputs_are_seen(output, fault):
     nb = small()
     nb.cells[-1].outputs = [nbformat.v4.new_output(**output)]
@@ -390,16 +509,27 @@ def test_unfit_outputs_are_seen(output, fault):
     assert len(found) == 1 and fault in found[0] if fault else not found
 
 
-@pytest.mark.parametrize(("text", "right"), [
-    ("$x$ and $$y_{1}$$", True), ("`$` $x$", True), ("$x and y", False), ("$$x$", False), ("$\\frac{1{2}$", False),
-    ("$\\begin{aligned} x$", False), ("$\\left( x$", False)])
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("$x$ and $$y_{1}$$", True),
+        ("`$` $x$", True),
+        ("$x and y", False),
+        ("$$x$", False),
+        ("$\\frac{1{2}$", False),
+        ("$\\begin{aligned} x$", False),
+        ("$\\left( x$", False),
+    ],
+)
 def test_unbalanced_equations_are_seen(text, right):
     assert (unbalanced(text) is None) == right
 
 
 def test_dead_links_are_seen(tmp_path):
     page = tmp_path / "a.md"
-    page.write_text("# A heading · here\n[x](a.md) [y](#a-heading--here) [z](https://x.y) `[q](none)`")
+    page.write_text(
+        "# A heading · here\n[x](a.md) [y](#a-heading--here) [z](https://x.y) `[q](none)`"
+    )
     assert [*dead_links(page, page.read_text())] == []
     assert [*dead_links(page, "[x](b.md) [y](#none) ![z](c.png)")] == ["b.md", "#none", "c.png"]
 
@@ -408,13 +538,17 @@ def test_notebooks_are_collected_once_and_run_fast():
     """nbval takes the course, not the students' copies nor what the notebooks leave in out/."""
     makefile = (ROOT / "Makefile").read_text()
     assert "POMKIT_FAST=1" in next(line for line in makefile.splitlines() if "--nbval-lax" in line)
-    assert {"student", "out"} <= {*re.findall(r'"(\w+)"', (ROOT / "pyproject.toml").read_text().partition("norecursedirs")[2])}
+    assert {"student", "out"} <= {
+        *re.findall(r'"(\w+)"', (ROOT / "pyproject.toml").read_text().partition("norecursedirs")[2])
+    }
     assert os.path.commonpath([ROOT / "notebooks", *PATHS]) == str(ROOT / "notebooks")
 
 
 def test_the_readme_shows_the_notebooks_own_figures():
     covers, readme = course.covers(), (ROOT / "README.md").read_text()
-    assert len(covers) == len(PATHS) - 1                                   # the studio shows itself
+    assert len(covers) == len(PATHS) - 1  # the studio shows itself
     for picture, png in covers:
-        assert picture.read_bytes() == png, f"{picture.name} is another figure: python notebooks/course.py timings"
+        assert picture.read_bytes() == png, (
+            f"{picture.name} is another figure: python notebooks/course.py timings"
+        )
         assert f"assets/pictures/{picture.name}" in readme

@@ -1,4 +1,5 @@
 """Windows of songs, and the masks of training."""
+
 import numpy as np
 import pytest
 from conftest import make_song
@@ -12,7 +13,11 @@ def test_windows_depend_on_their_index_alone_and_start_on_bars(rng):
     a, b = Windows(songs, 128, seed=4), Windows(songs, 128, seed=4)
     for i in (0, 7, 3, 10**7):
         x, y = a[i], b[i]
-        assert np.array_equal(x.picture, y.picture) and np.array_equal(x.mask, y.mask) and x[2:] == y[2:]
+        assert (
+            np.array_equal(x.picture, y.picture)
+            and np.array_equal(x.mask, y.mask)
+            and x[2:] == y[2:]
+        )
         assert x.picture.shape == (128, 128, 3) and x.mask.any() and x.start % 16 == 0
         assert x.density == onsets_per_bar(x.picture, x.mask)
     assert len({a[i].picture.tobytes() for i in range(40)}) > 35
@@ -36,7 +41,9 @@ def test_every_kind_of_mask_hides_something_and_never_the_chords(kind):
         assert mask.shape == (128, 256) and mask.any() and not (mask & masks.chords(256)).any()
         sizes.append(mask.mean())
     assert len(set(sizes)) > 3 or kind in ("all", "chords only")
-    assert random_mask(np.random.default_rng(0), Song(song.notes[:0]), 0, 64, {kind: 1.0}).any()        # even in silence
+    assert random_mask(
+        np.random.default_rng(0), Song(song.notes[:0]), 0, 64, {kind: 1.0}
+    ).any()  # even in silence
 
 
 @pytest.mark.parametrize("part", [masks.melody, masks.accompaniment])
@@ -46,9 +53,14 @@ def test_a_part_is_hidden_whole_or_in_runs_of_bars(part):
     for seed in range(60):
         mask = random_mask(np.random.default_rng(seed), song, 0, 256, {part.__name__: 1.0})
         columns = mask.any(axis=0)
-        assert not (mask & ~whole).any() and np.array_equal(mask, whole & columns)       # of a column all or nothing
+        assert not (mask & ~whole).any() and np.array_equal(
+            mask, whole & columns
+        )  # of a column all or nothing
         edges = np.flatnonzero(np.diff(np.r_[0, columns & whole.any(axis=0), 0]))
-        assert all(edge % 16 == 0 or not whole[:, max(edge - 1, 0):edge + 1].any(axis=0).all() for edge in edges)
+        assert all(
+            edge % 16 == 0 or not whole[:, max(edge - 1, 0) : edge + 1].any(axis=0).all()
+            for edge in edges
+        )
         seen.append(np.array_equal(mask, whole))
     assert 10 < sum(seen) < 50
 
@@ -57,7 +69,10 @@ def test_kinds_of_masks_are_drawn_by_their_shares_and_unknown_ones_refused():
     song = make_song(np.random.default_rng(1), end=256)
     drawn = [draw_kind(np.random.default_rng(seed), MASK_MIX) for seed in range(2000)]
     assert sum(MASK_MIX.values()) == pytest.approx(1)
-    assert all(drawn.count(kind) / 2000 == pytest.approx(share, abs=0.035) for kind, share in MASK_MIX.items())
+    assert all(
+        drawn.count(kind) / 2000 == pytest.approx(share, abs=0.035)
+        for kind, share in MASK_MIX.items()
+    )
     with pytest.raises(OptionError, match="chords only"):
         random_mask(np.random.default_rng(0), song, 0, 64, {"holes": 1.0})
 
@@ -84,7 +99,9 @@ def test_windows_of_a_corpus_are_those_of_its_songs(tmp_path):
         first, *others = (w[i] for w in several)
         assert first.song != "empty"
         for other in others:
-            assert np.array_equal(first.picture, other.picture) and np.array_equal(first.mask, other.mask)
+            assert np.array_equal(first.picture, other.picture) and np.array_equal(
+                first.mask, other.mask
+            )
             assert first[2:] == other[2:]
     with pytest.raises(OptionError, match="no songs with notes"):
         Windows(songs[1:2])

@@ -2,6 +2,7 @@
 
 The oracle: where the data are Gaussian, the best denoiser and the samples' distribution are known exactly.
 """
+
 import math
 from functools import partial
 
@@ -27,10 +28,15 @@ from pomkit.model import HDiT, HDiTConfig
 
 STEP = torch.arange(4.0, dtype=torch.float64)
 MEAN = torch.tensor([0.1, -0.2, 0.3, 0.0], dtype=torch.float64)
-COV = 0.25 * 0.95 ** (STEP[:, None] - STEP).abs()  # four strongly correlated pixels, laid out as 1 x 2 x 2
+COV = (
+    0.25 * 0.95 ** (STEP[:, None] - STEP).abs()
+)  # four strongly correlated pixels, laid out as 1 x 2 x 2
 oracle = gaussian_oracle(MEAN, COV)
-STOCHASTIC = {"euler": partial(edm.sample_euler, s_churn=20), "heun": partial(edm.sample_heun, s_churn=20),
-              "dpmpp_2m_sde": edm.sample_dpmpp_2m_sde}
+STOCHASTIC = {
+    "euler": partial(edm.sample_euler, s_churn=20),
+    "heun": partial(edm.sample_heun, s_churn=20),
+    "dpmpp_2m_sde": edm.sample_dpmpp_2m_sde,
+}
 
 
 def normal(n, seed=0):
@@ -50,6 +56,7 @@ class Spy(nn.Module):
 
 
 # Preconditioning
+
 
 def test_preconditioning_is_table_1():
     spy, sd = Spy(), 0.5
@@ -79,23 +86,34 @@ def test_known_pixels_and_mask_reach_the_network():
 
 def test_the_network_meets_the_centre_as_zero():
     spy, b = Spy(in_channels=7), -1.0
-    x, known, sigma, mask = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4), torch.ones(2), torch.rand(2, 1, 4, 4) < 0.5
+    x, known, sigma, mask = (
+        torch.randn(2, 3, 4, 4),
+        torch.randn(2, 3, 4, 4),
+        torch.ones(2),
+        torch.rand(2, 1, 4, 4) < 0.5,
+    )
     shifted = Denoiser(spy, 0.15, True, centre=b)(x, sigma, known=known, mask=mask)
     assert torch.equal(spy.x[:, 3:6], torch.where(mask, 0, known - b))
     plain = Denoiser(spy, 0.15, True)(x - b, sigma, known=known - b, mask=mask)
     torch.testing.assert_close(shifted, plain + b)
     black = Denoiser(spy, 0.15, True, centre=b)(torch.full_like(x, b), sigma)
-    assert not spy.x[:, :6].any() and (black == b).all()                  # an all-black picture is all zeros
+    assert not spy.x[:, :6].any() and (black == b).all()  # an all-black picture is all zeros
 
 
 def test_density_is_a_condition_of_two_numbers():
     spy = Spy(mapping_cond_dim=2)
-    Denoiser(spy)(torch.randn(3, 3, 4, 4), torch.ones(3), density=torch.tensor([0.0, 12.0, math.nan]))
+    Denoiser(spy)(
+        torch.randn(3, 3, 4, 4), torch.ones(3), density=torch.tensor([0.0, 12.0, math.nan])
+    )
     assert spy.mapping_cond.tolist() == [[0, 1], pytest.approx([math.log(13) / 3, 1]), [0, 0]]
 
 
 def test_conditions_that_the_model_has_not_are_refused():
-    x, sigma, mask = torch.randn(1, 3, 4, 4), torch.ones(1), torch.ones(1, 1, 4, 4, dtype=torch.bool)
+    x, sigma, mask = (
+        torch.randn(1, 3, 4, 4),
+        torch.ones(1),
+        torch.ones(1, 1, 4, 4, dtype=torch.bool),
+    )
     with pytest.raises(OptionError, match="without known pixels"):
         Denoiser(Spy())(x, sigma, known=x, mask=mask)
     with pytest.raises(OptionError, match="both or neither"):
@@ -110,9 +128,14 @@ def test_conditions_that_the_model_has_not_are_refused():
 
 # Training
 
+
 @pytest.mark.parametrize("weighting", ["edm", "unit"])
 def test_weight_one_is_edms_lambda_on_the_denoised_picture(weighting):
-    x0, noise, sigma = torch.randn(3, 3, 4, 4), torch.randn(3, 3, 4, 4), torch.tensor([0.05, 0.5, 5.0])
+    x0, noise, sigma = (
+        torch.randn(3, 3, 4, 4),
+        torch.randn(3, 3, 4, 4),
+        torch.tensor([0.05, 0.5, 5.0]),
+    )
     denoiser = Denoiser(Spy(), 0.7)
     denoised = denoiser(x0 + sigma[:, None, None, None] * noise, sigma)
     lambda_ = (sigma**2 + 0.7**2) / (sigma * 0.7) ** 2
@@ -121,10 +144,18 @@ def test_weight_one_is_edms_lambda_on_the_denoised_picture(weighting):
 
 
 def test_the_other_weights_relative_to_one():
-    x0, noise, sigma = torch.randn(3, 3, 4, 4), torch.randn(3, 3, 4, 4), torch.tensor([0.05, 0.5, 5.0])
-    loss = {name: denoising_loss(Denoiser(Spy()), x0, noise, sigma, name) for name in edm.WEIGHTINGS}
+    x0, noise, sigma = (
+        torch.randn(3, 3, 4, 4),
+        torch.randn(3, 3, 4, 4),
+        torch.tensor([0.05, 0.5, 5.0]),
+    )
+    loss = {
+        name: denoising_loss(Denoiser(Spy()), x0, noise, sigma, name) for name in edm.WEIGHTINGS
+    }
     torch.testing.assert_close(loss["snr"] / loss["unit"], 0.25 / (sigma**2 + 0.25))
-    torch.testing.assert_close(loss["soft-min-snr"] / loss["unit"], sigma**2 * 0.25 / (sigma**2 + 0.25) ** 2)
+    torch.testing.assert_close(
+        loss["soft-min-snr"] / loss["unit"], sigma**2 * 0.25 / (sigma**2 + 0.25) ** 2
+    )
     with pytest.raises(OptionError, match="soft-min-snr"):
         denoising_loss(Denoiser(Spy()), x0, noise, sigma, "heavy")
 
@@ -143,16 +174,29 @@ def test_loss_of_a_region_sees_only_the_region():
 def test_the_oracle_has_the_least_loss():
     x0 = (MEAN + normal(4000, 1).flatten(1) @ torch.linalg.cholesky(COV).T).reshape(-1, 1, 2, 2)
     sigma = torch.full((4000,), 0.4, dtype=torch.float64)
-    for other in (lambda x, s: oracle(x, 1.3 * s), lambda x, s: oracle(x, s / 1.3),
-                  lambda x, s: oracle(x, s) + 0.1):
-        best, worse = (denoising_loss(d, x0, normal(4000, 2), sigma, "unit").mean() for d in (oracle, other))
+    for other in (
+        lambda x, s: oracle(x, 1.3 * s),
+        lambda x, s: oracle(x, s / 1.3),
+        lambda x, s: oracle(x, s) + 0.1,
+    ):
+        best, worse = (
+            denoising_loss(d, x0, normal(4000, 2), sigma, "unit").mean() for d in (oracle, other)
+        )
         assert best < worse
 
 
-@pytest.mark.parametrize(("kind", "parameters", "cdf"), [
-    ("lognormal", (-1.0, 1.4), lambda s: torch.special.ndtr((s.log() + 1.0) / 1.4)),
-    ("loguniform", (0.01, 80.0), lambda s: (s / 0.01).log() / math.log(8000)),
-    ("cosine-interpolated", (64, 64, 64, 0.5, 1e-9, 1e9), lambda s: (s / 0.5).atan() * 2 / math.pi)])
+@pytest.mark.parametrize(
+    ("kind", "parameters", "cdf"),
+    [
+        ("lognormal", (-1.0, 1.4), lambda s: torch.special.ndtr((s.log() + 1.0) / 1.4)),
+        ("loguniform", (0.01, 80.0), lambda s: (s / 0.01).log() / math.log(8000)),
+        (
+            "cosine-interpolated",
+            (64, 64, 64, 0.5, 1e-9, 1e9),
+            lambda s: (s / 0.5).atan() * 2 / math.pi,
+        ),
+    ],
+)
 def test_noise_levels_follow_their_density_one_in_each_stratum(kind, parameters, cdf):
     u = cdf(sample_sigma(f"{kind}:{','.join(map(str, parameters))}", 200, seeded()).double())
     assert (u.mul(200) - torch.arange(200) - 0.5).abs().max() < 0.502
@@ -160,21 +204,33 @@ def test_noise_levels_follow_their_density_one_in_each_stratum(kind, parameters,
 
 def test_interpolated_cosine_goes_from_the_high_to_the_low_shift():
     u = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0], dtype=torch.float64)
-    levels, low, high = (edm.cosine_interpolated(u, 256, a, b) for a, b in ((32, 256), (32, 32), (256, 256)))
-    assert levels.tolist() == pytest.approx((high * (low / high) ** u).tolist())  # a mean of ln(snr)
+    levels, low, high = (
+        edm.cosine_interpolated(u, 256, a, b) for a, b in ((32, 256), (32, 32), (256, 256))
+    )
+    assert levels.tolist() == pytest.approx(
+        (high * (low / high) ** u).tolist()
+    )  # a mean of ln(snr)
     assert levels[[0, -1]].tolist() == pytest.approx([1e-3, 1e3])
-    assert low[2] > 7 * high[2]  # 8 times the noise does to a large picture what 1 does to a small one
+    assert (
+        low[2] > 7 * high[2]
+    )  # 8 times the noise does to a large picture what 1 does to a small one
 
 
 def test_noise_levels_at_given_quantiles():
     u = torch.tensor([0.9, 0.5, 0.1])
     assert sample_sigma("lognormal:-0.6,1.3", u).log().tolist() == pytest.approx(
-        [-0.6 + 1.3 * 1.2815516, -0.6, -0.6 - 1.3 * 1.2815516], abs=1e-5)
+        [-0.6 + 1.3 * 1.2815516, -0.6, -0.6 - 1.3 * 1.2815516], abs=1e-5
+    )
 
 
 def test_noise_levels_are_reproducible_and_named():
-    assert torch.equal(sample_sigma("lognormal", 8, seeded()), sample_sigma("lognormal", 8, seeded()))
-    assert torch.equal(sample_sigma("lognormal", 8, seeded(), P_mean=0.5), sample_sigma("lognormal:0.5", 8, seeded()))
+    assert torch.equal(
+        sample_sigma("lognormal", 8, seeded()), sample_sigma("lognormal", 8, seeded())
+    )
+    assert torch.equal(
+        sample_sigma("lognormal", 8, seeded(), P_mean=0.5),
+        sample_sigma("lognormal:0.5", 8, seeded()),
+    )
     with pytest.raises(OptionError, match="loguniform"):
         sample_sigma("flat", 8)
     with pytest.raises(OptionError, match="loguniform"):
@@ -186,6 +242,7 @@ def test_noise_levels_are_reproducible_and_named():
 
 
 # Sampling
+
 
 def test_karras_levels():
     sigmas = karras_sigmas(5, 0.02, 50.0, 3.0)
@@ -201,13 +258,16 @@ def test_karras_levels():
 def distance(samples, mean=MEAN, cov=COV):
     """How far samples (n, 1, 2, 2) are from N(mean, cov), relative: error of mean, error of covariance."""
     flat = samples.flatten(1)
-    flat = flat[:, :len(mean)] if len(mean) == flat.shape[1] else flat[:, 1:3]
-    return (float((flat.mean(0) - mean).norm() / cov.diagonal().sum().sqrt()),
-            float((flat.T.cov() - cov).norm() / cov.norm()))
+    flat = flat[:, : len(mean)] if len(mean) == flat.shape[1] else flat[:, 1:3]
+    return (
+        float((flat.mean(0) - mean).norm() / cov.diagonal().sum().sqrt()),
+        float((flat.T.cov() - cov).norm() / cov.norm()),
+    )
 
 
-@pytest.mark.parametrize(("name", "n"), [
-    ("euler", 160), ("heun", 40), ("dpmpp_2m", 40), ("dpmpp_2m_sde", 160)])
+@pytest.mark.parametrize(
+    ("name", "n"), [("euler", 160), ("heun", 40), ("dpmpp_2m", 40), ("dpmpp_2m_sde", 160)]
+)
 def test_samplers_recover_a_gaussian(name, n):
     # 3000 samples: standard errors about .02 (mean) and .03 (covariance).
     sigmas = karras_sigmas(n, 0.01, 20.0).double()
@@ -220,8 +280,10 @@ def test_samplers_recover_a_gaussian(name, n):
 def test_churn_keeps_the_distribution_and_changes_the_sample(name, n):
     sample, sigmas = get_sampler(name), karras_sigmas(n, 0.01, 20.0).double()
     x = normal(3000) * sigmas[0]
-    plain, churned, never = (sample(oracle, x, sigmas, generator=seeded(1), **options) for options in (
-        {}, {"s_churn": 20}, {"s_churn": 20, "s_tmin": 1e9}))
+    plain, churned, never = (
+        sample(oracle, x, sigmas, generator=seeded(1), **options)
+        for options in ({}, {"s_churn": 20}, {"s_churn": 20, "s_tmin": 1e9})
+    )
     assert (plain - churned).square().mean().sqrt() > 0.2
     assert torch.equal(plain, never)
     mean, cov = distance(churned)
@@ -231,8 +293,9 @@ def test_churn_keeps_the_distribution_and_changes_the_sample(name, n):
 @pytest.mark.parametrize("name", list(STOCHASTIC))
 def test_same_seed_same_sample(name):
     sigmas = karras_sigmas(8).double()
-    first, again, other = (STOCHASTIC[name](oracle, normal(5) * 80, sigmas, generator=seeded(s))
-                           for s in (3, 3, 4))
+    first, again, other = (
+        STOCHASTIC[name](oracle, normal(5) * 80, sigmas, generator=seeded(s)) for s in (3, 3, 4)
+    )
     assert torch.equal(first, again)
     assert not torch.allclose(first, other, atol=1e-3)
 
@@ -245,8 +308,11 @@ def test_the_sde_without_noise_is_2m():
 
 def test_order_of_convergence():
     """Error against a very fine solution, n and 2 n steps: halves for Euler, quarters for second order."""
+
     def solve(name, n):
-        return get_sampler(name)(oracle, normal(50) * 20, karras_sigmas(n, 0.01, 20.0).double()[:-1])
+        return get_sampler(name)(
+            oracle, normal(50) * 20, karras_sigmas(n, 0.01, 20.0).double()[:-1]
+        )
 
     fine = solve("heun", 1000)
     for name, order in (("euler", 1), ("heun", 2), ("dpmpp_2m", 2)):
@@ -277,6 +343,7 @@ def test_unknown_sampler_lists_the_known():
 
 
 # RePaint
+
 
 def test_schedules_in_full():
     assert repaint_schedule(1, U=5, jump=3) == [0, 1]
@@ -310,15 +377,30 @@ def conditional():
     return MEAN[u] + gain @ (known - MEAN[k]), COV[u][:, u] - gain @ COV[k][:, u]
 
 
-X0 = torch.tensor([0.8, 7.0, -7.0, 0.6], dtype=torch.float64).reshape(1, 1, 2, 2)  # 7 and -7 must not matter
+X0 = torch.tensor([0.8, 7.0, -7.0, 0.6], dtype=torch.float64).reshape(
+    1, 1, 2, 2
+)  # 7 and -7 must not matter
 MIDDLE = torch.tensor([False, True, True, False]).reshape(1, 1, 2, 2)
 
 
 @pytest.mark.parametrize("name", ["dpmpp_2m", "heun", "dpmpp_2m_sde"])
 def test_resampling_comes_nearer_to_the_true_conditional(name):
     sigmas = karras_sigmas(40, 0.01, 10.0).double()
-    once, often = (distance(repaint(oracle, X0.expand(3000, -1, -1, -1), MIDDLE, sigmas, U=U, sampler=name,
-                                    generator=seeded()), *conditional()) for U in (1, 4))
+    once, often = (
+        distance(
+            repaint(
+                oracle,
+                X0.expand(3000, -1, -1, -1),
+                MIDDLE,
+                sigmas,
+                U=U,
+                sampler=name,
+                generator=seeded(),
+            ),
+            *conditional(),
+        )
+        for U in (1, 4)
+    )
     assert once[0] > 0.6 and once[1] > 0.8
     assert often[0] < once[0] / 3 and often[1] < once[1] / 3
 
@@ -340,7 +422,9 @@ def test_bit_identical_outside_the_mask(options):
 
 def test_an_empty_mask_returns_the_input_without_a_call():
     x0 = normal(3)
-    result = repaint(None, x0, torch.zeros(3, 1, 2, 2, dtype=torch.bool), karras_sigmas(5).double(), U=3)
+    result = repaint(
+        None, x0, torch.zeros(3, 1, 2, 2, dtype=torch.bool), karras_sigmas(5).double(), U=3
+    )
     assert torch.equal(result, x0) and result is not x0
 
 
@@ -359,14 +443,18 @@ def test_every_jump_back_begins_a_new_sampler_call():
         calls.append((sigmas.tolist(), float((x - oracle_mean).flatten(1)[:, 1:3].std())))
         denoised = denoiser(x, sigmas[0].expand(len(x)), **conditions)
         assert torch.equal(denoised.flatten(1)[:, [0, 3]], x0.flatten(1)[:, [0, 3]])
-        return oracle_mean + sigmas[-1] * normal(len(x), len(calls))  # perfect, at the level asked for
+        return oracle_mean + sigmas[-1] * normal(
+            len(x), len(calls)
+        )  # perfect, at the level asked for
 
     x0 = X0.expand(4000, -1, -1, -1)
     oracle_mean = torch.zeros_like(x0)
     repaint(oracle, x0, MIDDLE, sigmas, U=2, jump=2, sampler=sampler, generator=seeded())
     walks = [(0, 1), (0, 3), (1, 4)]
-    assert [levels for levels, _ in calls] == [sigmas[a:b + 1].tolist() for a, b in walks]
-    assert [spread for _, spread in calls] == pytest.approx([float(sigmas[a]) for a, _ in walks], rel=0.05)
+    assert [levels for levels, _ in calls] == [sigmas[a : b + 1].tolist() for a, b in walks]
+    assert [spread for _, spread in calls] == pytest.approx(
+        [float(sigmas[a]) for a, _ in walks], rel=0.05
+    )
 
 
 def test_known_pixels_are_shown_at_the_level_of_the_unknown():
@@ -393,16 +481,30 @@ def test_repaint_passes_conditions_and_counts_the_whole_walk():
         seen.append((known, mask))
         return oracle(x, sigma)
 
-    repaint(denoiser, normal(2), MIDDLE, karras_sigmas(5).double(), U=3, jump=2, generator=seeded(),
-            callback=told.append, known="known", mask="mask")
-    assert [event["i"] for event in told] == list(range(13)) and {event["n"] for event in told} == {13}
+    repaint(
+        denoiser,
+        normal(2),
+        MIDDLE,
+        karras_sigmas(5).double(),
+        U=3,
+        jump=2,
+        generator=seeded(),
+        callback=told.append,
+        known="known",
+        mask="mask",
+    )
+    assert [event["i"] for event in told] == list(range(13)) and {event["n"] for event in told} == {
+        13
+    }
     assert set(seen) == {("known", "mask")} and len(seen) == 13
     assert "denoised" in told[0]
 
 
 def test_a_real_network_through_the_whole_chain():
     torch.manual_seed(0)
-    config = HDiTConfig(in_channels=7, patch=(8, 16), mapping_cond_dim=2, mapping_width=32, mapping_d_ff=64)
+    config = HDiTConfig(
+        in_channels=7, patch=(8, 16), mapping_cond_dim=2, mapping_width=32, mapping_d_ff=64
+    )
     denoiser = Denoiser(HDiT(config), conditioned=True)
     for parameter in denoiser.parameters():
         if parameter.ndim > 1:
@@ -410,7 +512,15 @@ def test_a_real_network_through_the_whole_chain():
     x0, mask = torch.rand(2, 3, 64, 256) * 2 - 1, torch.zeros(1, 1, 64, 256, dtype=torch.bool)
     mask[..., 20:30, 100:200] = True
     with torch.inference_mode():
-        result = repaint(denoiser, x0, mask, karras_sigmas(3), generator=seeded(), known=x0, mask=mask,
-                         density=torch.tensor([5.0, math.nan]))
+        result = repaint(
+            denoiser,
+            x0,
+            mask,
+            karras_sigmas(3),
+            generator=seeded(),
+            known=x0,
+            mask=mask,
+            density=torch.tensor([5.0, math.nan]),
+        )
     assert result.isfinite().all() and result.dtype == torch.float32
     assert torch.equal(result.masked_fill(mask, 0), x0.masked_fill(mask, 0))

@@ -1,4 +1,5 @@
 """Downloads of corpora, from a server on this machine."""
+
 import hashlib
 import http.server
 import io
@@ -15,16 +16,36 @@ from pomkit.corpus import read_corpus
 from pomkit.fetch import CORPORA, UNPINNED, _keep_pinned, fetch
 
 COUNTED = ("kept", "merged", "shortened", "dropped")
-COLUMNS = {"file", *COUNTED, "error", "meter", "steps", "key", "bars", "chords", "phase", "quantisation_error", "split",
-           "duplicate_of"}
+COLUMNS = {
+    "file",
+    *COUNTED,
+    "error",
+    "meter",
+    "steps",
+    "key",
+    "bars",
+    "chords",
+    "phase",
+    "quantisation_error",
+    "split",
+    "duplicate_of",
+}
 
 
 class Server(http.server.ThreadingHTTPServer):
     """Serves `content`, breaking off after `limit` bytes an answer; with or without Range; notes what was asked for."""
 
-    def __init__(self, content: bytes, limit: int | None = None, ranges: bool = True, length: bool = True) -> None:
+    def __init__(
+        self, content: bytes, limit: int | None = None, ranges: bool = True, length: bool = True
+    ) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.limit, self.ranges, self.length, self.asked = content, limit, ranges, length, []
+        self.content, self.limit, self.ranges, self.length, self.asked = (
+            content,
+            limit,
+            ranges,
+            length,
+            [],
+        )
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -45,7 +66,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if s.length:
             self.send_header("Content-Length", str(len(s.content) - start))
         self.end_headers()
-        self.wfile.write(s.content[start:][:s.limit])
+        self.wfile.write(s.content[start:][: s.limit])
         self.close_connection = True
 
     def log_message(self, *arguments) -> None:
@@ -56,22 +77,39 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def repository(tmp_path, monkeypatch):
     """A small repository as a zip, known to pomkit as "tiny"; a function that serves it."""
     rng = np.random.default_rng(0)
-    files = {"SONGS/001/001.mid": make_song(rng).write_midi(tmp_path / "a.mid").read_bytes(),
-             "SONGS/003/003.mid": make_song(rng).write_midi(tmp_path / "b.mid").read_bytes(), "SONGS/003/key_audio.txt": b"key"}
-    others = {"SONGS/002/002.mid": b"not pinned", "SONGS/001/versions/other.mid": b"not wanted", "README.md": rng.bytes(30_000)}
+    files = {
+        "SONGS/001/001.mid": make_song(rng).write_midi(tmp_path / "a.mid").read_bytes(),
+        "SONGS/003/003.mid": make_song(rng).write_midi(tmp_path / "b.mid").read_bytes(),
+        "SONGS/003/key_audio.txt": b"key",
+    }
+    others = {
+        "SONGS/002/002.mid": b"not pinned",
+        "SONGS/001/versions/other.mid": b"not wanted",
+        "README.md": rng.bytes(30_000),
+    }
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as zipped:
         for name, content in sorted((files | others).items(), reverse=True):
             zipped.writestr(f"Repository-0123/{name}", content)
-    lines = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items()))
+    lines = "".join(
+        f"{hashlib.sha256(content).hexdigest()}  {name}\n"
+        for name, content in sorted(files.items())
+    )
     monkeypatch.setenv("POMKIT_DATA", str(tmp_path / "data"))
     servers = []
 
     def serve(pinned="", **options):
         servers.append(Server(packed.getvalue(), **options))
-        monkeypatch.setitem(CORPORA, "tiny", dict(
-            url=servers[-1].url, paths=r"SONGS/(?!002)(\d\d\d)/(\1\.mid|key_audio\.txt)", credit="made by nobody",
-            sha256=pinned or hashlib.sha256(lines.encode()).hexdigest()))
+        monkeypatch.setitem(
+            CORPORA,
+            "tiny",
+            dict(
+                url=servers[-1].url,
+                paths=r"SONGS/(?!002)(\d\d\d)/(\1\.mid|key_audio\.txt)",
+                credit="made by nobody",
+                sha256=pinned or hashlib.sha256(lines.encode()).hexdigest(),
+            ),
+        )
         return servers[-1]
 
     yield serve
@@ -85,7 +123,11 @@ def test_fetch_downloads_once_and_keeps_what_is_pinned(repository, tmp_path, cap
     path = fetch("tiny", progress=False)
     assert path == tmp_path / "data" / "tiny.zip" and "made by nobody" in capsys.readouterr().out
     with zipfile.ZipFile(path) as kept:
-        assert kept.namelist() == ["SONGS/001/001.mid", "SONGS/003/003.mid", "SONGS/003/key_audio.txt"]
+        assert kept.namelist() == [
+            "SONGS/001/001.mid",
+            "SONGS/003/003.mid",
+            "SONGS/003/key_audio.txt",
+        ]
     assert [s.name for s in read_corpus(path, progress=False).songs] == ["001", "003"]
     server.shutdown()
     assert fetch("tiny") == path and server.asked == [None]
@@ -96,7 +138,7 @@ def test_fetch_downloads_once_and_keeps_what_is_pinned(repository, tmp_path, cap
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_broken_download_goes_on(repository, tmp_path, ranges, length):
     server = repository(limit=20_000, ranges=ranges, length=length)
-    fault = "broke off after 20000 of" if length else "not a zip"                  # no length: the zip tells
+    fault = "broke off after 20000 of" if length else "not a zip"  # no length: the zip tells
     with pytest.raises(OptionError, match=fault):
         fetch("tiny", progress=False)
     assert not (tmp_path / "data" / "tiny.zip").exists()
@@ -143,15 +185,26 @@ def test_fetch_takes_what_is_there(tmp_path, monkeypatch, ending):
 
 def test_pop909_is_pinned_by_its_content(corpus_archive, tmp_path):
     """The pinned hash and paths fit the archive at hand, packed as the repository's zip would be, with more beside."""
-    with tarfile.open(corpus_archive) as tar, zipfile.ZipFile(tmp_path / "repository.zip", "w") as zipped:
+    with (
+        tarfile.open(corpus_archive) as tar,
+        zipfile.ZipFile(tmp_path / "repository.zip", "w") as zipped,
+    ):
         for member in tar:
             if member.isfile():
-                zipped.writestr("POP909-Dataset-d83e6ed/" + member.name.removeprefix("pop909/"), tar.extractfile(member).read())
+                zipped.writestr(
+                    "POP909-Dataset-d83e6ed/" + member.name.removeprefix("pop909/"),
+                    tar.extractfile(member).read(),
+                )
         for number in ("002", "896"):
-            zipped.writestr(f"POP909-Dataset-d83e6ed/POP909/{number}/{number}.mid", b"one of the 30")
+            zipped.writestr(
+                f"POP909-Dataset-d83e6ed/POP909/{number}/{number}.mid", b"one of the 30"
+            )
         zipped.writestr("POP909-Dataset-d83e6ed/POP909/001/versions/001-v1.mid", b"another version")
     source = CORPORA["pop909"]
-    assert "d83e6edba6872a704f5d3b8b32f5cb540088dae6" in source["url"] and len(UNPINNED.split("|")) == 30
+    assert (
+        "d83e6edba6872a704f5d3b8b32f5cb540088dae6" in source["url"]
+        and len(UNPINNED.split("|")) == 30
+    )
     _keep_pinned(tmp_path / "repository.zip", tmp_path / "pop909.zip", **source)
     with zipfile.ZipFile(tmp_path / "pop909.zip") as kept:
         assert len(kept.namelist()) == 5274

@@ -1,4 +1,5 @@
 """The bridge to k-diffusion: its samplers run by name on our denoisers, and ours agree with them."""
+
 import sys
 
 import pytest
@@ -20,7 +21,7 @@ def available():
 installed = pytest.mark.skipif(not available(), reason="k-diffusion is not installed (see README)")
 MEAN = torch.tensor([0.1, -0.2, 0.3, 0.0], dtype=torch.float64)
 COV = 0.25 * 0.8 ** (torch.arange(4.0, dtype=torch.float64)[:, None] - torch.arange(4.0)).abs()
-oracle = gaussian_oracle(MEAN, COV)          # pixels laid out as 1 x 2 x 2
+oracle = gaussian_oracle(MEAN, COV)  # pixels laid out as 1 x 2 x 2
 DETERMINISTIC = ("dpm_2", "dpm_adaptive", "dpm_fast", "dpmpp_2m", "euler", "heun", "lms")
 SIGMAS = edm.karras_sigmas(20, 0.01, 20.0).double()
 
@@ -31,8 +32,9 @@ def start(n):
 
 def network_denoiser():
     torch.manual_seed(0)
-    config = HDiTConfig(patch=(8, 16), mapping_width=32, mapping_d_ff=64,
-                        levels=(Level(1, 32, 64, d_head=16),))
+    config = HDiTConfig(
+        patch=(8, 16), mapping_width=32, mapping_d_ff=64, levels=(Level(1, 32, 64, d_head=16),)
+    )
     denoiser = edm.Denoiser(HDiT(config))
     for parameter in denoiser.parameters():
         if parameter.ndim > 1:
@@ -63,10 +65,13 @@ def test_what_a_program_has_imported_itself_is_used_and_kept(monkeypatch):
 def test_ours_are_its_samplers(name):
     denoiser, sigmas = network_denoiser(), edm.karras_sigmas(8)
     x = sigmas[0] * torch.randn(1, 3, 32, 64, generator=seeded())
-    theirs, ours = (edm.get_sampler(prefix + name)(denoiser, x, sigmas) for prefix in ("k_diffusion:", ""))
+    theirs, ours = (
+        edm.get_sampler(prefix + name)(denoiser, x, sigmas) for prefix in ("k_diffusion:", "")
+    )
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
-    exact_theirs, exact_ours = (edm.get_sampler(prefix + name)(oracle, start(9), SIGMAS)
-                                for prefix in ("k_diffusion:", ""))
+    exact_theirs, exact_ours = (
+        edm.get_sampler(prefix + name)(oracle, start(9), SIGMAS) for prefix in ("k_diffusion:", "")
+    )
     torch.testing.assert_close(exact_ours, exact_theirs, rtol=0, atol=1e-10)
 
 
@@ -77,7 +82,9 @@ def test_our_churn_is_its_churn_on_the_same_noise(name):
     for prefix in ("k_diffusion:", ""):
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            samples.append(edm.get_sampler(prefix + name)(oracle, start(9), SIGMAS, s_churn=6, s_noise=0.9))
+            samples.append(
+                edm.get_sampler(prefix + name)(oracle, start(9), SIGMAS, s_churn=6, s_noise=0.9)
+            )
     torch.testing.assert_close(*samples, rtol=0, atol=1e-10)
 
 
@@ -87,9 +94,12 @@ def test_our_2m_sde_is_its_2m_sde_on_the_same_noise(eta):
     def noise_sampler(sigma, sigma_next):
         return torch.randn(9, 1, 2, 2, dtype=torch.float64, generator=seeded(int(1e6 * sigma)))
 
-    theirs, ours = (edm.get_sampler(prefix + "dpmpp_2m_sde")(oracle, start(9), SIGMAS, eta=eta, s_noise=0.9,
-                                                             noise_sampler=noise_sampler)
-                    for prefix in ("k_diffusion:", ""))
+    theirs, ours = (
+        edm.get_sampler(prefix + "dpmpp_2m_sde")(
+            oracle, start(9), SIGMAS, eta=eta, s_noise=0.9, noise_sampler=noise_sampler
+        )
+        for prefix in ("k_diffusion:", "")
+    )
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
@@ -110,8 +120,9 @@ def test_our_2m_sde_is_its_2m_sde_in_distribution():
 def test_every_sampler_recovers_a_gaussian_and_obeys_its_seed(name):
     sample = edm.get_sampler(f"k_diffusion:{name}")
     state = torch.get_rng_state()
-    first, again, other = (sample(oracle, start(2000), SIGMAS, generator=seeded(seed)).flatten(1)
-                           for seed in (1, 1, 2))
+    first, again, other = (
+        sample(oracle, start(2000), SIGMAS, generator=seeded(seed)).flatten(1) for seed in (1, 1, 2)
+    )
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(first, again)
     assert torch.equal(first, other) == (name in DETERMINISTIC)
@@ -122,10 +133,14 @@ def test_every_sampler_recovers_a_gaussian_and_obeys_its_seed(name):
 @installed
 def test_churn_of_its_samplers_obeys_the_seed():
     sample = edm.get_sampler("k_diffusion:euler")
-    plain, first, again, other = (sample(oracle, start(5), SIGMAS, generator=seeded(seed), s_churn=churn)
-                                  for seed, churn in ((1, 0), (1, 20), (1, 20), (2, 20)))
+    plain, first, again, other = (
+        sample(oracle, start(5), SIGMAS, generator=seeded(seed), s_churn=churn)
+        for seed, churn in ((1, 0), (1, 20), (1, 20), (2, 20))
+    )
     assert torch.equal(first, again)
-    assert not torch.allclose(first, other, atol=1e-3) and not torch.allclose(first, plain, atol=1e-3)
+    assert not torch.allclose(first, other, atol=1e-3) and not torch.allclose(
+        first, plain, atol=1e-3
+    )
 
 
 @installed
@@ -136,7 +151,9 @@ def test_conditions_and_callback_pass_through(capfd):
         asked.append(conditions)
         return oracle(x, sigma)
 
-    edm.get_sampler("k_diffusion:dpmpp_3m_sde")(denoiser, start(2), SIGMAS, told.append, eta=0.5, mask="mask")
+    edm.get_sampler("k_diffusion:dpmpp_3m_sde")(
+        denoiser, start(2), SIGMAS, told.append, eta=0.5, mask="mask"
+    )
     assert [event["i"] for event in told] == list(range(20))
     assert {"sigma", "x", "denoised"} <= told[0].keys()
     assert asked == [{"mask": "mask"}] * 20
@@ -159,8 +176,18 @@ def test_by_name_on_our_denoiser_inside_repaint(name):
     x0 = torch.rand(2, 3, 32, 64, generator=seeded()) * 2 - 1
     mask = torch.zeros(1, 1, 32, 64, dtype=torch.bool)
     mask[..., 5:25, 10:50] = True
-    first, again = (edm.repaint(network_denoiser(), x0, mask, edm.karras_sigmas(4), U=2,
-                                sampler=f"k_diffusion:{name}", generator=seeded(2)) for _ in range(2))
+    first, again = (
+        edm.repaint(
+            network_denoiser(),
+            x0,
+            mask,
+            edm.karras_sigmas(4),
+            U=2,
+            sampler=f"k_diffusion:{name}",
+            generator=seeded(2),
+        )
+        for _ in range(2)
+    )
     assert torch.equal(first, again) and first.isfinite().all()
     assert torch.equal(first.masked_fill(mask, 0), x0.masked_fill(mask, 0))
 
@@ -168,7 +195,9 @@ def test_by_name_on_our_denoiser_inside_repaint(name):
 @installed
 def test_an_adaptive_sampler_does_not_search_for_ever():
     with pytest.raises(PomkitError, match="NaN"):
-        edm.get_sampler("k_diffusion:dpm_adaptive")(lambda x, sigma: x * float("nan"), start(2), SIGMAS)
+        edm.get_sampler("k_diffusion:dpm_adaptive")(
+            lambda x, sigma: x * float("nan"), start(2), SIGMAS
+        )
 
 
 @installed
@@ -185,7 +214,9 @@ def test_increments_of_a_two_stage_sampler_agree():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         first, whole, after = noise(high, middle), noise(high, low), noise(low, torch.tensor(1.0))
-    assert float((first * whole).mean()) == pytest.approx((6 / 8) ** 0.5, abs=0.03)  # sqrt of the shared time
+    assert float((first * whole).mean()) == pytest.approx(
+        (6 / 8) ** 0.5, abs=0.03
+    )  # sqrt of the shared time
     assert float(whole.var()) == pytest.approx(1, abs=0.04)
     assert abs(float((whole * after).mean())) < 0.03
 

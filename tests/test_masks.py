@@ -1,4 +1,5 @@
 """Masks: True = regenerate; inclusive bars and pitches, half-open steps; never only the answer's own cells."""
+
 import numpy as np
 import pytest
 from conftest import make_song
@@ -9,15 +10,22 @@ from pomkit.notes import GRIDS, NOTE_DTYPE
 
 @pytest.fixture
 def two_parts() -> Song:
-    notes = [(4 * i, 4, 72 + i % 5, 90, 0) for i in range(32)] + [(8 * i, 8, 48 + i % 7, 60, 1) for i in range(16)]
-    notes += [(16, 4, 74, 60, 1)]                            # an accompaniment note among the melody
+    notes = [(4 * i, 4, 72 + i % 5, 90, 0) for i in range(32)] + [
+        (8 * i, 8, 48 + i % 7, 60, 1) for i in range(16)
+    ]
+    notes += [(16, 4, 74, 60, 1)]  # an accompaniment note among the melody
     return Song(np.array(notes, NOTE_DTYPE), parts=("MELODY", "PIANO"))
 
 
 def test_box_is_inclusive_in_pitch_and_half_open_in_steps():
     mask = masks.box(100, pitch=(60, 72), steps=(10, 20))
     assert mask.shape == (128, 100) and mask.sum() == 13 * 10
-    assert mask[127 - 60, 10] and mask[127 - 72, 19] and not mask[127 - 60, 20] and not mask[127 - 73, 10]
+    assert (
+        mask[127 - 60, 10]
+        and mask[127 - 72, 19]
+        and not mask[127 - 60, 20]
+        and not mask[127 - 73, 10]
+    )
 
 
 def test_bars_count_from_one_and_include_both():
@@ -26,7 +34,9 @@ def test_bars_count_from_one_and_include_both():
     assert not mask[:8].any() and masks.bars(64, 2, 3, chords=True)[:, 20].all()
     waltz = Song(np.array([(0, 36, 60, 80, 0)], NOTE_DTYPE), bars=(0, 12, 24))
     assert np.flatnonzero(masks.bars(waltz, 2).any(axis=0)).tolist() == list(range(12, 24))
-    assert np.flatnonzero(masks.bars(64, 1, 1, bars=[0, 10, 20]).any(axis=0)).tolist() == list(range(10))
+    assert np.flatnonzero(masks.bars(64, 1, 1, bars=[0, 10, 20]).any(axis=0)).tolist() == list(
+        range(10)
+    )
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -44,7 +54,7 @@ def test_melody_and_accompaniment_cover_a_range_but_not_each_other(two_parts):
     lead, back = render(two_parts, parts=[0]).any(axis=2), render(two_parts, parts=[1]).any(axis=2)
     assert melody[lead & ~back].all() and rest[back & ~lead].all()
     assert not (melody & back).any() and not (rest & lead).any()
-    assert melody.sum() > 3 * lead.sum()                     # more than the notes: the answer is not given away
+    assert melody.sum() > 3 * lead.sum()  # more than the notes: the answer is not given away
     rows = np.flatnonzero(melody.any(axis=1))
     assert (127 - rows.max(), 127 - rows.min()) == (72 - 5, 76 + 5)
     assert picture.shape[:2] == melody.shape
@@ -89,12 +99,27 @@ def test_paint_and_from_image_are_inverse(rng):
 
 def test_words_of_the_command_line(two_parts):
     width = two_parts.end
-    for text, mask in {"bars:2-3": masks.bars(width, 2, 3), "bars:2": masks.bars(width, 2), "melody": masks.melody(two_parts),
-                       "continuation:40": masks.continuation(width, 40), "continuation": masks.continuation(width, 64),
-                       "box:60-72,8-32": masks.box(width, (60, 72), (8, 32)),
-                       "melody+bars:1": masks.melody(two_parts) | masks.bars(width, 1)}.items():
+    for text, mask in {
+        "bars:2-3": masks.bars(width, 2, 3),
+        "bars:2": masks.bars(width, 2),
+        "melody": masks.melody(two_parts),
+        "continuation:40": masks.continuation(width, 40),
+        "continuation": masks.continuation(width, 64),
+        "box:60-72,8-32": masks.box(width, (60, 72), (8, 32)),
+        "melody+bars:1": masks.melody(two_parts) | masks.bars(width, 1),
+    }.items():
         assert np.array_equal(masks.from_text(text, two_parts), mask), text
-    for text in ("verse", "bars:x-y", "bars:1-2-3", "all:1", "bars:0-2", "bars:3-99", "box:1-2", "", "melody:3"):
+    for text in (
+        "verse",
+        "bars:x-y",
+        "bars:1-2-3",
+        "all:1",
+        "bars:0-2",
+        "bars:3-99",
+        "box:1-2",
+        "",
+        "melody:3",
+    ):
         with pytest.raises(OptionError):
             masks.from_text(text, two_parts)
 
@@ -104,8 +129,15 @@ def test_bad_masks(two_parts):
     for mask in (np.zeros((128, 3), bool), np.zeros(picture.shape[:2]), np.zeros((3, 3), bool)):
         with pytest.raises(PictureError):
             masks.check_mask(mask, picture)
-    for call in (lambda: masks.box(10, (5, 3)), lambda: masks.box(10, steps=(5, 50)), lambda: masks.continuation(10, 10),
-                 lambda: masks.stroke(10, []), lambda: masks.stroke(10, [(1, float("nan"))]),
-                 lambda: masks.polygon(10, [(1, 2)]), lambda: masks.melody(two_parts, "tuba"), lambda: masks.box(0)):
+    for call in (
+        lambda: masks.box(10, (5, 3)),
+        lambda: masks.box(10, steps=(5, 50)),
+        lambda: masks.continuation(10, 10),
+        lambda: masks.stroke(10, []),
+        lambda: masks.stroke(10, [(1, float("nan"))]),
+        lambda: masks.polygon(10, [(1, 2)]),
+        lambda: masks.melody(two_parts, "tuba"),
+        lambda: masks.box(0),
+    ):
         with pytest.raises(OptionError):
             call()

@@ -1,4 +1,5 @@
 """Laws of the measures."""
+
 import numpy as np
 import pytest
 from conftest import make_song
@@ -11,11 +12,28 @@ from pomkit.notes import NOTE_DTYPE
 
 # What muspy 0.5.0 gives for `muspy_clip(seed)`, seeds 0 to 2 (Music of resolution 4; groove consistency at 16 steps a measure;
 # pitch classes of each bar's notes averaged): entropy, scale, groove, polyphony, pitch classes a bar, pitches used, range.
-MUSPY = {0: (2.8995549443028787, 0.8166666666666667, 0.5625, 2.440677966101695, 5.625, 29, 45),
-         1: (2.87480489987343, 0.85, 0.5267857142857143, 2.5132743362831858, 4.875, 28, 47),
-         2: (2.7717378341715246, 0.9166666666666666, 0.4642857142857143, 2.305084745762712, 4.25, 27, 47)}
-KEYS = ("pitch_class_entropy", "scale_consistency", "groove_consistency", "polyphony", "pitch_classes_per_bar", "pitch_count",
-        "pitch_range")
+MUSPY = {
+    0: (2.8995549443028787, 0.8166666666666667, 0.5625, 2.440677966101695, 5.625, 29, 45),
+    1: (2.87480489987343, 0.85, 0.5267857142857143, 2.5132743362831858, 4.875, 28, 47),
+    2: (
+        2.7717378341715246,
+        0.9166666666666666,
+        0.4642857142857143,
+        2.305084745762712,
+        4.25,
+        27,
+        47,
+    ),
+}
+KEYS = (
+    "pitch_class_entropy",
+    "scale_consistency",
+    "groove_consistency",
+    "polyphony",
+    "pitch_classes_per_bar",
+    "pitch_count",
+    "pitch_range",
+)
 OF_PITCH_CLASSES = ("pitch_class_entropy", "scale_consistency", "pitch_classes_per_bar")
 
 
@@ -36,7 +54,7 @@ def picture_of(rows, width=32):
 
 
 def scale_song(root, steps=(0, 2, 4, 5, 7, 9, 11), octave=5):
-    weights = [4, 1, 2, 2, 3, 2, 1]                                  # the tonic and the fifth sound longest
+    weights = [4, 1, 2, 2, 3, 2, 1]  # the tonic and the fifth sound longest
     notes = [(2 * i, weights[i % 7], 12 * octave + root + steps[i % 7], 80, 0) for i in range(64)]
     return Song(np.array(notes, NOTE_DTYPE))
 
@@ -46,9 +64,24 @@ def music(seed, semitones=0, count=12, width=64):
     rng, out = np.random.default_rng(seed), []
     for _ in range(count):
         n, low = int(rng.integers(20, 45)), int(rng.integers(3, 5))
-        pitch = 12 * rng.integers(low, low + 3, n) + rng.choice([0, 2, 4, 5, 7, 9, 11], n) + semitones
-        out.append(picture_of(list(zip(2 * rng.integers(0, width // 2, n), rng.integers(1, 6, n), pitch, [80] * n, [0] * n,
-                                       strict=True)), width))
+        pitch = (
+            12 * rng.integers(low, low + 3, n) + rng.choice([0, 2, 4, 5, 7, 9, 11], n) + semitones
+        )
+        out.append(
+            picture_of(
+                list(
+                    zip(
+                        2 * rng.integers(0, width // 2, n),
+                        rng.integers(1, 6, n),
+                        pitch,
+                        [80] * n,
+                        [0] * n,
+                        strict=True,
+                    )
+                ),
+                width,
+            )
+        )
     return np.array(out)
 
 
@@ -60,15 +93,29 @@ def test_the_statistics_are_muspys(seed):
 
 def test_values_by_hand():
     """Bar 1: C4 for 8 steps at 0 with E4 for 4 at 4; bar 2: C5 at 16 (the end)."""
-    found = metrics.describe([picture_of([(0, 8, 60, 80, 0), (4, 4, 64, 100, 0), (16, 16, 72, 60, 0)])])
+    found = metrics.describe(
+        [picture_of([(0, 8, 60, 80, 0), (4, 4, 64, 100, 0), (16, 16, 72, 60, 0)])]
+    )
     value = {key: found[key][0] for key in found}
-    assert value["pitch_class_entropy"] == pytest.approx(-(2 / 3 * np.log2(2 / 3) + 1 / 3 * np.log2(1 / 3)))
-    assert value["scale_consistency"] == 1 and value["polyphony"] == pytest.approx((8 + 4 + 16) / 24)
-    assert value["groove_consistency"] == pytest.approx(1 - 1 / 16)            # patterns {0, 4} and {0}
-    assert value["onsets_per_beat"] == pytest.approx(3 / 8) and value["pitch_classes_per_bar"] == 1.5
+    assert value["pitch_class_entropy"] == pytest.approx(
+        -(2 / 3 * np.log2(2 / 3) + 1 / 3 * np.log2(1 / 3))
+    )
+    assert value["scale_consistency"] == 1 and value["polyphony"] == pytest.approx(
+        (8 + 4 + 16) / 24
+    )
+    assert value["groove_consistency"] == pytest.approx(1 - 1 / 16)  # patterns {0, 4} and {0}
+    assert (
+        value["onsets_per_beat"] == pytest.approx(3 / 8) and value["pitch_classes_per_bar"] == 1.5
+    )
     assert value["note_length"] == pytest.approx(28 / 3) and value["velocity"] == pytest.approx(80)
-    assert value["pitch_count"] == 3 and value["pitch_range"] == 12 and value["inter_onset_interval"] == 8
-    assert value["note_lengths"].tolist() == pytest.approx([0, 0, 0, 1 / 3, 0, 1 / 3, 0, 1 / 3, 0, 0])
+    assert (
+        value["pitch_count"] == 3
+        and value["pitch_range"] == 12
+        and value["inter_onset_interval"] == 8
+    )
+    assert value["note_lengths"].tolist() == pytest.approx(
+        [0, 0, 0, 1 / 3, 0, 1 / 3, 0, 1 / 3, 0, 0]
+    )
     assert value["pitch_classes"].argmax() == 0 and value["pitch_classes"].sum() == pytest.approx(1)
 
 
@@ -87,8 +134,10 @@ def test_transposition_changes_no_statistic_and_an_octave_none_of_pitch_classes(
         if key != "pitch_classes":
             assert moved[key] == pytest.approx(value), key
         assert higher[key] == pytest.approx(value), key
-    scattered = [picture_of([(0, 4, 60, 80, 0), (4, 4, 67, 80, 0), (8, 8, 64, 80, 0)]),
-                 picture_of([(0, 4, 36, 80, 0), (4, 4, 79, 80, 0), (8, 8, 52, 80, 0)])]      # the same in other octaves
+    scattered = [
+        picture_of([(0, 4, 60, 80, 0), (4, 4, 67, 80, 0), (8, 8, 64, 80, 0)]),
+        picture_of([(0, 4, 36, 80, 0), (4, 4, 79, 80, 0), (8, 8, 52, 80, 0)]),
+    ]  # the same in other octaves
     found = metrics.describe(scattered)
     assert all(found[key][0] == pytest.approx(found[key][1]) for key in OF_PITCH_CLASSES)
 
@@ -96,7 +145,10 @@ def test_transposition_changes_no_statistic_and_an_octave_none_of_pitch_classes(
 def test_only_notes_that_begin_inside_the_mask_count():
     picture = picture_of([(0, 8, 60, 80, 0), (4, 20, 64, 100, 0), (16, 16, 72, 60, 0)])
     clips = metrics.read_clips([picture], masks.box(picture, steps=(4, 16)))
-    assert clips.notes[["onset", "duration", "pitch"]].tolist() == [(4, 20, 64)] and clips.columns.sum() == 12
+    assert (
+        clips.notes[["onset", "duration", "pitch"]].tolist() == [(4, 20, 64)]
+        and clips.columns.sum() == 12
+    )
     with pytest.raises(OptionError, match="width"):
         metrics.read_clips([picture, picture[:, :16]])
 
@@ -110,8 +162,12 @@ def test_a_set_is_like_itself_and_its_order_does_not_matter(rng):
     order = rng.permutation(12)
     for key, value in metrics.compare(other[order], real, songs[order], songs).items():
         assert value == pytest.approx(plain[key])
-    for key, value in metrics.compare(np.roll(other, 3, axis=1), np.roll(real, 3, axis=1), songs, songs).items():
-        assert value == pytest.approx(plain[key], abs=1e-6), key             # distances do not feel a transposition
+    for key, value in metrics.compare(
+        np.roll(other, 3, axis=1), np.roll(real, 3, axis=1), songs, songs
+    ).items():
+        assert value == pytest.approx(plain[key], abs=1e-6), (
+            key
+        )  # distances do not feel a transposition
     assert all(0 < oa < 1 and kld > 0 for oa, kld in plain.values())
 
 
@@ -135,19 +191,28 @@ def test_weights_count_songs():
     """A song that weighs nothing might as well not be there; one set in halves is less like itself than as a whole."""
     real, made, songs = music(1), music(2), np.arange(12) // 2
     weights = np.ones((1, 2, 6))
-    weights[0, 0, 3:] = 0                                            # of the generated only songs 0 to 2
+    weights[0, 0, 3:] = 0  # of the generated only songs 0 to 2
     part = metrics.compare(made, real, songs, songs, weights)
     for key, value in metrics.compare(made[:6], real, songs[:6], songs).items():
-        if key in ("pitch_count", "note_lengths", "pitch_range"):      # of the others the largest distance sets the bins
+        if key in (
+            "pitch_count",
+            "note_lengths",
+            "pitch_range",
+        ):  # of the others the largest distance sets the bins
             assert part[key][:, 0] == pytest.approx(value, abs=0.03)
-    assert np.isnan(metrics.compare(made, real, songs * 0, songs * 0)["mean"]).all()        # one song: no distances
+    assert np.isnan(
+        metrics.compare(made, real, songs * 0, songs * 0)["mean"]
+    ).all()  # one song: no distances
 
 
 def test_chance_is_less_like_real_music(rng):
     real, made = music(1), music(2)
     everywhere = masks.everything(64)
     chance = np.array([metrics.shuffled(picture, everywhere, rng) for picture in made])
-    (oa, kld), (low, high) = metrics.compare(made, real)["mean"], metrics.compare(chance, real)["mean"]
+    (oa, kld), (low, high) = (
+        metrics.compare(made, real)["mean"],
+        metrics.compare(chance, real)["mean"],
+    )
     assert low < oa - 0.2 and high > kld
     ours, theirs = metrics.describe(made), metrics.describe(chance)
     assert theirs["scale_consistency"].mean() < ours["scale_consistency"].mean() - 0.1
@@ -168,14 +233,27 @@ def test_unchanged_music_measures_like_itself_and_real_beats_chance(rng):
     assert same.onsets == same.onsets_before > 0 and same.in_scale == same.in_scale_before == 1.0
     assert same.on_grid == 1.0 and same.changed_outside == 0 and same.note_f1 == 1
     chance = metrics.adherence(before, metrics.shuffled(before, mask, rng), mask)
-    assert chance.onsets == same.onsets and chance.in_scale < 0.9 and chance.on_grid < 0.8 and chance.changed_outside == 0
+    assert (
+        chance.onsets == same.onsets
+        and chance.in_scale < 0.9
+        and chance.on_grid < 0.8
+        and chance.changed_outside == 0
+    )
     assert chance.note_f1 < 0.3 and chance.filled < chance.filled_before
 
 
-def chord_song(labels=("C:maj", "A:min", "F:maj", "G:maj"), tones=((0, 4, 7), (9, 0, 4), (5, 9, 0), (7, 11, 2)), up=0):
+def chord_song(
+    labels=("C:maj", "A:min", "F:maj", "G:maj"),
+    tones=((0, 4, 7), (9, 0, 4), (5, 9, 0), (7, 11, 2)),
+    up=0,
+):
     """A bar of each chord, its tones on every beat."""
-    notes = [(16 * bar + 4 * beat, 4, 48 + tone + up, 80, 0) for bar, chord in enumerate(tones) for beat in range(4)
-             for tone in chord]
+    notes = [
+        (16 * bar + 4 * beat, 4, 48 + tone + up, 80, 0)
+        for bar, chord in enumerate(tones)
+        for beat in range(4)
+        for tone in chord
+    ]
     chords = tuple(Chord(16 * bar, 16, label) for bar, label in enumerate(labels))
     return Song(np.array(notes, NOTE_DTYPE), chords)
 
@@ -186,11 +264,11 @@ def test_chords_are_followed_or_not(up):
     right = metrics.adherence(before, before, masks.bars(before, 2, 3))
     assert right.chord_accuracy == right.chord_accuracy_before == right.chord_tones == 1
     wrong = before.copy()
-    wrong[:, 16:48] = np.roll(before[:, 16:48], 1, axis=0)           # two bars a semitone too low ...
+    wrong[:, 16:48] = np.roll(before[:, 16:48], 1, axis=0)  # two bars a semitone too low ...
     wrong[:8], wrong[120:] = before[:8], before[120:]
     found = metrics.adherence(before, wrong, masks.bars(before, 2, 3))
     assert found.chord_accuracy == 0 and found.chord_tones < 0.3 and found.chord_tones_before == 1
-    half = metrics.adherence(before, wrong, masks.bars(before, 2, 4))                         # ... of three
+    half = metrics.adherence(before, wrong, masks.bars(before, 2, 4))  # ... of three
     assert half.chord_accuracy == pytest.approx(1 / 3)
     unknown = metrics.adherence(before, wrong, masks.bars(before, 2, 3, chords=True))
     assert np.isnan(unknown.chord_accuracy) and np.isnan(unknown.chord_tones)
@@ -201,7 +279,9 @@ def test_the_share_of_a_shape_that_holds_notes_and_f1_by_hand():
     after = picture_of([(0, 8, 60, 80, 0), (4, 2, 60, 80, 0), (8, 4, 64, 80, 0)])
     mask = masks.box(before, (59, 64), (0, 16))
     found = metrics.adherence(before, after, mask)
-    assert found.filled == pytest.approx((6 + 4) / (6 * 16)) and found.filled_before == pytest.approx(8 / 96)
+    assert found.filled == pytest.approx(
+        (6 + 4) / (6 * 16)
+    ) and found.filled_before == pytest.approx(8 / 96)
     assert found.onsets == 3 and found.note_f1 == pytest.approx(2 / 5)
     assert found.density == 1.5 and found.onsets_per_bar == 3
 
@@ -216,22 +296,38 @@ def test_leaks_are_counted(rng):
 def test_an_empty_region_has_no_shares():
     empty = np.zeros((128, 64, 3), np.uint8)
     result = metrics.adherence(empty, empty, masks.everything(empty))
-    assert result.onsets == 0 and np.isnan(result.in_scale) and np.isnan(result.chord_tones) and np.isnan(result.note_f1)
+    assert (
+        result.onsets == 0
+        and np.isnan(result.in_scale)
+        and np.isnan(result.chord_tones)
+        and np.isnan(result.note_f1)
+    )
 
 
 def melody(pitches, durations, part=0, start=0):
     onset = start + np.cumsum([0, *durations[:-1]])
-    return np.array([(o, d, p, 80, part) for o, d, p in zip(onset, durations, pitches, strict=True)], NOTE_DTYPE)
+    return np.array(
+        [(o, d, p, 80, part) for o, d, p in zip(onset, durations, pitches, strict=True)], NOTE_DTYPE
+    )
 
 
 def test_the_longest_shared_sequence():
-    corpus = np.concatenate([melody([60, 62, 64, 65, 67, 69], [2, 2, 4, 4, 2, 8]), melody([50, 49], [1, 1], 1, 60)])
-    clips = np.concatenate([
-        melody([72, 74, 76, 77], [2, 2, 4, 4], 0),                   # the first four, an octave higher: shared
-        melody([60, 62, 64, 65], [2, 3, 4, 4], 1),                   # another duration second: two notes from 62, 64, 65
-        melody([30], [4], 2),                                        # one note has no interval
-        melody([69, 50, 49], [8, 1, 1], 3),                          # sequences do not run across the corpus' parts
-        np.concatenate([melody([40, 42, 44], [2, 2, 4], 4), melody([20, 20, 20], [2, 2, 2], 4)])])   # below the top voice
+    corpus = np.concatenate(
+        [melody([60, 62, 64, 65, 67, 69], [2, 2, 4, 4, 2, 8]), melody([50, 49], [1, 1], 1, 60)]
+    )
+    clips = np.concatenate(
+        [
+            melody([72, 74, 76, 77], [2, 2, 4, 4], 0),  # the first four, an octave higher: shared
+            melody(
+                [60, 62, 64, 65], [2, 3, 4, 4], 1
+            ),  # another duration second: two notes from 62, 64, 65
+            melody([30], [4], 2),  # one note has no interval
+            melody([69, 50, 49], [8, 1, 1], 3),  # sequences do not run across the corpus' parts
+            np.concatenate(
+                [melody([40, 42, 44], [2, 2, 4], 4), melody([20, 20, 20], [2, 2, 2], 4)]
+            ),
+        ]
+    )  # below the top voice
     # The last duration of a sequence does not matter: what follows it is not known.
     assert metrics.longest_shared(clips, corpus, 6).tolist() == [4, 2, 0, 2, 3, 0]
     assert metrics.longest_shared(corpus, corpus, 2).tolist() == [6, 2]

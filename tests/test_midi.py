@@ -3,6 +3,7 @@
 The files are built byte by byte (midi_files.py); mido and pretty_midi are the oracles. Where a file is read `exact`ly,
 a step is a tick, so that the oracles are met to the tick and not to the grid.
 """
+
 import gzip
 import io
 import math
@@ -29,40 +30,127 @@ ZOO = {
     "format 0": m.midi(m.track(SCALE), format=0),
     "format 1": m.midi(m.track(m.tempo(0, 97)), m.track(SCALE), m.track(m.note(60, 990, 40))),
     "format 2": m.midi(m.track(SCALE), m.track(m.note(240, 480, 30)), format=2),
-    "running status": m.midi(m.track(SCALE, m.control(0, 7, 100), m.control(5, 7, 90), running=True)),
-    "note-ons of velocity 0": m.midi(m.track(m.note(0, 120, 60), m.note(120, 360, 60, release=None),
-                                           m.note(360, 400, 61, release=None))),
+    "running status": m.midi(
+        m.track(SCALE, m.control(0, 7, 100), m.control(5, 7, 90), running=True)
+    ),
+    "note-ons of velocity 0": m.midi(
+        m.track(
+            m.note(0, 120, 60),
+            m.note(120, 360, 60, release=None),
+            m.note(360, 400, 61, release=None),
+        )
+    ),
     "wide numbers": m.midi(m.track(SCALE, width=4)),
-    "long deltas": m.midi(m.track(m.note(127, 128), m.note(16383, 16384), m.note(200_000, 300_001),
-                                  m.note(1_000_000, 1_000_127))),
+    "long deltas": m.midi(
+        m.track(
+            m.note(127, 128),
+            m.note(16383, 16384),
+            m.note(200_000, 300_001),
+            m.note(1_000_000, 1_000_127),
+        )
+    ),
     "many tempi": m.midi(m.track([m.tempo(97 * i, 40 + 7 * i) for i in range(40)]), m.track(SCALE)),
     "waltz": m.midi(m.track(m.meter(0, 3, 4)), m.track(SCALE)),
-    "meters": m.midi(m.track(m.meter(0, 4, 4), m.meter(1920, 6, 8), m.meter(3360, 5, 4)), m.track(SCALE)),
-    "drums": m.midi(m.track(m.name("Kit"), m.note(0, 100, 36, channel=9), m.note(480, 500, 38, channel=9)), m.track(SCALE)),
-    "programs": m.midi(m.track(m.program(0, 3), m.note(0, 480), m.program(480, 40), m.note(480, 900), m.program(960, 3),
-                               m.note(960, 1200))),
-    "channels": m.midi(m.track([m.note(10 * c, 10 * c + 200, 50 + c, channel=c) for c in range(16)]), format=0),
-    "channels on one pitch": m.midi(m.track([m.note(10 * c, 400 - 10 * c, 60, channel=c) for c in range(16)]), format=0),
+    "meters": m.midi(
+        m.track(m.meter(0, 4, 4), m.meter(1920, 6, 8), m.meter(3360, 5, 4)), m.track(SCALE)
+    ),
+    "drums": m.midi(
+        m.track(m.name("Kit"), m.note(0, 100, 36, channel=9), m.note(480, 500, 38, channel=9)),
+        m.track(SCALE),
+    ),
+    "programs": m.midi(
+        m.track(
+            m.program(0, 3),
+            m.note(0, 480),
+            m.program(480, 40),
+            m.note(480, 900),
+            m.program(960, 3),
+            m.note(960, 1200),
+        )
+    ),
+    "channels": m.midi(
+        m.track([m.note(10 * c, 10 * c + 200, 50 + c, channel=c) for c in range(16)]), format=0
+    ),
+    "channels on one pitch": m.midi(
+        m.track([m.note(10 * c, 400 - 10 * c, 60, channel=c) for c in range(16)]), format=0
+    ),
     "pedals": m.midi(m.track(m.note(0, 100), m.pedal(50, 400), m.note(420, 500))),
     "re-strikes": m.midi(m.track([m.note(100 * i, 100 * i + 100) for i in range(9)])),
     "zero length": m.midi(m.track(m.note(0, 0), m.note(480, 960, 62))),
     "unended": m.midi(m.track(m.on(0, 60), m.note(480, 960, 62), m.on(700, 65), end=1920)),
-    "overlaps": m.midi(m.track(m.on(0, 60, 10), m.on(100, 60, 20), m.off(150, 60), m.on(160, 60, 30), m.off(300, 60),
-                               m.off(480, 60), m.note(480, 500, 61))),
-    "ons before offs": m.midi(m.track(m.on(0, 60, 10), m.on(100, 60, 20), m.off(100, 60), m.off(200, 60))),
+    "overlaps": m.midi(
+        m.track(
+            m.on(0, 60, 10),
+            m.on(100, 60, 20),
+            m.off(150, 60),
+            m.on(160, 60, 30),
+            m.off(300, 60),
+            m.off(480, 60),
+            m.note(480, 500, 61),
+        )
+    ),
+    "ons before offs": m.midi(
+        m.track(m.on(0, 60, 10), m.on(100, 60, 20), m.off(100, 60), m.off(200, 60))
+    ),
     "unison": m.midi(m.track(m.on(0, 60, 10), m.on(0, 60, 99), m.off(50, 60), m.off(200, 60))),
-    "stray note-offs": m.midi(m.track(m.off(0, 60), m.note(10, 20, 60), m.off(30, 60), m.off(30, 61))),
-    "bends and the like": m.midi(m.track(SCALE, m.bend(10), m.aftertouch(20, 60), m.pressure(30), m.control(40, 1, 9),
-                                         m.sysex(50, b"\x43\x10\x3c\xf7"), m.sysex(60, b"\x01\x10\xf7", 0xF7), running=True)),
-    "texts": m.midi(m.track(m.text(0, "@KMIDI KARAOKE FILE"), m.text(0, "@TA song"), m.text(480, "\\la "), m.text(960, "/lu"),
-                            m.meta(0, 0x20, b"\0"), m.meta(0, 0x21, b"\0"), m.meta(0, 0x54, bytes(5)), m.key(0, -3, 1),
-                            m.meta(0, 0x7F, b"\0\0\x41" + bytes(200)), m.meta(3, 0x60, b"what")), m.track(SCALE)),
-    "markers": m.midi(m.track(m.marker(0, "C:maj"), m.marker(480, "verse"), m.marker(960, "G:7/3"), m.marker(1920, "X"),
-                              m.marker(2400, "N")), m.track(SCALE, end=9600)),
-    "names": m.midi(m.track(m.name("Flöte"), SCALE), m.track(m.name("Flöte"), m.note(0, 9, 30)), m.track(m.note(0, 9, 31))),
+    "stray note-offs": m.midi(
+        m.track(m.off(0, 60), m.note(10, 20, 60), m.off(30, 60), m.off(30, 61))
+    ),
+    "bends and the like": m.midi(
+        m.track(
+            SCALE,
+            m.bend(10),
+            m.aftertouch(20, 60),
+            m.pressure(30),
+            m.control(40, 1, 9),
+            m.sysex(50, b"\x43\x10\x3c\xf7"),
+            m.sysex(60, b"\x01\x10\xf7", 0xF7),
+            running=True,
+        )
+    ),
+    "texts": m.midi(
+        m.track(
+            m.text(0, "@KMIDI KARAOKE FILE"),
+            m.text(0, "@TA song"),
+            m.text(480, "\\la "),
+            m.text(960, "/lu"),
+            m.meta(0, 0x20, b"\0"),
+            m.meta(0, 0x21, b"\0"),
+            m.meta(0, 0x54, bytes(5)),
+            m.key(0, -3, 1),
+            m.meta(0, 0x7F, b"\0\0\x41" + bytes(200)),
+            m.meta(3, 0x60, b"what"),
+        ),
+        m.track(SCALE),
+    ),
+    "markers": m.midi(
+        m.track(
+            m.marker(0, "C:maj"),
+            m.marker(480, "verse"),
+            m.marker(960, "G:7/3"),
+            m.marker(1920, "X"),
+            m.marker(2400, "N"),
+        ),
+        m.track(SCALE, end=9600),
+    ),
+    "names": m.midi(
+        m.track(m.name("Flöte"), SCALE),
+        m.track(m.name("Flöte"), m.note(0, 9, 30)),
+        m.track(m.note(0, 9, 31)),
+    ),
     "longer header": m.midi(m.track(SCALE)),
-} | {f"division {d}": m.midi(m.track([m.note(i * d, (i + 1) * d, 50 + i) for i in range(20)]), division=d) for d in DIVISIONS}
-OWN_RULE = {"zero length", "unended", "overlaps", "unison"}     # where pretty_midi's rule gives other notes
+} | {
+    f"division {d}": m.midi(
+        m.track([m.note(i * d, (i + 1) * d, 50 + i) for i in range(20)]), division=d
+    )
+    for d in DIVISIONS
+}
+OWN_RULE = {
+    "zero length",
+    "unended",
+    "overlaps",
+    "unison",
+}  # where pretty_midi's rule gives other notes
 
 
 def song_of(*events, division=480, end=None, **options) -> Song:
@@ -89,10 +177,21 @@ EVENTS = st.one_of(
     st.tuples(st.just(0x90), st.integers(60, 62), st.sampled_from((0, 0, 0, 1, 80, 127))),
     st.tuples(st.just(0x90), st.integers(60, 62), st.sampled_from((1, 80, 127))),
     st.tuples(st.just(0x80), st.integers(60, 62), st.sampled_from((0, 64))),
-    st.tuples(st.sampled_from((0xA0, 0xB0, 0xE0)), st.sampled_from((0, 7, 64, 127)), st.sampled_from((0, 63, 64, 127))),
+    st.tuples(
+        st.sampled_from((0xA0, 0xB0, 0xE0)),
+        st.sampled_from((0, 7, 64, 127)),
+        st.sampled_from((0, 63, 64, 127)),
+    ),
     st.tuples(st.sampled_from((0xC0, 0xD0)), st.sampled_from((0, 5, 127))),
-    st.sampled_from((b"\xff\x01\x02hi", b"\xf0\x03\x90\x3c\xf7", b"\xf7\x02\x90\x3c", b"\xff\x21\x01\x00",
-                     b"\xff\x01\x81\x00" + b"x" * 128)),
+    st.sampled_from(
+        (
+            b"\xff\x01\x02hi",
+            b"\xf0\x03\x90\x3c\xf7",
+            b"\xf7\x02\x90\x3c",
+            b"\xff\x21\x01\x00",
+            b"\xff\x01\x81\x00" + b"x" * 128,
+        )
+    ),
 )
 
 
@@ -100,11 +199,24 @@ EVENTS = st.one_of(
 def tracks(draw):
     """A track of random events, legal and musical nonsense: overlaps, stray note-offs, notes without an end."""
     now, events = 0, []
-    for delta, event, channel in draw(st.lists(st.tuples(st.sampled_from((0, 0, 1, 2, 130, 16384)), EVENTS,
-                                                         st.sampled_from((0, 0, 1, 9))), max_size=40)):
+    for delta, event, channel in draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from((0, 0, 1, 2, 130, 16384)), EVENTS, st.sampled_from((0, 0, 1, 9))
+            ),
+            max_size=40,
+        )
+    ):
         now += delta
-        events.append((now, event if isinstance(event, bytes) else bytes([event[0] | channel, *event[1:]])))
-    return m.track(events, running=draw(st.booleans()), end=now + 10, width=draw(st.sampled_from((0, 0, 1, 3, 4))))
+        events.append(
+            (now, event if isinstance(event, bytes) else bytes([event[0] | channel, *event[1:]]))
+        )
+    return m.track(
+        events,
+        running=draw(st.booleans()),
+        end=now + 10,
+        width=draw(st.sampled_from((0, 0, 1, 3, 4))),
+    )
 
 
 @settings(max_examples=250, deadline=None)
@@ -119,13 +231,20 @@ def test_any_events_are_read_as_mido_reads_them(chunks, kind):
     due, song = m.table(notes), m.exact(data)
     assert rows(song) == due.rows
     r = song.report
-    assert (r.kept, r.merged, r.shortened, r.dropped) == (len(due.rows), due.merged, due.shortened, 0)
+    assert (r.kept, r.merged, r.shortened, r.dropped) == (
+        len(due.rows),
+        due.merged,
+        due.shortened,
+        0,
+    )
     assert r.unended == sum(n.fate == "unended" for n in notes)
     assert r.zero_length == sum(n.start == n.end for n in notes)
     assert r.phase == r.quantisation_error == 0
     messages = [x for chunk in m.messages(data) for x in chunk]
     assert r.bends == sum(x.type == "pitchwheel" for x in messages)
-    assert r.pedals == sum(x.type == "control_change" and x.control == 64 and x.value >= 64 for x in messages)
+    assert r.pedals == sum(
+        x.type == "control_change" and x.control == 64 and x.value >= 64 for x in messages
+    )
     assert len(song.parts) == len(due.parts)
     drums = [channel == 9 for _, channel, _ in due.parts]
     assert ["drums" in name for name in song.parts] == drums
@@ -146,7 +265,9 @@ def archive(corpus_archive):
 
 
 def test_three_readers_agree_on_the_archive(archive):
-    assert {name: m.disagreement(data) for name, data in archive.items()} == dict.fromkeys(archive, "")
+    assert {name: m.disagreement(data) for name, data in archive.items()} == dict.fromkeys(
+        archive, ""
+    )
 
 
 def test_the_archive_is_accounted_for_and_survives_writing(archive, tmp_path):
@@ -170,7 +291,9 @@ def test_the_grid_is_met_within_half_a_step(archive):
             at, part = n.start / per_step - song.report.phase, place[n.track, n.channel, n.program]
             near = {math.floor(at + 0.5 - 1e-9), math.floor(at + 0.5 + 1e-9)}
             assert any((max(step, 0), n.pitch, part) in there for step in near)
-        error = np.mean([abs(x - round(x)) for x in (n.start / per_step - song.report.phase for n in notes)])
+        error = np.mean(
+            [abs(x - round(x)) for x in (n.start / per_step - song.report.phase for n in notes)]
+        )
         assert song.report.quantisation_error == pytest.approx(error, abs=1e-9)
 
 
@@ -194,19 +317,29 @@ def test_formats_are_the_same_music():
     left, right = [m.note(0, 240, 60), m.note(240, 480, 62)], [m.note(120, 480, 40, channel=1)]
     together = read_midi(m.midi(m.track(left, right), format=0))
     apart = read_midi(m.midi(m.track(left), m.track(right)))
-    assert rows(together) == rows(apart) == [(0, 2, 60, 80, 0), (1, 3, 40, 80, 1), (2, 2, 62, 80, 0)]
+    assert (
+        rows(together) == rows(apart) == [(0, 2, 60, 80, 0), (1, 3, 40, 80, 1), (2, 2, 62, 80, 0)]
+    )
 
 
 def test_format_2_patterns_stand_side_by_side_and_the_report_says_so():
     song = read_midi(ZOO["format 2"])
-    assert song.notes["onset"].min() == 0 and (2, 2, 30, 80, 1) in rows(song) and len(song.parts) == 2
+    assert (
+        song.notes["onset"].min() == 0 and (2, 2, 30, 80, 1) in rows(song) and len(song.parts) == 2
+    )
     assert any("format 2" in remark for remark in song.report.remarks)
 
 
 def test_running_status_and_wide_numbers_change_nothing():
     plain = read_midi(m.midi(m.track(SCALE)))
     same = [m.note(a[0], b[0], a[1][1], a[1][2], release=None) for a, b in SCALE]
-    for options in ({"running": True}, {"width": 2}, {"width": 4, "running": True}, {"end": 99999}, {"close": False}):
+    for options in (
+        {"running": True},
+        {"width": 2},
+        {"width": 4, "running": True},
+        {"end": 99999},
+        {"close": False},
+    ):
         assert read_midi(m.midi(m.track(same, **options))) == plain
 
 
@@ -220,7 +353,9 @@ def test_tempo_changes_do_not_move_a_note():
     assert read_midi(ZOO["many tempi"]).source_tempo == pytest.approx(40, rel=1e-6)
 
 
-@pytest.mark.parametrize(("frames", "ticks"), [(25, 40), (24, 80), (30, 10), (29, 100), (25, 1), (30, 255)])
+@pytest.mark.parametrize(
+    ("frames", "ticks"), [(25, 40), (24, 80), (30, 10), (29, 100), (25, 1), (30, 255)]
+)
 def test_smpte_seconds_are_laid_on_120_bpm(frames, ticks):
     per_second = (30000 / 1001 if frames == 29 else frames) * ticks
     notes = [m.note(round(i * per_second), round((i + 0.5) * per_second), 60 + i) for i in range(8)]
@@ -234,33 +369,72 @@ def test_one_constant_phase_is_taken_out(shift):
     notes = [m.note(480 + 120 * i + shift, 540 + 120 * i + shift, 60 + i % 12) for i in range(50)]
     song = song_of(notes)
     assert song.notes["onset"].tolist() == [4 + i for i in range(50)]
-    assert song.report.phase == pytest.approx(shift / 120, abs=1e-6) and song.report.quantisation_error < 1e-6
+    assert (
+        song.report.phase == pytest.approx(shift / 120, abs=1e-6)
+        and song.report.quantisation_error < 1e-6
+    )
 
 
-@pytest.mark.parametrize(("per_beat", "grids"), [
-    ((0, 160, 320), (3, 6, 12, 24)), ((0, 320), (3, 6, 12, 24)), ((0, 80, 240, 320), (6, 12, 24)), ((0, 60, 120, 300), (8, 24)),
-    ((0, 120, 160, 320, 360), (12, 24)), ((0, 240), (4,)), ((0, 120, 240, 360), (4,))])
+@pytest.mark.parametrize(
+    ("per_beat", "grids"),
+    [
+        ((0, 160, 320), (3, 6, 12, 24)),
+        ((0, 320), (3, 6, 12, 24)),
+        ((0, 80, 240, 320), (6, 12, 24)),
+        ((0, 60, 120, 300), (8, 24)),
+        ((0, 120, 160, 320, 360), (12, 24)),
+        ((0, 240), (4,)),
+        ((0, 120, 240, 360), (4,)),
+    ],
+)
 def test_the_report_names_the_grid_that_fits(per_beat, grids):
-    notes = [m.note(480 * beat + at, 480 * beat + at + 30, 60 + i) for beat in range(32) for i, at in enumerate(per_beat)]
+    notes = [
+        m.note(480 * beat + at, 480 * beat + at + 30, 60 + i)
+        for beat in range(32)
+        for i, at in enumerate(per_beat)
+    ]
     song = song_of(notes)
     assert song.report.better_grid in grids
     better = song_of(notes, steps_per_beat=song.report.better_grid)
-    assert better.report.better_grid == song.report.better_grid and better.report.quantisation_error < 1e-6
+    assert (
+        better.report.better_grid == song.report.better_grid
+        and better.report.quantisation_error < 1e-6
+    )
     assert (song.report.quantisation_error > 0.05) == (4 not in grids)
 
 
 # -------------------------------------------------------------------------------------------------------------- meters
-@pytest.mark.parametrize(("shape", "beats"), [((3, 4), 3), ((6, 8), 3), ((5, 4), 5), ((2, 4), 2), ((4, 4), 4), ((12, 8), 6),
-                                              ((2, 2), 4), ((7, 8), 3.5), ((9, 8), 4.5)])
+@pytest.mark.parametrize(
+    ("shape", "beats"),
+    [
+        ((3, 4), 3),
+        ((6, 8), 3),
+        ((5, 4), 5),
+        ((2, 4), 2),
+        ((4, 4), 4),
+        ((12, 8), 6),
+        ((2, 2), 4),
+        ((7, 8), 3.5),
+        ((9, 8), 4.5),
+    ],
+)
 def test_bar_lines_follow_the_time_signature(shape, beats):
     for grid in (2, 4, 12, 24):
         song = song_of(m.meter(0, *shape), m.note(0, 480 * 63, 60), steps_per_beat=grid)
-        assert set(np.diff(song.bar_lines())) == {beats * grid} and song.meter == f"{shape[0]}/{shape[1]}"
+        assert (
+            set(np.diff(song.bar_lines())) == {beats * grid}
+            and song.meter == f"{shape[0]}/{shape[1]}"
+        )
 
 
 def test_changing_meters_and_none():
-    song = song_of(m.meter(0, 3, 4), m.meter(1440 * 4, 6, 8), m.meter(1440 * 6, 5, 4), m.note(0, 480 * 40))
-    assert np.diff(song.bar_lines())[:8].tolist() == [12] * 6 + [20] * 2 and song.meter == "5/4 3/4 6/8"
+    song = song_of(
+        m.meter(0, 3, 4), m.meter(1440 * 4, 6, 8), m.meter(1440 * 6, 5, 4), m.note(0, 480 * 40)
+    )
+    assert (
+        np.diff(song.bar_lines())[:8].tolist() == [12] * 6 + [20] * 2
+        and song.meter == "5/4 3/4 6/8"
+    )
     assert read_midi(m.midi(TWO)).meter == "4/4" and read_midi(m.midi(TWO)).report.remarks == ()
 
 
@@ -273,11 +447,25 @@ def test_implausible_meters_become_4_4_and_the_report_says_so(shape):
 
 # --------------------------------------------------------------------------------------------------------------- parts
 def test_parts_by_track_channel_and_program():
-    song = read_midi(m.midi(
-        m.track(m.tempo(0, 100), m.name("conductor")),
-        m.track(m.name("Piano"), m.program(0, 5, 3), m.note(0, 100, 60), m.note(10, 100, 61, channel=3), m.program(480, 9),
-                m.note(480, 600, 62), m.note(490, 600, 63, channel=3), m.program(960, 0), m.note(960, 1000, 64)),
-        m.track(m.program(0, 1)), m.track(m.note(0, 100, 70)), m.track(m.name("Piano"), m.note(0, 100, 80))))
+    song = read_midi(
+        m.midi(
+            m.track(m.tempo(0, 100), m.name("conductor")),
+            m.track(
+                m.name("Piano"),
+                m.program(0, 5, 3),
+                m.note(0, 100, 60),
+                m.note(10, 100, 61, channel=3),
+                m.program(480, 9),
+                m.note(480, 600, 62),
+                m.note(490, 600, 63, channel=3),
+                m.program(960, 0),
+                m.note(960, 1000, 64),
+            ),
+            m.track(m.program(0, 1)),
+            m.track(m.note(0, 100, 70)),
+            m.track(m.name("Piano"), m.note(0, 100, 80)),
+        )
+    )
     by_pitch = {n["pitch"].item(): n["part"].item() for n in song.notes}
     assert by_pitch == {60: 0, 61: 1, 62: 2, 63: 1, 64: 0, 70: 3, 80: 4}
     assert song.parts[0] == "Piano" and song.parts[3] == "part 3" and len(set(song.parts)) == 5
@@ -286,9 +474,16 @@ def test_parts_by_track_channel_and_program():
 
 def test_drums_are_left_out_and_counted_or_kept_as_a_part(tmp_path):
     out, kept = read_midi(ZOO["drums"]), read_midi(ZOO["drums"], drums=True)
-    assert rows(out) == rows(read_midi(m.midi(m.track(SCALE)))) and out.report.drums == out.report.dropped == 2
+    assert (
+        rows(out) == rows(read_midi(m.midi(m.track(SCALE))))
+        and out.report.drums == out.report.dropped == 2
+    )
     assert any("drums" in remark for remark in out.report.remarks)
-    assert kept.parts == ("Kit (drums)", "part 1") and kept.report.dropped == 0 and len(kept.notes) == len(out.notes) + 2
+    assert (
+        kept.parts == ("Kit (drums)", "part 1")
+        and kept.report.dropped == 0
+        and len(kept.notes) == len(out.notes) + 2
+    )
     assert read_midi(m.midi(m.track(m.note(0, 9, 36, channel=9))), drums=True).parts == ("drums",)
     again = kept.write_midi(tmp_path / "kit.mid")
     assert [n.pitch for n in m.walk(again.read_bytes()) if n.channel == 9] == [36, 38]
@@ -299,10 +494,21 @@ def test_drums_are_left_out_and_counted_or_kept_as_a_part(tmp_path):
 
 
 def test_the_pedal_lengthens_notes_when_asked_to():
-    events = [m.pedal(240, 960), m.note(0, 480, 60), m.note(0, 120, 62), m.note(480, 1200, 64), m.note(600, 720, 65),
-              m.note(480, 600, 67, channel=1), m.control(1440, 64, 63), m.note(1440, 1560, 69)]
+    events = [
+        m.pedal(240, 960),
+        m.note(0, 480, 60),
+        m.note(0, 120, 62),
+        m.note(480, 1200, 64),
+        m.note(600, 720, 65),
+        m.note(480, 600, 67, channel=1),
+        m.control(1440, 64, 63),
+        m.note(1440, 1560, 69),
+    ]
     assert song_of(events).report.pedals == song_of(events, pedal=True).report.pedals == 1
-    lengths = {False: {60: 4, 62: 1, 64: 6, 65: 1, 67: 1, 69: 1}, True: {60: 8, 62: 1, 64: 6, 65: 3, 67: 1, 69: 1}}
+    lengths = {
+        False: {60: 4, 62: 1, 64: 6, 65: 1, 67: 1, 69: 1},
+        True: {60: 8, 62: 1, 64: 6, 65: 3, 67: 1, 69: 1},
+    }
     for pedal, due in lengths.items():
         song = song_of(events, pedal=pedal)
         assert {n["pitch"].item(): n["duration"].item() for n in song.notes} == due
@@ -314,12 +520,17 @@ def test_a_pedal_that_is_never_released_and_one_pressed_twice():
     song = song_of(events, end=1920, pedal=True)
     assert rows(song)[0] == (0, 4, 60, 80, 0) and song.report.shortened == 1
     assert all(4 <= n["duration"] <= 12 for n in song.notes[1:])
-    pressed_again = song_of([m.control(0, 64, 64), m.control(240, 64, 127), m.note(0, 120), m.control(480, 64, 0)], pedal=True)
+    pressed_again = song_of(
+        [m.control(0, 64, 64), m.control(240, 64, 127), m.note(0, 120), m.control(480, 64, 0)],
+        pedal=True,
+    )
     assert rows(pressed_again) == [(0, 4, 60, 80, 0)]
 
 
 def test_overlapping_notes_end_first_in_first_out():
-    song = m.exact(m.midi(m.track(m.on(0, 60, 10), m.on(100, 60, 20), m.off(150, 60), m.off(480, 60))))
+    song = m.exact(
+        m.midi(m.track(m.on(0, 60, 10), m.on(100, 60, 20), m.off(150, 60), m.off(480, 60)))
+    )
     assert rows(song) == [(0, 100, 60, 10, 0), (100, 380, 60, 20, 0)] and song.report.shortened == 1
     same = m.exact(ZOO["unison"])
     assert rows(same) == [(0, 200, 60, 99, 0)] and same.report.merged == 1
@@ -329,34 +540,69 @@ def test_notes_without_length_or_end():
     song = read_midi(ZOO["zero length"])
     assert rows(song) == [(0, 1, 60, 80, 0), (4, 4, 62, 80, 0)] and song.report.zero_length == 1
     song = read_midi(ZOO["unended"])
-    assert rows(song) == [(0, 16, 60, 80, 0), (4, 4, 62, 80, 0), (6, 10, 65, 80, 0)] and song.report.unended == 2
+    assert (
+        rows(song) == [(0, 16, 60, 80, 0), (4, 4, 62, 80, 0), (6, 10, 65, 80, 0)]
+        and song.report.unended == 2
+    )
     other = read_midi(m.midi(m.track(m.on(0, 60), end=480), m.track(m.note(0, 4800, 40))))
     assert rows(other) == [(0, 40, 40, 80, 1), (0, 4, 60, 80, 0)]
 
 
 def test_what_a_picture_has_no_place_for_is_counted():
-    counts = {k: v for k, v in vars(song_of(SCALE).report).items() if k not in ("phase", "quantisation_error", "remarks")}
+    counts = {
+        k: v
+        for k, v in vars(song_of(SCALE).report).items()
+        if k not in ("phase", "quantisation_error", "remarks")
+    }
     assert {type(count) for count in counts.values()} == {int}
     song = read_midi(ZOO["bends and the like"])
-    assert rows(song) == rows(read_midi(m.midi(m.track(SCALE)))) and (song.report.bends, song.report.controllers) == (1, 1)
+    assert rows(song) == rows(read_midi(m.midi(m.track(SCALE)))) and (
+        song.report.bends,
+        song.report.controllers,
+    ) == (1, 1)
 
 
 # -------------------------------------------------------------------------------------------------------- words, chords
 def test_chords_are_read_from_markers_else_from_lyrics():
-    words = [(0, "C:maj"), (480, "verse"), (960, "G:7/3"), (1920, "X"), (2400, "N"), (2880, "Bb:min7")]
+    words = [
+        (0, "C:maj"),
+        (480, "verse"),
+        (960, "G:7/3"),
+        (1920, "X"),
+        (2400, "N"),
+        (2880, "Bb:min7"),
+    ]
     due = (Chord(0, 8, "C:maj"), Chord(8, 8, "G:7/3"), Chord(20, 4, "N"), Chord(24, 16, "Bb:min7"))
     for kind in (m.marker, m.lyric):
         song = song_of([kind(*w) for w in words], m.note(0, 4800))
         assert song.chords == due
-    both = song_of([m.marker(*w) for w in words], m.lyric(0, "D:min"), m.lyric(960, "A:7"), m.note(0, 4800))
+    both = song_of(
+        [m.marker(*w) for w in words], m.lyric(0, "D:min"), m.lyric(960, "A:7"), m.note(0, 4800)
+    )
     assert both.chords == due
 
 
 def test_words_are_no_chords():
     for kind in (m.text, m.lyric, m.marker):
-        words = ["A", "mi", "ca:", "C", "Verse: 1", "G:", ":", "1:2", "@KMIDI", "\\N ", "a:b:c", "C:xyz", "Amen"]
-        assert song_of([kind(480 * i, w) for i, w in enumerate(words)], m.note(0, 4800)).chords == ()
-    assert song_of(m.text(0, "C:maj"), m.note(0, 480)).chords == ()                     # karaoke text is no lyric
+        words = [
+            "A",
+            "mi",
+            "ca:",
+            "C",
+            "Verse: 1",
+            "G:",
+            ":",
+            "1:2",
+            "@KMIDI",
+            "\\N ",
+            "a:b:c",
+            "C:xyz",
+            "Amen",
+        ]
+        assert (
+            song_of([kind(480 * i, w) for i, w in enumerate(words)], m.note(0, 4800)).chords == ()
+        )
+    assert song_of(m.text(0, "C:maj"), m.note(0, 480)).chords == ()  # karaoke text is no lyric
 
 
 def test_chords_are_estimated_only_where_asked_and_none_are_named():
@@ -373,10 +619,22 @@ def test_chords_are_estimated_only_where_asked_and_none_are_named():
 def test_bytes_files_paths_gzip_and_riff_are_the_same(tmp_path):
     data = ZOO["markers"]
     song, path = read_midi(data), tmp_path / "süß & quer.mid"
-    sources = [bytearray(data), memoryview(data), io.BytesIO(data), path, str(path), os.fsencode(path).decode()]
+    sources = [
+        bytearray(data),
+        memoryview(data),
+        io.BytesIO(data),
+        path,
+        str(path),
+        os.fsencode(path).decode(),
+    ]
     path.write_bytes(data)
-    for wrapped in (gzip.compress(data), m.riff(data), m.riff(data, b"LIST\x05\0\0\0INFOx\0"), gzip.compress(m.riff(data)),
-                    gzip.compress(data[:100]) + gzip.compress(data[100:])):        # two members, as `cat a.gz b.gz` makes
+    for wrapped in (
+        gzip.compress(data),
+        m.riff(data),
+        m.riff(data, b"LIST\x05\0\0\0INFOx\0"),
+        gzip.compress(m.riff(data)),
+        gzip.compress(data[:100]) + gzip.compress(data[100:]),
+    ):  # two members, as `cat a.gz b.gz` makes
         (tmp_path / f"{len(sources)}.mid").write_bytes(wrapped)
         sources += [wrapped, io.BytesIO(wrapped), tmp_path / f"{len(sources)}.mid"]
     for source in sources:
@@ -405,11 +663,17 @@ def test_no_warning_comes_out_of_reading():
 def test_five_hundred_mutations():
     findings, outcomes = fuzz_midi.fuzz(500)
     assert findings == {}
-    assert min(outcomes[kind] for kind in ("MidiError", "Song", "salvaged")) > 20 and sum(outcomes.values()) == 500
+    assert (
+        min(outcomes[kind] for kind in ("MidiError", "Song", "salvaged")) > 20
+        and sum(outcomes.values()) == 500
+    )
 
 
 def test_more_tracks_than_a_short_sort_holds():
     """Above 32 tracks, pitches of all tracks no longer fit 16 bits: they are told apart in another way."""
-    tracks = [m.track(*(m.note(20 * i + t, 20 * i + t + 30, 40 + (i + t) % 50, 1 + t) for i in range(12))) for t in range(70)]
+    tracks = [
+        m.track(*(m.note(20 * i + t, 20 * i + t + 30, 40 + (i + t) % 50, 1 + t) for i in range(12)))
+        for t in range(70)
+    ]
     for count in (32, 33, 70):
         assert m.disagreement(m.midi(*tracks[:count])) == "", count

@@ -1,4 +1,5 @@
 """Files that cannot be read, or only in part, and sources that are no files: MidiError, or a Song with a truthful report."""
+
 import io
 
 import bad_files
@@ -9,9 +10,25 @@ from test_midi import SCALE, ZOO, accounted, rows
 
 from pomkit import MidiError, read_midi
 
-SMALL = m.midi(m.track(m.name("A"), m.tempo(0, 100), m.note(0, 480, 60), m.sysex(480), m.note(480, 960, 62, release=None),
-                       m.program(960, 5), m.note(960, 1440, 64), running=True),
-               m.track(m.name("B"), m.note(240, 1200, 40), m.pedal(300, 500), m.note(1200, 1440, 43), m.marker(1440, "C:maj")))
+SMALL = m.midi(
+    m.track(
+        m.name("A"),
+        m.tempo(0, 100),
+        m.note(0, 480, 60),
+        m.sysex(480),
+        m.note(480, 960, 62, release=None),
+        m.program(960, 5),
+        m.note(960, 1440, 64),
+        running=True,
+    ),
+    m.track(
+        m.name("B"),
+        m.note(240, 1200, 40),
+        m.pedal(300, 500),
+        m.note(1200, 1440, 43),
+        m.marker(1440, "C:maj"),
+    ),
+)
 
 
 def test_a_file_cut_anywhere_is_refused_or_told_truly():
@@ -22,7 +39,11 @@ def test_a_file_cut_anywhere_is_refused_or_told_truly():
         except MidiError as fault:
             assert fuzz_midi.bare_message(str(fault), ("bytes",)) == ""
         else:
-            assert fuzz_midi.untruth(song) == "" and song.report.remarks and accounted(song.report) <= accounted(whole.report)
+            assert (
+                fuzz_midi.untruth(song) == ""
+                and song.report.remarks
+                and accounted(song.report) <= accounted(whole.report)
+            )
 
 
 def test_what_is_salvaged_grows_with_the_file():
@@ -42,7 +63,10 @@ def test_what_is_salvaged_grows_with_the_file():
 
 
 def test_salvage_tells_where_the_damage_is():
-    damaged = m.midi(m.track(m.note(0, 480, 60), (480, b"\x90\xff\x01"), m.note(960, 1440, 62)), m.track(m.note(0, 480, 50)))
+    damaged = m.midi(
+        m.track(m.note(0, 480, 60), (480, b"\x90\xff\x01"), m.note(960, 1440, 62)),
+        m.track(m.note(0, 480, 50)),
+    )
     with pytest.raises(MidiError, match="salvage"):
         read_midi(damaged)
     song = read_midi(damaged, salvage=True)
@@ -66,7 +90,10 @@ def test_bad_files(name, child, tmp_path):
     bad_files.remove(path)
 
 
-@pytest.mark.parametrize("name", ["zeros", "ones", "track of zeros", "note-ons", "notes, one a tick", "texts of no bytes"])
+@pytest.mark.parametrize(
+    "name",
+    ["zeros", "ones", "track of zeros", "note-ons", "notes, one a tick", "texts of no bytes"],
+)
 def test_large_bad_files(name, child, tmp_path):
     for megabytes in (7.9, 10):
         answer = child.ask(path=str(bad_files.make(name, tmp_path, megabytes)))
@@ -75,7 +102,10 @@ def test_large_bad_files(name, child, tmp_path):
 
 def test_a_file_opened_as_text_and_one_that_is_closed(tmp_path):
     (tmp_path / "x.mid").write_bytes(m.midi(m.track(SCALE)) + b"\xff\xfe")
-    with (tmp_path / "x.mid").open(encoding="utf-8") as file, pytest.raises(MidiError, match="x.mid"):
+    with (
+        (tmp_path / "x.mid").open(encoding="utf-8") as file,
+        pytest.raises(MidiError, match="x.mid"),
+    ):
         read_midi(file)
     with pytest.raises(MidiError):
         read_midi(io.StringIO("MThd"))
@@ -96,7 +126,7 @@ class Odd:
     def read(self, size=-1):
         if self.fault:
             raise self.fault
-        if self.most is None:                                                          # without an end
+        if self.most is None:  # without an end
             assert 0 <= size < 2**27, "all of an endless file was asked for"
             return b"M" * size
         return self.file.read(self.most if size < 0 else min(size, self.most))

@@ -1,4 +1,5 @@
 """What is written is read again as the same Song: any Song, on every grid, and what was read of every kind of file."""
+
 import fuzz_midi
 import midi_files as m
 import mido
@@ -12,19 +13,50 @@ from pomkit import Chord, Song, read_midi
 from pomkit.chords import QUALITIES, ROOTS
 from pomkit.notes import NOTE_DTYPE
 
-LABELS = ["N", *[f"{r}:{q}" for r in ROOTS for q in QUALITIES], "C:9", "F#:maj/5", "Bb:min11", "D:maj(9)", "Gb:7/b7"]
-NAMES = ["Piano", "Flöte", "主旋律", "drums", "Bass (drums)", "part 1", "part 0", "Piano 2", "N", "C:maj", "a b"]
+LABELS = [
+    "N",
+    *[f"{r}:{q}" for r in ROOTS for q in QUALITIES],
+    "C:9",
+    "F#:maj/5",
+    "Bb:min11",
+    "D:maj(9)",
+    "Gb:7/b7",
+]
+NAMES = [
+    "Piano",
+    "Flöte",
+    "主旋律",
+    "drums",
+    "Bass (drums)",
+    "part 1",
+    "part 0",
+    "Piano 2",
+    "N",
+    "C:maj",
+    "a b",
+]
 
 
 @st.composite
 def songs(draw):
     """A Song as a file can hold it: at any grid, no two notes of a part, pitch and step, none longer than to the next."""
-    grid, names = draw(st.sampled_from(GRIDS)), draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True))
-    onsets = draw(st.dictionaries(st.tuples(st.integers(0, len(names) - 1), st.integers(0, 127), st.integers(0, 900)),
-                                  st.tuples(st.integers(1, 127), st.integers(1, 99)), min_size=1, max_size=30))
+    grid, names = (
+        draw(st.sampled_from(GRIDS)),
+        draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True)),
+    )
+    onsets = draw(
+        st.dictionaries(
+            st.tuples(st.integers(0, len(names) - 1), st.integers(0, 127), st.integers(0, 900)),
+            st.tuples(st.integers(1, 127), st.integers(1, 99)),
+            min_size=1,
+            max_size=30,
+        )
+    )
     found = []
     for (part, pitch, onset), (velocity, length) in onsets.items():
-        after = min((o for p, q, o in onsets if (p, q) == (part, pitch) and o > onset), default=5000)
+        after = min(
+            (o for p, q, o in onsets if (p, q) == (part, pitch) and o > onset), default=5000
+        )
         found.append((onset, min(length, after - onset), pitch, velocity, part))
     chords, now = [], 0
     spans = st.tuples(st.integers(0, 9), st.integers(1, 300), st.sampled_from(LABELS))
@@ -36,7 +68,11 @@ def songs(draw):
     return Song(np.array(found, NOTE_DTYPE), tuple(chords), tuple(names), tuple(bars), grid)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(song=songs(), bpm=st.sampled_from((40, 120, 333)))
 def test_write_then_read_gives_the_same_song_on_every_grid(song, bpm, tmp_path):
     path = song.write_midi(tmp_path / "song.mid", bpm=bpm)
@@ -47,16 +83,20 @@ def test_write_then_read_gives_the_same_song_on_every_grid(song, bpm, tmp_path):
     assert again.source_tempo == pytest.approx(bpm, rel=1e-5)
     assert again.report.kept == len(song.notes) and again.report.better_grid in GRIDS
     assert m.note_ons(path.read_bytes()) == len(song.notes) == len(m.walk(path.read_bytes()))
-    if set(song.notes["part"]) == set(range(len(song.parts))):                         # else mido sees fewer parts
+    if set(song.notes["part"]) == set(range(len(song.parts))):  # else mido sees fewer parts
         assert m.disagreement(path.read_bytes()) == "" and again.parts == song.parts
     step = 60 / bpm / song.steps_per_beat
-    assert mido.MidiFile(path).length >= (song.notes["onset"] + song.notes["duration"]).max() * step * (1 - 1e-5)
+    assert mido.MidiFile(path).length >= (
+        song.notes["onset"] + song.notes["duration"]
+    ).max() * step * (1 - 1e-5)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_the_longest_song_is_written_and_read_again(grid, tmp_path):
     """At one step a beat its last tick stands beyond what a variable-length number holds, if a beat had 480 ticks."""
-    song = Song(np.array([(0, 1, 60, 80, 0), (2**20 - 3, 2, 62, 80, 0)], NOTE_DTYPE), steps_per_beat=grid)
+    song = Song(
+        np.array([(0, 1, 60, 80, 0), (2**20 - 3, 2, 62, 80, 0)], NOTE_DTYPE), steps_per_beat=grid
+    )
     path = song.write_midi(tmp_path / "song.mid")
     assert read_midi(path, grid) == song and m.note_ons(path.read_bytes()) == 2
 
@@ -66,9 +106,13 @@ def test_pretty_midi_and_back_on_every_grid(grid):
     song = read_midi(ZOO["drums"], grid, drums=True)
     pm = song.to_pretty_midi()
     assert {i.is_drum for i in pm.instruments} == {True, False}
-    assert max(n.start for i in pm.instruments for n in i.notes) == pytest.approx(song.notes["onset"].max() * 0.5 / grid)
+    assert max(n.start for i in pm.instruments for n in i.notes) == pytest.approx(
+        song.notes["onset"].max() * 0.5 / grid
+    )
     again = Song.from_pretty_midi(pm, steps_per_beat=grid, drums=True)
-    assert sorted(n[:4] for n in rows(again)) == sorted(n[:4] for n in rows(song)) and set(again.parts) == set(song.parts)
+    assert sorted(n[:4] for n in rows(again)) == sorted(n[:4] for n in rows(song)) and set(
+        again.parts
+    ) == set(song.parts)
 
 
 def test_forty_parts_survive(tmp_path):
@@ -83,7 +127,17 @@ def test_forty_parts_survive(tmp_path):
 @pytest.mark.parametrize("grid", [1, 4, 12])
 def test_what_was_read_is_written_and_read_again(feature, grid, tmp_path):
     song = read_midi(ZOO[feature], steps_per_beat=grid, drums=True)
-    assert accounted(song.report) == len(m.walk(ZOO[feature])) and fuzz_midi.untruth(song, drums=True) == ""
+    assert (
+        accounted(song.report) == len(m.walk(ZOO[feature]))
+        and fuzz_midi.untruth(song, drums=True) == ""
+    )
     again = read_midi(song.write_midi(tmp_path / "again.mid"), grid, drums=True)
-    assert again == song and again.parts == song.parts and again.steps_per_beat == grid == song.steps_per_beat
-    assert again.meter == song.meter and again.bar_lines(song.end).tolist() == song.bar_lines(song.end).tolist()
+    assert (
+        again == song
+        and again.parts == song.parts
+        and again.steps_per_beat == grid == song.steps_per_beat
+    )
+    assert (
+        again.meter == song.meter
+        and again.bar_lines(song.end).tolist() == song.bar_lines(song.end).tolist()
+    )

@@ -1,4 +1,5 @@
 """Laws of reading, writing and the note table; bad input gives one clear MidiError."""
+
 import io
 import struct
 
@@ -7,7 +8,14 @@ import pytest
 from conftest import make_song
 
 from pomkit import Chord, MidiError, OptionError, Song, data, read_midi
-from pomkit.chords import QUALITIES, ROOTS, chord_tones, estimate_chords, reduce_chord, transpose_chord
+from pomkit.chords import (
+    QUALITIES,
+    ROOTS,
+    chord_tones,
+    estimate_chords,
+    reduce_chord,
+    transpose_chord,
+)
 from pomkit.notes import NOTE_DTYPE
 
 
@@ -19,7 +27,9 @@ def midi_bytes(tracks, division=480):
     """A format-1 file from lists of (delta, message bytes), so that reading is tested against the standard alone."""
     chunks = b""
     for events in tracks:
-        body = b"".join(variable(delta) + message for delta, message in events) + b"\x00\xff\x2f\x00"
+        body = (
+            b"".join(variable(delta) + message for delta, message in events) + b"\x00\xff\x2f\x00"
+        )
         chunks += b"MTrk" + struct.pack(">I", len(body)) + body
     return b"MThd" + struct.pack(">IHHH", 6, 1, len(tracks), division) + chunks
 
@@ -32,17 +42,37 @@ def variable(n):
 
 
 def test_a_handmade_file_is_read_note_for_note():
-    tempo = (0, b"\xff\x51\x03" + (600_000).to_bytes(3, "big"))          # 100 BPM
+    tempo = (0, b"\xff\x51\x03" + (600_000).to_bytes(3, "big"))  # 100 BPM
     name = (0, b"\xff\x03\x05Piano")
-    song = read_midi(midi_bytes([[tempo], [name, (0, b"\x90\x3c\x64"), (480, b"\x80\x3c\x40"), (120, b"\x90\x40\x50"),
-                                           (240, b"\x90\x40\x00")]]))
+    song = read_midi(
+        midi_bytes(
+            [
+                [tempo],
+                [
+                    name,
+                    (0, b"\x90\x3c\x64"),
+                    (480, b"\x80\x3c\x40"),
+                    (120, b"\x90\x40\x50"),
+                    (240, b"\x90\x40\x00"),
+                ],
+            ]
+        )
+    )
     assert song.notes.tolist() == [(0, 4, 60, 100, 0), (5, 2, 64, 80, 0)]
     assert song.parts == ("Piano",) and song.source_tempo == pytest.approx(100)
 
 
 def test_tempo_changes_do_not_move_steps():
-    slow = [(0, b"\xff\x51\x03" + (2_000_000).to_bytes(3, "big")), (960, b"\xff\x51\x03" + (250_000).to_bytes(3, "big"))]
-    notes = [(0, b"\x90\x3c\x64"), (480, b"\x80\x3c\x40"), (960, b"\x90\x3e\x64"), (480, b"\x80\x3e\x40")]
+    slow = [
+        (0, b"\xff\x51\x03" + (2_000_000).to_bytes(3, "big")),
+        (960, b"\xff\x51\x03" + (250_000).to_bytes(3, "big")),
+    ]
+    notes = [
+        (0, b"\x90\x3c\x64"),
+        (480, b"\x80\x3c\x40"),
+        (960, b"\x90\x3e\x64"),
+        (480, b"\x80\x3e\x40"),
+    ]
     assert read_midi(midi_bytes([slow, notes])) == read_midi(midi_bytes([notes]))
 
 
@@ -80,7 +110,12 @@ def test_write_then_read_gives_the_song_back(tmp_path):
 def test_bytes_paths_and_open_files_are_the_same(tmp_path):
     song = make_song(np.random.default_rng(3), parts=1).canonical()
     path = song.write_midi(tmp_path / "a.mid")
-    assert read_midi(str(path)) == read_midi(path.read_bytes()) == read_midi(io.BytesIO(path.read_bytes())) == song
+    assert (
+        read_midi(str(path))
+        == read_midi(path.read_bytes())
+        == read_midi(io.BytesIO(path.read_bytes()))
+        == song
+    )
 
 
 def test_bars_follow_the_time_signatures(tmp_path):
@@ -98,7 +133,12 @@ def test_canonical_counts_add_up_and_is_idempotent():
             assert c.report.kept + c.report.merged + c.report.dropped == len(song.notes)
             assert c.canonical() == c
             again = c.canonical().report
-            assert (again.merged, again.shortened, again.dropped, again.chords_changed) == (0, 0, 0, 0)
+            assert (again.merged, again.shortened, again.dropped, again.chords_changed) == (
+                0,
+                0,
+                0,
+                0,
+            )
             assert len({(n["onset"], n["pitch"]) for n in c.notes}) == len(c.notes)
 
 
@@ -130,8 +170,19 @@ def test_transposition_is_a_group(rng):
         assert transpose_chord(f"{root}:min7", 12) == f"{root}:min7"
 
 
-@pytest.mark.parametrize("label, reduced", [("C", "C:maj"), ("C#:min", "Db:min"), ("Gb:9/3", "F#:7"), ("D:maj9", "D:maj7"),
-                                            ("A:min(9)", "A:min"), ("N", "N"), ("X", "N"), ("Cb:maj", "B:maj")])
+@pytest.mark.parametrize(
+    "label, reduced",
+    [
+        ("C", "C:maj"),
+        ("C#:min", "Db:min"),
+        ("Gb:9/3", "F#:7"),
+        ("D:maj9", "D:maj7"),
+        ("A:min(9)", "A:min"),
+        ("N", "N"),
+        ("X", "N"),
+        ("Cb:maj", "B:maj"),
+    ],
+)
 def test_chords_are_reduced_to_the_nearest_label(label, reduced):
     assert reduce_chord(label) == reduced
 
@@ -140,18 +191,27 @@ def test_every_palette_label_is_its_own_reduction():
     for root in ROOTS:
         for quality, tones in QUALITIES.items():
             assert reduce_chord(f"{root}:{quality}") == f"{root}:{quality}"
-            assert set(np.flatnonzero(chord_tones(f"{root}:{quality}")[1])) == {(ROOTS.index(root) + t) % 12 for t in tones}
+            assert set(np.flatnonzero(chord_tones(f"{root}:{quality}")[1])) == {
+                (ROOTS.index(root) + t) % 12 for t in tones
+            }
 
 
 def test_chords_that_sound_are_found():
-    notes = [(16 * i + j, 16 - j, 48 + ROOTS.index(r) + t, 80, 0)
-             for i, (r, q) in enumerate([("C", "maj"), ("A", "min"), ("F", "maj"), ("G", "7")])
-             for j, t in enumerate(QUALITIES[q])]
-    assert estimate_chords(table(*notes), 64) == (Chord(0, 16, "C:maj"), Chord(16, 16, "A:min"), Chord(32, 16, "F:maj"),
-                                                 Chord(48, 16, "G:7"))
+    notes = [
+        (16 * i + j, 16 - j, 48 + ROOTS.index(r) + t, 80, 0)
+        for i, (r, q) in enumerate([("C", "maj"), ("A", "min"), ("F", "maj"), ("G", "7")])
+        for j, t in enumerate(QUALITIES[q])
+    ]
+    assert estimate_chords(table(*notes), 64) == (
+        Chord(0, 16, "C:maj"),
+        Chord(16, 16, "A:min"),
+        Chord(32, 16, "F:maj"),
+        Chord(48, 16, "G:7"),
+    )
     assert estimate_chords(table(), 64) == ()
 
 
+# fmt: off
 BAD = {
     "empty.mid": b"",
     "text.mid": b"Dear diary, this is no music.\n" * 20,
@@ -160,6 +220,7 @@ BAD = {
     "division.mid": midi_bytes([[(0, b"\x90\x3c\x64"), (9, b"\x80\x3c\x40")]], division=0),
     "far.mid": midi_bytes([[(0xFFFFFFF, b"\x90\x3c\x64"), (9, b"\x80\x3c\x40")]], division=24),
 }
+# fmt: on
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -171,7 +232,9 @@ def test_bad_files_give_one_clear_error(name, tmp_path):
 
 
 def test_a_file_cut_off_anywhere_gives_a_song_or_a_midi_error():
-    whole = midi_bytes([[(0, b"\xff\x03\x05Piano")] + [(60, b"\x90\x3c\x64"), (60, b"\x80\x3c\x40")] * 20])
+    whole = midi_bytes(
+        [[(0, b"\xff\x03\x05Piano")] + [(60, b"\x90\x3c\x64"), (60, b"\x80\x3c\x40")] * 20]
+    )
     errors = 0
     for end in range(len(whole)):
         try:
@@ -189,4 +252,6 @@ def test_shipped_songs_are_read_without_loss():
     songs = {name: read_midi(path) for name, path in data.songs().items()}
     assert len(songs) >= 12
     for song in songs.values():
-        assert song.report.merged == song.report.dropped == 0 and song.report.quantisation_error == 0
+        assert (
+            song.report.merged == song.report.dropped == 0 and song.report.quantisation_error == 0
+        )

@@ -1,4 +1,5 @@
 """pyproject.toml, constraints.txt, environment.yml and the Makefile agree; a wheel holds everything."""
+
 import re
 import shutil
 import subprocess
@@ -23,7 +24,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 CONDA_LINES = [line for line in ENVIRONMENT["dependencies"] if isinstance(line, str)]
 PIP_LINES = next(line["pip"] for line in ENVIRONMENT["dependencies"] if isinstance(line, dict))
-CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}       # conda-forge's name: the registry's
+CONDA_NAMES = {
+    "pytorch": "torch",
+    "matplotlib-base": "matplotlib",
+}  # conda-forge's name: the registry's
 CONDA_ONLY = {"python", "pip", "fluidsynth"}
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed here")
 
@@ -97,7 +101,9 @@ def test_k_diffusion_is_pinned_alike_and_always_without_its_dependencies():
     assert "k-diffusion" not in floors("dev")
     for file in ("pyproject.toml", "environment.yml"):
         text = (ROOT / file).read_text()
-        lines = [line for line in text.splitlines() if "pip install" in line and "k-diffusion" in line]
+        lines = [
+            line for line in text.splitlines() if "pip install" in line and "k-diffusion" in line
+        ]
         assert lines, file
         assert all(f"--no-deps k-diffusion=={pin.version}" in line for line in lines), file
     assert "--no-deps k-diffusion" in (ROOT / "Makefile").read_text()
@@ -124,15 +130,32 @@ def test_makefile_has_its_targets_and_runs_pytest_last():
 
 
 @needs_make
-@pytest.mark.parametrize(("variables", "expected"), [
-    ((), ["-m pomkit", '--out "out"']),
-    (("MIDI=my song.mid", "MASK=bars:8-12", "OUT=there", "MODEL=tiny-edm", "SEED=3", "ARGS=--steps 5"),
-     ['-m pomkit "my song.mid" --mask "bars:8-12"', '--out "there"', '--model "tiny-edm"', "--seed 3",
-      "--steps 5"]),
-])
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ((), ["-m pomkit", '--out "out"']),
+        (
+            (
+                "MIDI=my song.mid",
+                "MASK=bars:8-12",
+                "OUT=there",
+                "MODEL=tiny-edm",
+                "SEED=3",
+                "ARGS=--steps 5",
+            ),
+            [
+                '-m pomkit "my song.mid" --mask "bars:8-12"',
+                '--out "there"',
+                '--model "tiny-edm"',
+                "--seed 3",
+                "--steps 5",
+            ],
+        ),
+    ],
+)
 def test_make_demo_passes_its_variables_on(variables, expected):
     plan = run("make", "--no-print-directory", "-n", "demo", *variables)
-    command = plan[plan.rindex("-m pomkit"):]
+    command = plan[plan.rindex("-m pomkit") :]
     for part in expected:
         assert part in command
 
@@ -142,7 +165,9 @@ def test_a_wheel_holds_the_package_and_the_assets(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name == f"pomkit-{PROJECT['version']}-py3-none-any.whl"
     held = set(zipfile.ZipFile(wheel).namelist())
-    assets = [f for f in (ROOT / "assets").rglob("*") if f.is_file() and "__pycache__" not in f.parts]
+    assets = [
+        f for f in (ROOT / "assets").rglob("*") if f.is_file() and "__pycache__" not in f.parts
+    ]
     assert {f"pomkit/{f.relative_to(ROOT).as_posix()}" for f in assets} <= held
     assert {f"pomkit/{f.name}" for f in (ROOT / "pomkit").glob("*.py")} <= held
     assert not [name for name in held if "__pycache__" in name or not name.startswith("pomkit")]
@@ -151,8 +176,16 @@ def test_a_wheel_holds_the_package_and_the_assets(tmp_path):
 
 
 def test_nothing_is_left_undone_and_the_address_stands_in_one_place():
-    names = ("pyproject.toml", "constraints.txt", "Makefile", "environment.yml", "LICENSE", "CONTRIBUTING.md",
-             ".gitignore", ".ci/run")
+    names = (
+        "pyproject.toml",
+        "constraints.txt",
+        "Makefile",
+        "environment.yml",
+        "LICENSE",
+        "CONTRIBUTING.md",
+        ".gitignore",
+        ".ci/run",
+    )
     text = "\n".join((ROOT / name).read_text() for name in names)
     assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
     assert text.count("github.com/") == 1

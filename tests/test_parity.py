@@ -1,4 +1,5 @@
 """The network: the same numbers as the original HDiT's (see tests/parity/README.md), and its own laws."""
+
 import json
 import math
 import re
@@ -13,12 +14,26 @@ from safetensors.torch import load_file
 
 from pomkit.edm import Denoiser, denoising_loss, get_sampler, karras_sigmas
 from pomkit.errors import OptionError
-from pomkit.model import CONFIGS, HDiT, HDiTConfig, Level, RMSNorm, neighborhood_attention, rotary, seam_mask
+from pomkit.model import (
+    CONFIGS,
+    HDiT,
+    HDiTConfig,
+    Level,
+    RMSNorm,
+    neighborhood_attention,
+    rotary,
+    seam_mask,
+)
 
 FOLDER = Path(__file__).parent / "parity"
 NAMES = ["window_global_p4", "three_levels_p2x4", "global_only_cond"]
-SMALL = HDiTConfig(patch=(2, 4), mapping_width=32, mapping_d_ff=64, mapping_cond_dim=2, levels=(
-    Level(1, 32, 64, "shifted-window", d_head=16, window=4), Level(1, 32, 64, d_head=16)))
+SMALL = HDiTConfig(
+    patch=(2, 4),
+    mapping_width=32,
+    mapping_d_ff=64,
+    mapping_cond_dim=2,
+    levels=(Level(1, 32, 64, "shifted-window", d_head=16, window=4), Level(1, 32, 64, d_head=16)),
+)
 
 
 class Original:
@@ -30,20 +45,29 @@ class Original:
         self.config = self.read_config(facts["config"])
         self.half = self.config.mapping_width // 2
         self.arrays = load_file(FOLDER / f"{name}.safetensors")
-        weights = {key.removeprefix("weights."): self.arrays.pop(key)
-                   for key in list(self.arrays) if key.startswith("weights.")}
+        weights = {
+            key.removeprefix("weights."): self.arrays.pop(key)
+            for key in list(self.arrays)
+            if key.startswith("weights.")
+        }
         # The features of the augmentation condition 0 are ones (cosines), then zeros (sines): our bias.
-        state = {"frequencies": weights.pop("time_emb.weight")[:, 0],
-                 "time_in.bias": weights.pop("aug_in_proj.weight")[:, :self.half].sum(1)}
-        state |= {self.ours(key): value[0] if key.endswith(".fac") else value
-                  for key, value in weights.items()}
+        state = {
+            "frequencies": weights.pop("time_emb.weight")[:, 0],
+            "time_in.bias": weights.pop("aug_in_proj.weight")[:, : self.half].sum(1),
+        }
+        state |= {
+            self.ours(key): value[0] if key.endswith(".fac") else value
+            for key, value in weights.items()
+        }
         self.network = HDiT(self.config)
         self.network.load_state_dict(state)
         x0, noise, sigma = (self.arrays[key] for key in ("x0", "noise", "sigma"))
         self.noisy = x0 + sigma[:, None, None, None] * noise
         self.cond = self.arrays.get("mapping_cond")
         self.denoiser = Denoiser(self.network, 0.5)
-        if self.cond is not None:  # our Denoiser has no free condition vector: give it at the network's door
+        if (
+            self.cond is not None
+        ):  # our Denoiser has no free condition vector: give it at the network's door
             self.network.register_forward_pre_hook(lambda module, inputs: (*inputs[:2], self.cond))
 
     @staticmethod
@@ -55,19 +79,29 @@ class Original:
 
     def ours(self, name: str) -> str:
         """Our name for one of the original's parameters."""
-        name = re.sub(r"^mapping\.blocks\.(\d+)", lambda match: f"mapping.{int(match[1]) + 1}", name)
+        name = re.sub(
+            r"^mapping\.blocks\.(\d+)", lambda match: f"mapping.{int(match[1]) + 1}", name
+        )
         name = re.sub(r"^splits\.(\d+)\.fac", r"mix.\1", name)
         for theirs, our in {
             "mapping.in_norm.scale": "mapping.0.gain",
             "mapping.out_norm.scale": f"mapping.{self.config.mapping_depth + 1}.gain",
-            "norm.scale": "norm.gain", "down_levels": "down", "up_levels": "up", "mid_level": "middle",
-            "self_attn": "attention", "qkv_proj": "qkv", "out_proj": "out", ".ff.": ".feed_forward.",
-            "up_proj": "up", "down_proj": "down", "mapping_cond_in_proj": "cond_in",
-            "time_in_proj": "time_in", ".proj.": ".linear.",
+            "norm.scale": "norm.gain",
+            "down_levels": "down",
+            "up_levels": "up",
+            "mid_level": "middle",
+            "self_attn": "attention",
+            "qkv_proj": "qkv",
+            "out_proj": "out",
+            ".ff.": ".feed_forward.",
+            "up_proj": "up",
+            "down_proj": "down",
+            "mapping_cond_in_proj": "cond_in",
+            "time_in_proj": "time_in",
+            ".proj.": ".linear.",
         }.items():
             name = name.replace(theirs, our)
         return name
-
 
     def loss(self) -> torch.Tensor:
         batch = (self.arrays[key] for key in ("x0", "noise", "sigma"))
@@ -99,7 +133,10 @@ def test_parameter_count_is_the_originals(original):
 
 def test_denoiser_and_loss_are_the_originals(original):
     with torch.no_grad():
-        denoised, loss = original.denoiser(original.noisy, original.arrays["sigma"]), original.loss()
+        denoised, loss = (
+            original.denoiser(original.noisy, original.arrays["sigma"]),
+            original.loss(),
+        )
     assert error(denoised, original.arrays["denoised"]) < 1e-4
     assert error(loss, original.arrays["loss"]) < 1e-4
 
@@ -127,7 +164,9 @@ def test_samplers_are_the_originals(original, name):
 def test_reference_has_the_papers_size():
     with torch.device("meta"):
         network = HDiT(CONFIGS["reference"])
-    assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(22.4e6, rel=0.01)
+    assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(
+        22.4e6, rel=0.01
+    )
 
 
 def random_network(config: HDiTConfig, seed: int = 0) -> HDiT:
@@ -146,17 +185,28 @@ def test_config_survives_json(name):
     assert HDiTConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-@pytest.mark.parametrize("change", [
-    {"colour": 1}, {"patch": 4}, {"patch": [4]}, {"patch": [4, 0]}, {"levels": []}, {"levels": 3},
-    {"levels": [{}]},
-    {"levels": [{"depth": 1, "width": 64, "d_ff": 64, "wings": 2}]},
-    {"levels": [{"depth": 1, "width": 64, "d_ff": 64, "attention": "local"}]},
-    {"levels": [{"depth": 1, "width": 96, "d_ff": 64}]},
-    {"levels": [{"depth": 1.5, "width": 64, "d_ff": 64}]},
-    {"levels": [{"depth": 1, "width": 12, "d_ff": 64, "d_head": 12}]},
-    {"mapping_width": 33}, {"mapping_depth": -1}, {"in_channels": "3"}, {"in_channels": True},
-    {"out_channels": None},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"colour": 1},
+        {"patch": 4},
+        {"patch": [4]},
+        {"patch": [4, 0]},
+        {"levels": []},
+        {"levels": 3},
+        {"levels": [{}]},
+        {"levels": [{"depth": 1, "width": 64, "d_ff": 64, "wings": 2}]},
+        {"levels": [{"depth": 1, "width": 64, "d_ff": 64, "attention": "local"}]},
+        {"levels": [{"depth": 1, "width": 96, "d_ff": 64}]},
+        {"levels": [{"depth": 1.5, "width": 64, "d_ff": 64}]},
+        {"levels": [{"depth": 1, "width": 12, "d_ff": 64, "d_head": 12}]},
+        {"mapping_width": 33},
+        {"mapping_depth": -1},
+        {"in_channels": "3"},
+        {"in_channels": True},
+        {"out_channels": None},
+    ],
+)
 def test_wrong_configurations_are_refused(change):
     with pytest.raises(OptionError):
         HDiTConfig.from_dict(SMALL.to_dict() | change)
@@ -212,8 +262,17 @@ def reach(network: HDiT, row: int, column: int, height: int = 16, width: int = 1
 def test_windows_are_local_and_shifts_do_not_leak_over_the_edges():
     # An only level is walked once: these are one layer in whole windows, and two, the second shifted by 2.
     level = Level(1, 32, 64, "shifted-window", d_head=16, window=4)
-    one, two = (random_network(HDiTConfig(patch=(1, 1), mapping_width=32, mapping_d_ff=64, levels=(
-        replace(level, depth=depth),))) for depth in (1, 2))
+    one, two = (
+        random_network(
+            HDiTConfig(
+                patch=(1, 1),
+                mapping_width=32,
+                mapping_d_ff=64,
+                levels=(replace(level, depth=depth),),
+            )
+        )
+        for depth in (1, 2)
+    )
     felt = torch.zeros(16, 16, dtype=torch.bool)
     felt[:4, :4] = True
     assert torch.equal(reach(one, 0, 0), felt)
@@ -223,8 +282,14 @@ def test_windows_are_local_and_shifts_do_not_leak_over_the_edges():
 
 def test_shifts_go_on_from_the_way_down_to_the_way_up():
     outer = Level(1, 32, 64, "shifted-window", d_head=16, window=4)
-    network = random_network(HDiTConfig(patch=(1, 1), mapping_width=32, mapping_d_ff=64, levels=(
-        outer, Level(1, 32, 64, "none"))))
+    network = random_network(
+        HDiTConfig(
+            patch=(1, 1),
+            mapping_width=32,
+            mapping_d_ff=64,
+            levels=(outer, Level(1, 32, 64, "none")),
+        )
+    )
     felt = torch.zeros(16, 16, dtype=torch.bool)
     felt[:6, :6] = True  # whole windows on the way down, shifted ones on the way up
     assert torch.equal(reach(network, 0, 0), felt)
@@ -232,8 +297,17 @@ def test_shifts_go_on_from_the_way_down_to_the_way_up():
 
 def test_global_attention_reaches_everything_and_none_reaches_its_own_patch():
     level = Level(1, 32, 64, d_head=16)
-    everything, own = (random_network(HDiTConfig(patch=(2, 4), mapping_width=32, mapping_d_ff=64, levels=(
-        replace(level, attention=kind),))) for kind in ("global", "none"))
+    everything, own = (
+        random_network(
+            HDiTConfig(
+                patch=(2, 4),
+                mapping_width=32,
+                mapping_d_ff=64,
+                levels=(replace(level, attention=kind),),
+            )
+        )
+        for kind in ("global", "none")
+    )
     assert reach(everything, 3, 5).all()
     felt = torch.zeros(16, 16, dtype=torch.bool)
     felt[2:4, 4:8] = True
@@ -248,7 +322,9 @@ def test_seam_mask_joins_what_is_adjacent_in_the_picture():
 
 
 def test_positions_keep_the_aspect_ratio():
-    cos, sin = rotary(4, 8, (4, 8), 0, 1, 8, torch.device("cpu"))  # one head, one frequency an axis: pi
+    cos, sin = rotary(
+        4, 8, (4, 8), 0, 1, 8, torch.device("cpu")
+    )  # one head, one frequency an axis: pi
     theta = torch.atan2(sin, cos).reshape(4, 8, 2) / math.pi
     assert theta[:, 0, 0].tolist() == pytest.approx([-0.375, -0.125, 0.125, 0.375], abs=1e-6)
     assert theta[0, :, 1].tolist() == pytest.approx([-0.875 + 0.25 * i for i in range(8)], abs=1e-6)
@@ -260,9 +336,12 @@ def test_neighbourhoods_are_the_nearest_tokens():
     index = torch.arange(height * width)
     seen = attend.keywords["block_mask"].mask_mod(None, None, index[:, None], index[None])
     for q in range(height * width):
-        row, column = min(max(q // width - 1, 0), height - side), min(max(q % width - 1, 0), width - side)
+        row, column = (
+            min(max(q // width - 1, 0), height - side),
+            min(max(q % width - 1, 0), width - side),
+        )
         expected = torch.zeros(height, width, dtype=torch.bool)
-        expected[row:row + side, column:column + side] = True
+        expected[row : row + side, column : column + side] = True
         assert torch.equal(seen[q].reshape(height, width), expected)
     q, k, v = torch.randn(3, 2, 2, height * width, 16)
     with torch.compiler.set_stance("force_eager"):  # the same function, without the compiler
@@ -272,7 +351,9 @@ def test_neighbourhoods_are_the_nearest_tokens():
 
 
 def test_neighbourhoods_need_a_gpu():
-    config = replace(SMALL, levels=(Level(1, 32, 64, "neighborhood", d_head=16, window=3), SMALL.levels[1]))
+    config = replace(
+        SMALL, levels=(Level(1, 32, 64, "neighborhood", d_head=16, window=3), SMALL.levels[1])
+    )
     with pytest.raises(OptionError, match="CUDA"):
         HDiT(config)(torch.randn(1, 3, 8, 16), torch.zeros(1))
 
@@ -281,13 +362,20 @@ def test_param_groups():
     network = HDiT(SMALL)
     groups = network.param_groups(0.01)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    found = {names[id(parameter)]: (group["lr_scale"], group["weight_decay"])
-             for group in groups for parameter in group["params"]}
+    found = {
+        names[id(parameter)]: (group["lr_scale"], group["weight_decay"])
+        for group in groups
+        for parameter in group["params"]
+    }
     assert len(found) == len(names) == sum(len(group["params"]) for group in groups)
     assert found["patch_in.linear.weight"] == found["down.0.0.attention.qkv.weight"] == (1, 0.01)
     assert found["mix.0"] == found["down.0.0.attention.scale"] == found["out_norm.gain"] == (1, 0)
     assert found["time_in.weight"] == found["time_in.bias"] == found["cond_in.weight"] == (1, 0)
-    assert found["mapping.1.up.weight"] == found["middle.0.feed_forward.norm.linear.weight"] == (1 / 3, 0.01)
+    assert (
+        found["mapping.1.up.weight"]
+        == found["middle.0.feed_forward.norm.linear.weight"]
+        == (1 / 3, 0.01)
+    )
     assert found["mapping.0.gain"] == (1 / 3, 0)
     torch.optim.AdamW(groups, lr=1e-3)
 
@@ -335,8 +423,14 @@ x, c_noise = torch.randn(2, 3, 16, 32), torch.randn(2)
 traced = torch.compile(network, fullgraph=True, backend="eager")(x, c_noise)
 assert torch.allclose(traced, network(x, c_noise), atol=1e-5), "the traced network differs"
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300,
-                          check=False, cwd=FOLDER.parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=FOLDER.parent.parent,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -345,7 +439,9 @@ def test_one_batch_can_be_overfitted():
     denoiser = Denoiser(HDiT(replace(SMALL, mapping_cond_dim=0)))
     x0 = torch.where(torch.rand(4, 3, 8, 16) < 0.2, 0.8, -0.6)
     sigma, noise = torch.tensor([0.1, 0.3, 0.6, 1.5]), torch.randn(x0.shape)
-    groups = [group | {"lr": 4e-3 * group["lr_scale"]} for group in denoiser.network.param_groups(0.0)]
+    groups = [
+        group | {"lr": 4e-3 * group["lr_scale"]} for group in denoiser.network.param_groups(0.0)
+    ]
     optimizer = torch.optim.AdamW(groups)
     losses = []
     for _ in range(150):

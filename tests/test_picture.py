@@ -1,4 +1,5 @@
 """The law parse(render(c)) == c, the paper's variants, and bad pictures."""
+
 import contextlib
 import io
 import struct
@@ -31,14 +32,24 @@ from pomkit.chords import estimate_chords
 from pomkit.notes import GRIDS, NOTE_DTYPE
 from pomkit.picture import belonging, binary_losses, from_image, palette, read_spans, split_binary
 
-NOTE = st.tuples(st.integers(0, 60), st.integers(1, 30), st.integers(0, 127), st.integers(1, 127), st.integers(0, 2))
-CHORD = st.tuples(st.integers(0, 60), st.integers(1, 30), st.sampled_from(list(palette()) + ["C:9", "E:min/b3"]))
+NOTE = st.tuples(
+    st.integers(0, 60),
+    st.integers(1, 30),
+    st.integers(0, 127),
+    st.integers(1, 127),
+    st.integers(0, 2),
+)
+CHORD = st.tuples(
+    st.integers(0, 60), st.integers(1, 30), st.sampled_from(list(palette()) + ["C:9", "E:min/b3"])
+)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(NOTE, max_size=40), st.lists(CHORD, max_size=6), st.integers(0, 12))
 def test_parse_inverts_render(notes, chords, border):
-    song = Song(np.array(notes, NOTE_DTYPE), tuple(Chord(*c) for c in chords)).canonical(border=border)
+    song = Song(np.array(notes, NOTE_DTYPE), tuple(Chord(*c) for c in chords)).canonical(
+        border=border
+    )
     again = parse(render(song, border=border), border=border)
     assert again == song and again.report.dropped == 0
 
@@ -82,31 +93,50 @@ def test_windows_are_columns_of_the_whole_and_a_sounding_note_begins_anew(rng):
 
 
 def test_early_onsets_lose_little_and_count_nothing_new(rng):
-    song = Song(np.array([(i * 5 + 1, 3, 40 + i, 64, 0) for i in range(20)], NOTE_DTYPE)).canonical()
-    assert parse(render(song, onsets="early"), onsets="early") == song       # unambiguous where notes leave gaps
+    song = Song(
+        np.array([(i * 5 + 1, 3, 40 + i, 64, 0) for i in range(20)], NOTE_DTYPE)
+    ).canonical()
+    assert (
+        parse(render(song, onsets="early"), onsets="early") == song
+    )  # unambiguous where notes leave gaps
 
 
 def test_fold_is_invertible_and_as_in_the_paper(rng):
     picture = rng.integers(0, 256, (128, 512, 3), dtype=np.uint8)
     square = fold(picture)
     assert square.shape == (256, 256, 3) and np.array_equal(square[:128], picture[:, :256])
-    assert np.array_equal(square[128:, 0], picture[:, 511]) and np.array_equal(unfold(square), picture)
+    assert np.array_equal(square[128:, 0], picture[:, 511]) and np.array_equal(
+        unfold(square), picture
+    )
 
 
 def test_black_and_white_keeps_what_one_bit_can(rng):
-    song = Song(np.array([(0, 4, 31, 80, 0), (8, 8, 94, 80, 0), (60, 9, 60, 80, 0), (3, 3, 30, 80, 0)], NOTE_DTYPE))
+    song = Song(
+        np.array(
+            [(0, 4, 31, 80, 0), (8, 8, 94, 80, 0), (60, 9, 60, 80, 0), (3, 3, 30, 80, 0)],
+            NOTE_DTYPE,
+        )
+    )
     image = to_binary(song)
     assert image.shape == (64, 64) and set(np.unique(image)) == {0, 255}
-    assert from_binary(image).notes[["onset", "duration", "pitch"]].tolist() == [(0, 4, 31), (8, 8, 94), (60, 4, 60)]
+    assert from_binary(image).notes[["onset", "duration", "pitch"]].tolist() == [
+        (0, 4, 31),
+        (8, 8, 94),
+        (60, 4, 60),
+    ]
 
 
 def test_palette_is_invertible_and_never_looks_like_paint():
     colours = np.array([(0, 0, 0), *palette().values()], float)
     distance = np.linalg.norm(colours[:, None] - colours, axis=-1) + 1e9 * np.eye(len(colours))
     assert len(palette()) == 12 * 14 + 1 and distance.min() > 12
-    song = Song(np.zeros(0, NOTE_DTYPE), tuple(Chord(i * 3, 3, label) for i, label in enumerate(palette())))
+    song = Song(
+        np.zeros(0, NOTE_DTYPE), tuple(Chord(i * 3, 3, label) for i, label in enumerate(palette()))
+    )
     noisy = render(song).astype(int) + np.random.default_rng(0).integers(-5, 6, (128, song.end, 3))
-    assert [c.label for c in parse(np.clip(noisy, 0, 255).astype(np.uint8), threshold=10).chords] == list(palette())
+    assert [
+        c.label for c in parse(np.clip(noisy, 0, 255).astype(np.uint8), threshold=10).chords
+    ] == list(palette())
 
 
 def test_orphan_green_is_refused_and_counted():
@@ -145,13 +175,21 @@ def test_the_law_holds_at_every_grid(rng, steps_per_beat):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(NOTE, max_size=30), st.lists(CHORD, max_size=6), st.integers(0, 70), st.integers(1, 80),
-       st.sampled_from(["start", "early"]), st.integers(0, 12))
+@given(
+    st.lists(NOTE, max_size=30),
+    st.lists(CHORD, max_size=6),
+    st.integers(0, 70),
+    st.integers(1, 80),
+    st.sampled_from(["start", "early"]),
+    st.integers(0, 12),
+)
 def test_a_window_is_what_the_plain_loop_draws(notes, chords, start, width, onsets, border):
-    song = Song(np.array(notes, NOTE_DTYPE), tuple(Chord(*c) for c in chords)).canonical(border=border)
+    song = Song(np.array(notes, NOTE_DTYPE), tuple(Chord(*c) for c in chords)).canonical(
+        border=border
+    )
     plain = np.zeros((128, width + start + 200, 3), np.uint8)
     for onset, duration, pitch, velocity, _ in song.notes.tolist():
-        plain[127 - pitch, onset:onset + duration, 1] = 2 * velocity
+        plain[127 - pitch, onset : onset + duration, 1] = 2 * velocity
     for onset, duration, pitch, velocity, _ in song.notes.tolist():
         first = max(onset, start)
         if onset + duration > start and onsets == "start":
@@ -159,38 +197,77 @@ def test_a_window_is_what_the_plain_loop_draws(notes, chords, start, width, onse
         elif onset + duration > start and start < onset < start + width:
             plain[127 - pitch, onset - 1] = (255, 0, 0)
     for onset, duration, label in song.chords:
-        plain[np.r_[:border, 128 - border:128], onset:onset + duration] = palette()[label]
-    assert np.array_equal(render(song, start, width, onsets=onsets, border=border), plain[:, start:start + width])
+        plain[np.r_[:border, 128 - border : 128], onset : onset + duration] = palette()[label]
+    assert np.array_equal(
+        render(song, start, width, onsets=onsets, border=border), plain[:, start : start + width]
+    )
 
 
 def test_an_image_of_a_picture_is_the_picture(tmp_path, rng):
     """File, bytes, PIL image, array, palette, transparency, folded: all are read as the same song."""
     song = make_song(rng, end=256).canonical()
-    song = Song(song.notes[song.notes["onset"] + song.notes["duration"] <= 256], song.chords).canonical()
+    song = Song(
+        song.notes[song.notes["onset"] + song.notes["duration"] <= 256], song.chords
+    ).canonical()
     picture = render(song, width=256 + 256)
     image = Image.fromarray(picture)
     image.save(tmp_path / "p.png")
     image.save(tmp_path / "p.bmp")
     clear = np.dstack([picture, np.where(picture.any(axis=2), 255, 0).astype(np.uint8)])
-    few = Image.fromarray(np.where(picture > 0, 200, 0).astype(np.uint8) * (np.arange(3) < 2).astype(np.uint8))
-    for source in (tmp_path / "p.png", str(tmp_path / "p.bmp"), file_of(picture), io.BytesIO(file_of(picture)), image, picture,
-                   clear, Image.fromarray(clear), file_of(clear), fold(picture), file_of(fold(picture))):
+    few = Image.fromarray(
+        np.where(picture > 0, 200, 0).astype(np.uint8) * (np.arange(3) < 2).astype(np.uint8)
+    )
+    for source in (
+        tmp_path / "p.png",
+        str(tmp_path / "p.bmp"),
+        file_of(picture),
+        io.BytesIO(file_of(picture)),
+        image,
+        picture,
+        clear,
+        Image.fromarray(clear),
+        file_of(clear),
+        fold(picture),
+        file_of(fold(picture)),
+    ):
         assert np.array_equal(from_image(source), picture)
         assert parse(source) == song
-    assert np.array_equal(from_image(file_of(few.convert("P", palette=Image.Palette.ADAPTIVE))), np.asarray(few))
-    half = np.dstack([picture, np.full(picture.shape[:2], 128, np.uint8)])                    # half transparent on black
+    assert np.array_equal(
+        from_image(file_of(few.convert("P", palette=Image.Palette.ADAPTIVE))), np.asarray(few)
+    )
+    half = np.dstack(
+        [picture, np.full(picture.shape[:2], 128, np.uint8)]
+    )  # half transparent on black
     assert np.abs(from_image(half).astype(int) - picture / 2).max() <= 1
 
 
 def test_runs_of_grey_are_notes():
     lit = np.zeros((128, 40), np.uint8)
-    lit[60, 3:7], lit[60, 9], lit[70, 30:40], lit[2, 5] = 200, 100, 254, 255               # the last one lies in the border
+    lit[60, 3:7], lit[60, 9], lit[70, 30:40], lit[2, 5] = (
+        200,
+        100,
+        254,
+        255,
+    )  # the last one lies in the border
     expected = [(3, 4, 67, 100), (9, 1, 67, 50), (30, 10, 57, 127)]
-    for source in (lit, lit[..., None], Image.fromarray(lit), file_of(lit), np.dstack([lit, np.full_like(lit, 255)])):
+    for source in (
+        lit,
+        lit[..., None],
+        Image.fromarray(lit),
+        file_of(lit),
+        np.dstack([lit, np.full_like(lit, 255)]),
+    ):
         song = parse(source)
-        assert song.notes[["onset", "duration", "pitch", "velocity"]].tolist() == expected and song.chords == ()
+        assert (
+            song.notes[["onset", "duration", "pitch", "velocity"]].tolist() == expected
+            and song.chords == ()
+        )
     one_bit = lit > 0
-    for source in (one_bit, Image.fromarray(lit).convert("1", dither=0), file_of(Image.fromarray(one_bit))):
+    for source in (
+        one_bit,
+        Image.fromarray(lit).convert("1", dither=0),
+        file_of(Image.fromarray(one_bit)),
+    ):
         assert {n["pitch"] for n in parse(source).notes} == {67, 57}
 
 
@@ -204,22 +281,33 @@ def test_paint_is_a_mask_and_no_note(rng):
         painted[mask] = paint
         again = parse(file_of(painted))
         assert again == parse(kept) and np.array_equal(masks.from_image(from_image(painted)), mask)
-        assert str(mask.sum()) in again.report.remarks[0] and again.report.dropped == parse(kept).report.dropped
+        assert (
+            str(mask.sum()) in again.report.remarks[0]
+            and again.report.dropped == parse(kept).report.dropped
+        )
 
 
 def test_other_colours_are_refused_and_counted():
     picture = np.zeros((128, 40, 3), np.uint8)
     picture[60, 4:7, 1], picture[61, 3], picture[62, 5:9] = 100, (80, 0, 0), (0, 0, 90)
-    picture[70:80, :, 0] = 60                                                              # enough pure ink: this is no JPEG
+    picture[70:80, :, 0] = 60  # enough pure ink: this is no JPEG
     song = parse(picture)
     assert song.report.dropped == 3 + 4 and len(song.notes) == 1 + 400
 
 
-@pytest.mark.parametrize("quality, subsampling, least", [(95, 0, .999), (90, 0, .97), (85, 0, .93), (95, 2, .95), (85, 2, .85)])
+@pytest.mark.parametrize(
+    "quality, subsampling, least",
+    [(95, 0, 0.999), (90, 0, 0.97), (85, 0, 0.93), (95, 2, 0.95), (85, 2, 0.85)],
+)
 def test_a_jpeg_comes_back_nearly_whole(quality, subsampling, least):
     songs = [read_midi(path).with_chords().canonical() for path in list(data.songs().values())[::4]]
-    found = [parse(file_of(render(s), "JPEG", quality=quality, subsampling=subsampling)) for s in songs]
-    assert np.mean([f1(s, other, "onset", "pitch") for s, other in zip(songs, found, strict=True)]) >= least
+    found = [
+        parse(file_of(render(s), "JPEG", quality=quality, subsampling=subsampling)) for s in songs
+    ]
+    assert (
+        np.mean([f1(s, other, "onset", "pitch") for s, other in zip(songs, found, strict=True)])
+        >= least
+    )
 
 
 def test_noise_is_looked_for_only_at_threshold_zero(rng):
@@ -227,7 +315,7 @@ def test_noise_is_looked_for_only_at_threshold_zero(rng):
     jpeg = np.asarray(Image.open(io.BytesIO(file_of(picture, "JPEG", quality=95, subsampling=0))))
     assert f1(parse(jpeg), parse(picture), "onset", "pitch") > 0.8
     spans = read_spans(jpeg, threshold=60)
-    assert len(parse(jpeg, threshold=60).notes) == spans.onset.sum()                       # plain pixels
+    assert len(parse(jpeg, threshold=60).notes) == spans.onset.sum()  # plain pixels
     assert from_image(picture) is picture
 
 
@@ -246,21 +334,54 @@ def test_a_song_is_split_and_joined_and_its_losses_are_counted():
     for path in list(data.songs().values())[::3]:
         song = read_midi(path)
         images = split_binary(song)
-        back, lit = from_binary(images), render(song.canonical(border=0), border=0).any(axis=2)[33:97]
-        assert images.shape[1:] == (64, 64) and np.array_equal(np.concatenate(list(images), axis=1)[:, :lit.shape[1]] > 0, lit)
+        back, lit = (
+            from_binary(images),
+            render(song.canonical(border=0), border=0).any(axis=2)[33:97],
+        )
+        assert images.shape[1:] == (64, 64) and np.array_equal(
+            np.concatenate(list(images), axis=1)[:, : lit.shape[1]] > 0, lit
+        )
         assert all(np.array_equal(image, to_binary(song, 64 * i)) for i, image in enumerate(images))
         loss = binary_losses(song)
-        assert loss.kept == len(back.notes) and loss.kept + loss.merged + loss.dropped == len(song.notes)
+        assert loss.kept == len(back.notes) and loss.kept + loss.merged + loss.dropped == len(
+            song.notes
+        )
         assert len(split_binary(back)) <= len(images) and from_binary(split_binary(back)) == back
-    song = Song(np.array([(62, 4, 60, 80, 0), (66, 2, 60, 99, 0), (0, 1, 20, 80, 0), (0, 3, 40, 80, 0)], NOTE_DTYPE))
+    song = Song(
+        np.array(
+            [(62, 4, 60, 80, 0), (66, 2, 60, 99, 0), (0, 1, 20, 80, 0), (0, 3, 40, 80, 0)],
+            NOTE_DTYPE,
+        )
+    )
     loss = binary_losses(song)
     assert (loss.kept, loss.merged, loss.dropped) == (2, 1, 1) and "2 velocities" in loss.remarks[0]
-    assert from_binary(split_binary(song)).notes[["onset", "duration", "pitch"]].tolist() == [(0, 3, 40), (62, 6, 60)]
+    assert from_binary(split_binary(song)).notes[["onset", "duration", "pitch"]].tolist() == [
+        (0, 3, 40),
+        (62, 6, 60),
+    ]
 
 
-BAD = [np.zeros((64, 4, 3), np.uint8), np.zeros((128, 4, 3)), np.zeros((128, 0, 3), np.uint8), "no picture", None, 3, [[1]],
-       np.zeros((128, 4, 5), np.uint8), np.zeros((128, 4, 3, 1), np.uint8), np.zeros(128, np.uint8), np.zeros((), bool),
-       np.array([None]), np.array("x"), np.zeros((300, 200), bool), np.zeros((128, 4), np.int64), b"", b"no image", "a\0b", "."]
+BAD = [
+    np.zeros((64, 4, 3), np.uint8),
+    np.zeros((128, 4, 3)),
+    np.zeros((128, 0, 3), np.uint8),
+    "no picture",
+    None,
+    3,
+    [[1]],
+    np.zeros((128, 4, 5), np.uint8),
+    np.zeros((128, 4, 3, 1), np.uint8),
+    np.zeros(128, np.uint8),
+    np.zeros((), bool),
+    np.array([None]),
+    np.array("x"),
+    np.zeros((300, 200), bool),
+    np.zeros((128, 4), np.int64),
+    b"",
+    b"no image",
+    "a\0b",
+    ".",
+]
 
 
 @pytest.mark.parametrize("picture", BAD, ids=lambda bad: repr(bad)[:40])
@@ -272,7 +393,17 @@ def test_bad_pictures(picture):
 
 def test_any_array_is_a_song_or_refused(rng):
     for dtype in (np.uint8, bool, np.int16, np.float32, np.complex64, object, "U3", "M8[s]"):
-        for shape in ((128, 9, 3), (128, 9), (256, 9, 3), (128, 9, 4), (256, 9), (128, 1, 3), (128, 9, 2), (64, 64), (9,)):
+        for shape in (
+            (128, 9, 3),
+            (128, 9),
+            (256, 9, 3),
+            (128, 9, 4),
+            (256, 9),
+            (128, 1, 3),
+            (128, 9, 2),
+            (64, 64),
+            (9,),
+        ):
             array = rng.integers(0, 256, shape).astype(dtype)
             for call in (parse, from_binary, from_image):
                 try:
@@ -288,11 +419,18 @@ def test_bad_files_are_refused_before_they_take_memory(rng):
             parse(whole[:cut])
 
     def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     for width, height in ((2**16, 2**16), (2**18, 128), (2**31 - 1, 128), (5000, 5000), (0, 0)):
         header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-        bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+        bomb = (
+            b"\x89PNG\r\n\x1a\n"
+            + chunk(b"IHDR", header)
+            + chunk(b"IDAT", zlib.compress(bytes(10**6)))
+            + chunk(b"IEND", b"")
+        )
         with pytest.raises(PictureError):
             parse(bomb)
     for i in range(100):
@@ -308,7 +446,13 @@ def test_bad_options():
         with pytest.raises(OptionError):
             from_binary(np.ones((64, 64), bool), velocity=velocity)
     song = Song(np.zeros(0, NOTE_DTYPE))
-    for options in ({"onsets": "late"}, {"width": 0}, {"width": 2**21}, {"start": -1}, {"border": 99}):
+    for options in (
+        {"onsets": "late"},
+        {"width": 0},
+        {"width": 2**21},
+        {"start": -1},
+        {"border": 99},
+    ):
         with pytest.raises(OptionError):
             render(song, **options)
     with pytest.raises(PictureError, match="even"):

@@ -1,4 +1,5 @@
 """Figures: what is drawn where, which colours it has, and that files come whole."""
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def close_figures():
 
 def canvas(ax, low=0, high=127):
     """The colours in which the Axes show pitches `low` to `high`, from the highest, (pitches, width, 3)."""
-    return ax.images[0].get_array()[127 - high:128 - low]
+    return ax.images[0].get_array()[127 - high : 128 - low]
 
 
 def labels(ticks):
@@ -71,7 +72,9 @@ def test_notes_are_drawn_where_they_sound(colours):
 
 
 def test_a_quiet_note_is_darker_but_visible():
-    loud, quiet = (canvas(show(Song([(0, 4, 60, velocity, 0)]), crop=False)) for velocity in (127, 1))
+    loud, quiet = (
+        canvas(show(Song([(0, 4, 60, velocity, 0)]), crop=False)) for velocity in (127, 1)
+    )
     assert loud[67, 2].sum() > quiet[67, 2].sum() > 2 * quiet[67 - 4, 2].sum()
 
 
@@ -99,7 +102,9 @@ def test_the_mask_is_glass_with_an_outline():
     ax = show(picture, mask)
     glass = ax.images[1].get_array()
     assert np.array_equal(glass[..., 3] > 0, mask)
-    upright, level = [np.array(c.get_segments()) for c in ax.collections if isinstance(c, LineCollection)][-2:]
+    upright, level = [
+        np.array(c.get_segments()) for c in ax.collections if isinstance(c, LineCollection)
+    ][-2:]
     assert (len(upright), len(level)) == (2 * 5, 2 * 16)
     outline = np.r_[upright, level]
     assert outline.reshape(-1, 2).min(axis=0).tolist() == [8, 59.5]
@@ -112,7 +117,10 @@ def test_crop_shows_the_notes_and_the_mask():
     assert 8 < low < 60
     assert 72 < high < 119
     assert show(SONG, masks.box(SONG, (90, 100), (0, 8))).get_ylim()[1] > 100
-    assert show(SONG, masks.bars(SONG, 1)).get_ylim() == (low, high)         # a mask as high as the picture
+    assert show(SONG, masks.bars(SONG, 1)).get_ylim() == (
+        low,
+        high,
+    )  # a mask as high as the picture
     assert show(SONG, crop=(40, 90)).get_ylim() == (39.5, 90.5)
     assert show(SONG, crop=False).get_ylim() == (-0.5, 127.5)
 
@@ -120,7 +128,7 @@ def test_crop_shows_the_notes_and_the_mask():
 def test_chords_are_named_above():
     texts = {text.get_text(): text.get_position()[0] for text in show(SONG).texts}
     assert texts == {"C": 0, "Am7": 16}
-    assert not show(SONG, crop=False).texts                                  # there the border rows show them
+    assert not show(SONG, crop=False).texts  # there the border rows show them
 
 
 def test_given_axes_are_drawn_into_and_nothing_is_shown():
@@ -147,7 +155,7 @@ def test_side_by_side_writes_a_labelled_figure(tmp_path, width):
     assert all(labels(ax.get_xticklabels())[:3] == ["1", "2", "3"] for ax in axes)
     assert [f.name for f in path.parent.iterdir()] == ["side_by_side.png"]
     assert Image.open(path).width >= 1200
-    assert plt.get_fignums() == []                                           # written, not shown
+    assert plt.get_fignums() == []  # written, not shown
 
 
 def test_side_by_side_without_a_path_is_shown():
@@ -162,7 +170,7 @@ def test_save_png_keeps_every_pixel(tmp_path, scale):
     read = np.asarray(Image.open(save_png(tmp_path / "picture.png", picture, scale)))
     assert read.shape == (128 * scale, 40 * scale, 3)
     assert np.array_equal(read[::scale, ::scale], picture)
-    assert np.array_equal(read[scale - 1::scale, scale - 1::scale], picture)
+    assert np.array_equal(read[scale - 1 :: scale, scale - 1 :: scale], picture)
 
 
 def test_a_painted_picture_comes_back_from_its_png(tmp_path):
@@ -175,7 +183,9 @@ def test_a_painted_picture_comes_back_from_its_png(tmp_path):
 @pytest.mark.parametrize("count", [0, 1, 7, 500])
 def test_loss_plot(tmp_path, count):
     losses = 1 / np.arange(1, count + 1)
-    path = loss_plot(tmp_path / "loss.png", range(count), losses, [(count // 2, 0.5)] if count else None)
+    path = loss_plot(
+        tmp_path / "loss.png", range(count), losses, [(count // 2, 0.5)] if count else None
+    )
     assert Image.open(path).size == (880, 440)
 
 

@@ -1,4 +1,5 @@
 """Laws of the rules: what they forbid never comes, what they do not concern stays, whatever the network says."""
+
 import numpy as np
 import pytest
 import torch
@@ -12,15 +13,24 @@ HIDDEN, WIDTH = 6, 64
 PITCH = 127 - np.arange(128)
 
 
-def compose(rule=(), cells=None, mask=None, chords=None, onset=0.03, sustain=0.15, seed=0, n=2, **options):
+def compose(
+    rule=(), cells=None, mask=None, chords=None, onset=0.03, sustain=0.15, seed=0, n=2, **options
+):
     """By a network that says the same of every cell, as if it had learned nothing but how rare notes are."""
     p = torch.tensor([1 - onset - sustain, sustain] + [onset / 4] * 4).log()
     cells = torch.zeros(128, WIDTH, dtype=torch.long) if cells is None else cells
     mask = torch.ones(128, WIDTH, dtype=torch.bool) if mask is None else mask
     chords = torch.zeros(3, 128, WIDTH) if chords is None else chords
-    out = sample_cells(lambda c, chords, t: p[None, :, None, None].expand(len(c), -1, *c.shape[1:]), cells.expand(n, -1, -1),
-                       chords.expand(n, -1, -1, -1), mask, HIDDEN, **{"steps": 6, "whole_notes": True} | options, rule=rule,
-                       generator=seeded(seed))
+    out = sample_cells(
+        lambda c, chords, t: p[None, :, None, None].expand(len(c), -1, *c.shape[1:]),
+        cells.expand(n, -1, -1),
+        chords.expand(n, -1, -1, -1),
+        mask,
+        HIDDEN,
+        **{"steps": 6, "whole_notes": True} | options,
+        rule=rule,
+        generator=seeded(seed),
+    )
     assert (out[:, ~mask] == cells[~mask]).all() and not (out == HIDDEN).any()
     return out.numpy()
 
@@ -29,24 +39,43 @@ def pitches_of(out):
     return PITCH[np.nonzero(out >= ONSET)[1]]
 
 
-@pytest.mark.parametrize("make", [lambda dial: rules.key("C:maj", dial), lambda dial: rules.pitches(50, 70, dial),
-                                  lambda dial: rules.chords((Chord(0, WIDTH, "C:maj"),), dial)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dial: rules.key("C:maj", dial),
+        lambda dial: rules.pitches(50, 70, dial),
+        lambda dial: rules.chords((Chord(0, WIDTH, "C:maj"),), dial),
+    ],
+)
 def test_a_dial_turns_from_nothing_to_never(make):
-    free, none, some, full = (compose(rule, sustain=0) for rule in ((), make(0.0), make(0.8), make(1.0)))
-    assert np.array_equal(free, none)                                        # at 0 the very same picture
+    free, none, some, full = (
+        compose(rule, sustain=0) for rule in ((), make(0.0), make(0.8), make(1.0))
+    )
+    assert np.array_equal(free, none)  # at 0 the very same picture
     good = {int(p) for p in pitches_of(full)}
     shares = [np.isin(pitches_of(out), list(good)).mean() for out in (free, some, full)]
     assert shares[0] < shares[1] - 0.1 and shares[1] < 1 and shares[2] == 1 and len(good) > 10
     odds = [share / (1 - share) for share in shares[:2]]
-    assert odds[1] / odds[0] == pytest.approx(5, rel=0.2)                    # the odds of what is unwanted fall to a fifth
+    assert odds[1] / odds[0] == pytest.approx(
+        5, rel=0.2
+    )  # the odds of what is unwanted fall to a fifth
 
 
-@pytest.mark.parametrize("scale, wanted", [("C:maj", {0, 2, 4, 5, 7, 9, 11}), ("A:min", {0, 2, 4, 5, 7, 9, 11}),
-                                           ("C#:maj", {1, 3, 5, 6, 8, 10, 0}), ([0, 3, 6], {0, 3, 6})])
+@pytest.mark.parametrize(
+    "scale, wanted",
+    [
+        ("C:maj", {0, 2, 4, 5, 7, 9, 11}),
+        ("A:min", {0, 2, 4, 5, 7, 9, 11}),
+        ("C#:maj", {1, 3, 5, 6, 8, 10, 0}),
+        ([0, 3, 6], {0, 3, 6}),
+    ],
+)
 def test_key_lock_keeps_to_the_scale_and_keeps_the_rhythm(scale, wanted):
     out, free = compose(rules.key(scale), sustain=0), compose(sustain=0)
     assert set(pitches_of(out) % 12) == wanted
-    lost = len(pitches_of(out)) / len(pitches_of(free))                      # others take the place of the notes off the scale
+    lost = len(pitches_of(out)) / len(
+        pitches_of(free)
+    )  # others take the place of the notes off the scale
     assert lost == pytest.approx(1, abs=0.15)
 
 
@@ -57,8 +86,13 @@ def test_chord_lock_follows_each_step_and_leaves_free_what_has_no_chord():
     seen = compose(rules.chords(), chords=torch.from_numpy(chord_channels(picture)))
     moved = [Chord(c.onset + 16, c.duration, c.label) for c in wish]
     for out in (seen, compose(rules.chords(wish)), compose(rules.chords(moved), start=16)):
-        for first, tones in ((0, {0, 4, 7}), (16, {2, 5, 9, 0}), (32, set(range(12))), (48, set(range(12)))):
-            assert set(pitches_of(out[:, :, first:first + 16]) % 12) == tones
+        for first, tones in (
+            (0, {0, 4, 7}),
+            (16, {2, 5, 9, 0}),
+            (32, set(range(12))),
+            (48, set(range(12))),
+        ):
+            assert set(pitches_of(out[:, :, first : first + 16]) % 12) == tones
 
 
 def test_a_pitch_range_takes_notes_away_and_makes_up_for_none():
@@ -69,27 +103,42 @@ def test_a_pitch_range_takes_notes_away_and_makes_up_for_none():
 
 def test_density_is_reached_within_a_rule():
     """What a rule takes is caught up with in the steps after it, up to what one step can do."""
-    free, out = (compose(rules.pitches(30, 110), sustain=0, onset=0.01, steps=16, **density)
-                 for density in ({}, {"density": 80.0}))
+    free, out = (
+        compose(rules.pitches(30, 110), sustain=0, onset=0.01, steps=16, **density)
+        for density in ({}, {"density": 80.0})
+    )
     assert np.isin(pitches_of(out), np.arange(30, 111)).all()
-    assert len(pitches_of(free)) / 2 < 65 and len(pitches_of(out)) / 2 == pytest.approx(80, rel=0.15)
+    assert len(pitches_of(free)) / 2 < 65 and len(pitches_of(out)) / 2 == pytest.approx(
+        80, rel=0.15
+    )
 
 
 @pytest.mark.parametrize("most", [0, 1, 3, 6])
 @pytest.mark.parametrize("U", [1, 3])
 def test_polyphony_is_never_exceeded_but_by_what_is_known(most, U):
-    cells, mask = torch.zeros(128, WIDTH, dtype=torch.long), torch.zeros(128, WIDTH, dtype=torch.bool)
+    cells, mask = (
+        torch.zeros(128, WIDTH, dtype=torch.long),
+        torch.zeros(128, WIDTH, dtype=torch.bool),
+    )
     mask[10:110, 8:56] = True
-    cells[5, 20], cells[5, 21:30] = ONSET, SUSTAIN                           # a known note beside the mask
-    cells[60, 4], cells[60, 5:8], cells[70, 56:60] = ONSET, SUSTAIN, SUSTAIN   # one that may sound on, one to be begun
+    cells[5, 20], cells[5, 21:30] = ONSET, SUSTAIN  # a known note beside the mask
+    cells[60, 4], cells[60, 5:8], cells[70, 56:60] = (
+        ONSET,
+        SUSTAIN,
+        SUSTAIN,
+    )  # one that may sound on, one to be begun
     for seed in range(4):
         out = compose(rules.polyphony(most), cells, mask, seed=seed, U=U)
-        sounding = (out > 0).sum(axis=1)                                     # (batch, width)
+        sounding = (out > 0).sum(axis=1)  # (batch, width)
         known = (cells.numpy() > 0).sum(axis=0)
-        known[55] += 1                                                       # the note of row 70 cannot begin elsewhere
+        known[55] += 1  # the note of row 70 cannot begin elsewhere
         assert (sounding[:, 8:56] <= np.maximum(most, known[8:56])).all()
-        assert most == 0 or sounding[:, 8:56].mean() > most / 2              # and there is room for as many
-        assert not ((out == SUSTAIN) & (np.pad(out, ((0, 0), (0, 0), (1, 0)))[:, :, :-1] == 0) & mask.numpy()).any()
+        assert most == 0 or sounding[:, 8:56].mean() > most / 2  # and there is room for as many
+        assert not (
+            (out == SUSTAIN)
+            & (np.pad(out, ((0, 0), (0, 0), (1, 0)))[:, :, :-1] == 0)
+            & mask.numpy()
+        ).any()
 
 
 def test_a_limit_beyond_reach_changes_nothing():
@@ -105,16 +154,21 @@ def test_no_two_notes_begin_together_off_the_beat():
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("start", [0, 32, -16])
 def test_echo_repeats_the_rhythm(known, start):
-    cells, mask = torch.zeros(128, WIDTH, dtype=torch.long), torch.ones(128, WIDTH, dtype=torch.bool)
+    cells, mask = (
+        torch.zeros(128, WIDTH, dtype=torch.long),
+        torch.ones(128, WIDTH, dtype=torch.bool),
+    )
     if known:
         cells[60, [0, 3, 7, 16, 20, 40, 44]] = ONSET
         mask[:, :16] = mask[:, 32:48] = False
-    echoed, free = (compose(rule, cells, mask, onset=0.004, sustain=0, start=start, steps=16, n=4)
-                    for rule in (rules.echo(16), ()))
-    first = -start % 32                                                      # phrases go in pairs from step 0 of the picture
+    echoed, free = (
+        compose(rule, cells, mask, onset=0.004, sustain=0, start=start, steps=16, n=4)
+        for rule in (rules.echo(16), ())
+    )
+    first = -start % 32  # phrases go in pairs from step 0 of the picture
 
     def same(out):
-        begins = (out >= ONSET).any(axis=1)[:, first:WIDTH - first]
+        begins = (out >= ONSET).any(axis=1)[:, first : WIDTH - first]
         pairs = begins.reshape(4, -1, 2, 16)
         return pairs.all(axis=2).sum() / pairs.any(axis=2).sum()
 
@@ -126,18 +180,36 @@ def test_a_rule_foresees_what_will_be_drawn():
     seen, events = [], []
 
     def watch(logits, level, view):
-        assert not (view.new & ~view.hidden).any() and (view.cells[view.hidden] == HIDDEN).all() and view.start == 48
+        assert (
+            not (view.new & ~view.hidden).any()
+            and (view.cells[view.hidden] == HIDDEN).all()
+            and view.start == 48
+        )
         seen.append((level, view.new.clone(), (logits + view.noise).argmax(1)))
         return logits
 
-    compose([rules.key("C:maj"), watch], callback=lambda e: events.append(e["cells"].clone()), start=48, whole_notes=False)
+    compose(
+        [rules.key("C:maj"), watch],
+        callback=lambda e: events.append(e["cells"].clone()),
+        start=48,
+        whole_notes=False,
+    )
     assert [level for level, *_ in seen] == list(range(6))
     for (_, new, drawn), cells in zip(seen, events, strict=True):
         assert (cells[new] == drawn[new]).all()
 
 
-@pytest.mark.parametrize("make", [lambda: rules.key("C:sus4"), lambda: rules.key("H"), lambda: rules.key("C:maj", 1.5),
-                                  lambda: rules.chords(dial=-0.1), lambda: compose(rule=[3]), lambda: compose(rule=3)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: rules.key("C:sus4"),
+        lambda: rules.key("H"),
+        lambda: rules.key("C:maj", 1.5),
+        lambda: rules.chords(dial=-0.1),
+        lambda: compose(rule=[3]),
+        lambda: compose(rule=3),
+    ],
+)
 def test_what_is_no_rule_is_refused(make):
     with pytest.raises(OptionError):
         make()

@@ -1,10 +1,22 @@
 """inpaint and generate over both processes: what must always hold, whatever the weights."""
+
 import numpy as np
 import pytest
 import torch
 from conftest import make_song
 
-from pomkit import Chord, OptionError, PictureError, generate, inpaint, load_model, masks, parse, render, rules
+from pomkit import (
+    Chord,
+    OptionError,
+    PictureError,
+    generate,
+    inpaint,
+    load_model,
+    masks,
+    parse,
+    render,
+    rules,
+)
 from pomkit.cells import Cells
 from pomkit.edm import Denoiser
 from pomkit.model import HDiT, HDiTConfig, Level
@@ -15,8 +27,17 @@ WIDTH = 64
 
 def network(channels_in, channels_out, cond=0):
     torch.manual_seed(0)
-    net = HDiT(HDiTConfig(channels_in, channels_out, (8, 16), (Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32,
-                          mapping_cond_dim=cond))
+    net = HDiT(
+        HDiTConfig(
+            channels_in,
+            channels_out,
+            (8, 16),
+            (Level(1, 32, 64, d_head=16),),
+            mapping_width=16,
+            mapping_d_ff=32,
+            mapping_cond_dim=cond,
+        )
+    )
     torch.nn.init.normal_(net.patch_out.linear.weight, std=0.3)
     return net
 
@@ -26,13 +47,17 @@ def model(request):
     if request.param == "cells":
         return Cells(network(Cells.in_channels(4), 6), width=WIDTH).eval()
     conditioned = request.param != "edm"
-    return Denoiser(network(7, 3, 2) if conditioned else network(3, 3), 0.5, conditioned, WIDTH).eval()
+    return Denoiser(
+        network(7, 3, 2) if conditioned else network(3, 3), 0.5, conditioned, WIDTH
+    ).eval()
 
 
 @pytest.mark.parametrize("width", [20, 64, 100, 200])
 def test_outside_the_mask_nothing_changes_whatever_the_width(model, rng, width):
     picture = render(make_song(rng), 0, width)
-    mask = masks.stroke(picture, [(5, 50), (width - 5, 80)], 9) | masks.chords(picture, (0, width // 2))
+    mask = masks.stroke(picture, [(5, 50), (width - 5, 80)], 9) | masks.chords(
+        picture, (0, width // 2)
+    )
     out = inpaint(model, picture, mask, n=2, seed=1, steps=3)
     assert out.shape == (2, *picture.shape) and out.dtype == np.uint8
     assert (out[:, ~mask] == picture[~mask]).all()
@@ -79,7 +104,9 @@ def test_callback_counts_and_previews(model, rng):
         events.append((event["i"], event["n"]))
 
     inpaint(model, picture, mask, steps=3, U=2, seed=0, callback=callback)
-    assert [i for i, _ in events] == list(range(len(events))) or [i for i, _ in events] == sorted({i for i, _ in events})
+    assert [i for i, _ in events] == list(range(len(events))) or [i for i, _ in events] == sorted(
+        {i for i, _ in events}
+    )
     assert len({n for _, n in events}) == 1 and events[-1][0] == events[-1][1] - 1
 
 
@@ -98,15 +125,23 @@ def test_masked_chord_rows_are_filled_with_chords(model, rng):
 
 def test_bar_lines_shift_the_windows(model, rng):
     picture = render(make_song(rng), 0, 90)
-    out = inpaint(model, picture, masks.box(picture, steps=(3, 90)), bars=[5, 21, 37], steps=2, seed=0)
+    out = inpaint(
+        model, picture, masks.box(picture, steps=(3, 90)), bars=[5, 21, 37], steps=2, seed=0
+    )
     assert out.shape == (1, *picture.shape)
 
 
-def test_a_picture_is_composed_at_once_as_far_as_positions_reach_and_blended_beyond(model, rng, monkeypatch):
+def test_a_picture_is_composed_at_once_as_far_as_positions_reach_and_blended_beyond(
+    model, rng, monkeypatch
+):
     """While the grid of tokens is no wider than high, RoPE's positions are spaced as in training."""
     assert model.span == 128 // 8 * 16
     seen, network = set(), type(model.network).forward
-    monkeypatch.setattr(type(model.network), "forward", lambda net, x, *a: seen.add(x.shape[-1]) or network(net, x, *a))
+    monkeypatch.setattr(
+        type(model.network),
+        "forward",
+        lambda net, x, *a: seen.add(x.shape[-1]) or network(net, x, *a),
+    )
     for width, span, composed in ((60, 256, 64), (250, 256, 256), (250, 64, 64), (600, 256, 256)):
         monkeypatch.setattr(model, "span", span)
         seen.clear()
@@ -131,14 +166,25 @@ def test_windows_touch_the_mask_and_settle_every_masked_column():
         mask = np.zeros((128, int(rng.integers(1, 900))), bool)
         for _ in range(rng.integers(0, 4)):
             first = int(rng.integers(0, mask.shape[1]))
-            mask[60, first:first + int(rng.integers(1, 300))] = True
-        for reach, before in ((128, 32), (reach_of(mask, 128, 64), 32), (reach_of(mask, 32, 16), 8)):
+            mask[60, first : first + int(rng.integers(1, 300))] = True
+        for reach, before in (
+            (128, 32),
+            (reach_of(mask, 128, 64), 32),
+            (reach_of(mask, 32, 16), 8),
+        ):
             left, windows = mask.any(axis=0), list(lay_windows(mask, reach, before))
             for window in windows:
-                assert window.start % 16 == 0 and window.start >= 0 and left[window.start:window.start + reach].any()
+                assert (
+                    window.start % 16 == 0
+                    and window.start >= 0
+                    and left[window.start : window.start + reach].any()
+                )
                 left[window] = False
             assert not left.any()
-        assert len(list(lay_windows(mask, reach_of(mask, 128, 64), 32))) == mask.any() and reach_of(mask, 32, 16) <= 16 * 32
+        assert (
+            len(list(lay_windows(mask, reach_of(mask, 128, 64), 32))) == mask.any()
+            and reach_of(mask, 32, 16) <= 16 * 32
+        )
         assert reach_of(mask, 128, 64) % 64 == 0
 
 
@@ -152,14 +198,22 @@ def test_a_blend_of_windows_is_the_model_where_they_agree_and_follows_the_neares
         return 2 * x + known
 
     out = blended(model, 128, region)(x, torch.ones(2), known=x)
-    assert torch.allclose(out[..., 128:], 3 * x[..., 128:]) and not out[..., :64].any()          # nothing to compose before 130
+    assert (
+        torch.allclose(out[..., 128:], 3 * x[..., 128:]) and not out[..., :64].any()
+    )  # nothing to compose before 130
     assert seen == [x[0, 0, 0, at].item() for at in (64, 128, 192)]
     steps = iter((1.0, 2.0))
     out = blended(lambda x: torch.full_like(x, next(steps)), 128, region[:, 128:])(x[..., 128:])
-    assert torch.all(out[..., 0, :64] == 1) and torch.all(out[..., 0, 128:] == 2) and torch.all(out.diff(dim=-1) >= 0)
+    assert (
+        torch.all(out[..., 0, :64] == 1)
+        and torch.all(out[..., 0, 128:] == 2)
+        and torch.all(out.diff(dim=-1) >= 0)
+    )
     assert blended(model, 320, region) is model and blended(model, 500, region) is model
-    seen.clear()                                                            # the last window ends with the picture
-    assert torch.allclose(blended(model, 100, region)(x, torch.ones(2), known=x)[..., 128:], 3 * x[..., 128:])
+    seen.clear()  # the last window ends with the picture
+    assert torch.allclose(
+        blended(model, 100, region)(x, torch.ones(2), known=x)[..., 128:], 3 * x[..., 128:]
+    )
     assert seen == [x[0, 0, 0, at].item() for at in (50, 100, 150, 200, 220)]
 
 
@@ -171,18 +225,42 @@ def test_pixels_survive_the_tensor():
 
 def test_clean_clears_and_counts_what_is_no_note():
     picture = np.zeros((128, 20, 3), np.uint8)
-    picture[60, 3], picture[60, 4], picture[70, 8], picture[80, 2] = (150, 30, 90), (10, 150, 0), (0, 150, 0), (15, 15, 15)
+    picture[60, 3], picture[60, 4], picture[70, 8], picture[80, 2] = (
+        (150, 30, 90),
+        (10, 150, 0),
+        (0, 150, 0),
+        (15, 15, 15),
+    )
     tidy, cleared = clean(picture, np.ones((128, 20), bool))
-    assert cleared == 1 and tidy[60, 3].tolist() == [150, 0, 0] and tidy[60, 4].tolist() == [0, 150, 0]
+    assert (
+        cleared == 1 and tidy[60, 3].tolist() == [150, 0, 0] and tidy[60, 4].tolist() == [0, 150, 0]
+    )
     assert tidy.any(axis=2).sum() == 2
 
 
 def test_density_is_felt_by_cells(rng):
     model = Cells(network(Cells.in_channels(4), 6), width=WIDTH).eval()
     picture = np.zeros((128, 64, 3), np.uint8)
-    few, many = (np.mean([len(parse(p).notes) for p in inpaint(model, picture, masks.everything(picture), n=4, seed=0, steps=12,
-                                                               density=density)]) for density in (2, 300))
-    assert many == pytest.approx(4 * 300, rel=0.2) and few < 0.8 * many       # an untrained model's sustain forces some
+    few, many = (
+        np.mean(
+            [
+                len(parse(p).notes)
+                for p in inpaint(
+                    model,
+                    picture,
+                    masks.everything(picture),
+                    n=4,
+                    seed=0,
+                    steps=12,
+                    density=density,
+                )
+            ]
+        )
+        for density in (2, 300)
+    )
+    assert (
+        many == pytest.approx(4 * 300, rel=0.2) and few < 0.8 * many
+    )  # an untrained model's sustain forces some
 
 
 def test_rules_know_where_their_window_lies(rng):
@@ -197,7 +275,9 @@ def test_rules_know_where_their_window_lies(rng):
     half, end = 9 * WIDTH, 18 * WIDTH
     wish = (Chord(0, half, "C:maj"), Chord(half, half, "F#:maj"))
     some = masks.box(picture, (60, 71))
-    out = inpaint(model, picture, some, bars=bars, seed=0, steps=2, rule=[watch, rules.chords(wish)])[0]
+    out = inpaint(
+        model, picture, some, bars=bars, seed=0, steps=2, rule=[watch, rules.chords(wish)]
+    )[0]
     notes = parse(out).notes
     assert len(seen) == 2 and {start % 16 for start in seen} == {6} and min(seen) == -10
     for first, last, tones in ((0, half, {0, 4, 7}), (half, end, {6, 10, 1})):
@@ -205,8 +285,18 @@ def test_rules_know_where_their_window_lies(rng):
         assert len(inside) > 20 and np.isin(inside["pitch"] % 12, list(tones)).mean() > 0.98
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"steps": 2.5}, {"U": 0}, {"jump": 0}, {"n": 0}, {"method": "magic"},
-                                     {"density": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": 0},
+        {"steps": 2.5},
+        {"U": 0},
+        {"jump": 0},
+        {"n": 0},
+        {"method": "magic"},
+        {"density": -1},
+    ],
+)
 def test_bad_options(model, options):
     picture = np.zeros((128, 32, 3), np.uint8)
     with pytest.raises(OptionError):
@@ -215,7 +305,11 @@ def test_bad_options(model, options):
 
 def test_foreign_options_and_bad_masks(model):
     picture = np.zeros((128, 32, 3), np.uint8)
-    foreign = [{"sampler": "euler"}] if model.process == "cells" else [{"temperature": 0.5}, {"top_p": 0.9}, {"rule": []}]
+    foreign = (
+        [{"sampler": "euler"}]
+        if model.process == "cells"
+        else [{"temperature": 0.5}, {"top_p": 0.9}, {"rule": []}]
+    )
     for options in foreign:
         with pytest.raises(OptionError, match="option of"):
             inpaint(model, picture, masks.everything(picture), **options)

@@ -1,4 +1,5 @@
 """The shipped songs: their texts, the MIDI files built from them, and what every musician knows of them."""
+
 import importlib.util
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ LABELLED = [name for name, song in MADE.items() if song.chords]
 each_song = pytest.mark.parametrize("name", SCORES)
 
 # Part, first bar and the first pitches from there on, written down apart from the texts.
+# fmt: off
 INCIPITS = {
     "amazing_grace": ("MELODY", 1, "Eb4 Ab4 C5 Ab4 C5 Bb4 Ab4 F4 Eb4 Eb4 Ab4 C5 Ab4 C5 Bb4 Eb5"),
     "auld_lang_syne": ("MELODY", 4, "F4 Bb4 Bb4 Bb4 D5 C5 Bb4 C5 D5 Bb4 Bb4 D5 F5 G5 G5 F5 D5 D5 Bb4"),
@@ -40,13 +42,16 @@ INCIPITS = {
     "satie_gymnopedie_1": ("MELODY", 5, "F#5 A5 G5 F#5 C#5 B4 C#5 D5 A4 F#4"),
     "when_the_saints": ("MELODY", 4, "F4 A4 Bb4 C5 F4 A4 Bb4 C5 F4 A4 Bb4 C5 A4 F4 A4 G4"),
 }
+# fmt: on
 
 
 def pitches(names: str) -> list[int]:
     """MIDI numbers by another way than build.py's: C4 = 60 and the circle of fifths."""
     fifths = "FCGDAEB"
-    return [60 + 12 * (int(n[-1]) - 4) + 7 * (fifths.index(n[0]) - 1) % 12 + n.count("#") - n.count("b")
-            for n in names.split()]
+    return [
+        60 + 12 * (int(n[-1]) - 4) + 7 * (fifths.index(n[0]) - 1) % 12 + n.count("#") - n.count("b")
+        for n in names.split()
+    ]
 
 
 def line(name: str, part: str) -> np.ndarray:
@@ -56,8 +61,11 @@ def line(name: str, part: str) -> np.ndarray:
 
 def test_enough_songs_of_every_kind():
     long_with_chords = [n for n in LABELLED if len(MADE[n].bars) > 32 and len(MADE[n].parts) >= 2]
-    pop = [n for n in long_with_chords
-           if SCORES[n].header["meter"] == "4/4" and MADE[n].parts == ("MELODY", "PIANO")]
+    pop = [
+        n
+        for n in long_with_chords
+        if SCORES[n].header["meter"] == "4/4" and MADE[n].parts == ("MELODY", "PIANO")
+    ]
     meters = [score.header["meter"] for score in SCORES.values()]
     assert len(SCORES) >= 14
     assert len(long_with_chords) >= 5
@@ -91,7 +99,7 @@ def test_bars_are_whole_and_none_is_empty(name):
     assert song.bars[-2] < song.end <= song.bars[-1]
     sounding = np.zeros(song.bars[-1], bool)
     for onset, duration, *_ in song.notes.tolist():
-        sounding[onset:onset + duration] = True
+        sounding[onset : onset + duration] = True
     assert sounding.reshape(-1, bar).any(axis=1).all()
 
 
@@ -115,7 +123,7 @@ def test_incipits(name):
     part, first, names = INCIPITS[name]
     notes = line(name, part)
     notes = notes[notes["onset"] >= MADE[name].bars[first - 1]]
-    assert notes["pitch"][:len(names.split())].tolist() == pitches(names)
+    assert notes["pitch"][: len(names.split())].tolist() == pitches(names)
 
 
 def test_every_song_has_its_incipit_or_a_law():
@@ -133,7 +141,9 @@ def test_prelude_in_c_begins_as_everyone_knows():
 
 def test_chopin_prelude_begins_with_its_melody():
     notes = line("chopin_prelude_7", "RIGHT")
-    top = [int(notes["pitch"][notes["onset"] == onset].max()) for onset in np.unique(notes["onset"])]
+    top = [
+        int(notes["pitch"][notes["onset"] == onset].max()) for onset in np.unique(notes["onset"])
+    ]
     assert top[:14] == pitches("E4 C#5 D5 B4 B4 B4 F#5 D#5 E5 A5 A5 A5 C#5 A#4")
 
 
@@ -143,7 +153,7 @@ def test_the_canon_is_a_canon():
         answer = line("pachelbel_canon", part)
         answer = answer[answer["onset"] < 18 * 16]
         for key, shift in (("onset", 16 * bars), ("duration", 0), ("pitch", 0)):
-            np.testing.assert_array_equal(answer[key], lead[key][:len(answer)] + shift)
+            np.testing.assert_array_equal(answer[key], lead[key][: len(answer)] + shift)
     bass = line("pachelbel_canon", "BASS")["pitch"]
     assert bass.tolist() == pitches("D3 A2 B2 F#2 G2 D2 G2 A2") * 9 + pitches("D3")
 
@@ -201,15 +211,22 @@ def test_readme_lists_every_song_as_it_is():
     lines = text.split("| chords |\n")[1].split("\n\n")[0].splitlines()
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
     assert {cells[0].strip("`"): cells[1:] for cells in table} == {
-        name: [*(score.header[field] for field in ("title", "composer", "year", "key", "meter")),
-               str(len(MADE[name].bars) - 1), ", ".join(score.parts), "yes" if MADE[name].chords else "no"]
-        for name, score in SCORES.items()}
+        name: [
+            *(score.header[field] for field in ("title", "composer", "year", "key", "meter")),
+            str(len(MADE[name].bars) - 1),
+            ", ".join(score.parts),
+            "yes" if MADE[name].chords else "no",
+        ]
+        for name, score in SCORES.items()
+    }
 
 
 def test_readme_example_builds(tmp_path):
     text = (SONGS / "README.md").read_text(encoding="utf-8")
-    example = text[text.index("title: A little tune"):]
-    lines = [row.split("    ")[0] for row in example[:example.index("```")].splitlines()]    # no comments
+    example = text[text.index("title: A little tune") :]
+    lines = [
+        row.split("    ")[0] for row in example[: example.index("```")].splitlines()
+    ]  # no comments
     path = tmp_path / "tune.txt"
     path.write_text("\n".join(lines), encoding="utf-8")
     song = build.make_song(build.read_score(path))
@@ -219,28 +236,35 @@ def test_readme_example_builds(tmp_path):
     assert [c.label for c in song.chords] == ["C:maj", "F:maj", "C:maj", "G:7"]
 
 
-HEADER = "".join(f"{field}: x\n" for field in ("title", "composer", "year", "key", "source", "remarks"))
+HEADER = "".join(
+    f"{field}: x\n" for field in ("title", "composer", "year", "key", "source", "remarks")
+)
 
 
-@pytest.mark.parametrize(("bars", "complaint"), [
-    ("MELODY: C5:8 C5:7", "bar 1 holds 15 sixteenths"),
-    ("MELODY: C5:16 | D5:16", "2 bars in the block of bars 1-1"),
-    ("MELODY: H5:16", "not understood"),
-    ("MELODY: C5 C5:8 C5:8", "first note needs a length"),
-    ("MELODY: C5:8~ D5:8", "tie leads to other pitches"),
-    ("MELODY: C5:16~", "tied to nothing"),
-    ("MELODY: C5:16\nMELODY.2: r:8 C5:8", "while it still sounds"),
-    ("MELODY: (fff) C5:16", "'fff' is none of"),
-    ("MELODY: roll(C3 E3)", "'roll' is not defined"),
-    ("MELODY: two(C3)", "the pattern has 2"),
-    ("MELODY: =3", "not written yet"),
-    ("DRUMS: C3:16", "'DRUMS' is no part"),
-    ("MELODY: C5:16\nchords: C:major", "no chord"),
-    ("MELODY: C5:16\nchords: C:maj*8 G:7*4", "holds 12 sixteenths"),
-])
+@pytest.mark.parametrize(
+    ("bars", "complaint"),
+    [
+        ("MELODY: C5:8 C5:7", "bar 1 holds 15 sixteenths"),
+        ("MELODY: C5:16 | D5:16", "2 bars in the block of bars 1-1"),
+        ("MELODY: H5:16", "not understood"),
+        ("MELODY: C5 C5:8 C5:8", "first note needs a length"),
+        ("MELODY: C5:8~ D5:8", "tie leads to other pitches"),
+        ("MELODY: C5:16~", "tied to nothing"),
+        ("MELODY: C5:16\nMELODY.2: r:8 C5:8", "while it still sounds"),
+        ("MELODY: (fff) C5:16", "'fff' is none of"),
+        ("MELODY: roll(C3 E3)", "'roll' is not defined"),
+        ("MELODY: two(C3)", "the pattern has 2"),
+        ("MELODY: =3", "not written yet"),
+        ("DRUMS: C3:16", "'DRUMS' is no part"),
+        ("MELODY: C5:16\nchords: C:major", "no chord"),
+        ("MELODY: C5:16\nchords: C:maj*8 G:7*4", "holds 12 sixteenths"),
+    ],
+)
 def test_a_wrong_text_is_refused(tmp_path, bars, complaint):
     path = tmp_path / "wrong.txt"
-    path.write_text(f"{HEADER}meter: 4/4\ntempo: 100\nparts: MELODY\npattern two: a:8 b\nbars 1-1\n{bars}\n")
+    path.write_text(
+        f"{HEADER}meter: 4/4\ntempo: 100\nparts: MELODY\npattern two: a:8 b\nbars 1-1\n{bars}\n"
+    )
     with pytest.raises(build.PomkitError, match="(?s)" + complaint.replace("(", r"\(")):
         build.make_song(build.read_score(path))
 

@@ -1,4 +1,5 @@
 """The studio by calls, without a front end: composing in a thread, stopping, errors, candidates, history, sound, files."""
+
 import io
 import threading
 import time
@@ -26,7 +27,7 @@ def studio():
     yield made
     made.close()
     assert not made._thread.is_alive()
-    end = time.monotonic() + 60                                  # a sound may still be in the making
+    end = time.monotonic() + 60  # a sound may still be in the making
     while left := [t for t in threading.enumerate() if t.name == "pomkit studio"]:
         assert time.monotonic() < end, left
         time.sleep(0.01)
@@ -42,7 +43,9 @@ def test_it_composes_the_mask_and_nothing_else(studio):
     assert found.shape == (2, 128, 128, 3)
     assert np.array_equal(studio.picture, found[0]) and (studio.picture != before).any()
     assert all(np.array_equal(each[~mask], before[~mask]) for each in found)
-    assert np.array_equal(found, pomkit.inpaint(MODEL, before, mask, n=2, seed=5, steps=6, bars=range(0, 128, 16)))
+    assert np.array_equal(
+        found, pomkit.inpaint(MODEL, before, mask, n=2, seed=5, steps=6, bars=range(0, 128, 16))
+    )
     studio.choose(1)
     assert np.array_equal(studio.picture, found[1]) and np.array_equal(studio.before(), before)
     assert len(studio.history) == 2 and np.array_equal(studio.history[1].state.picture, found[1])
@@ -58,7 +61,7 @@ def test_seeds(studio):
     studio.load(take.before.picture, take.before.mask, take.before.bars)
     studio.inpaint(**take.settings)
     assert np.array_equal(studio.picture, take.state.picture) and take.settings["seed"] == 7
-    studio.inpaint(steps=4)                                      # the dice are on: another seed, and it is told
+    studio.inpaint(steps=4)  # the dice are on: another seed, and it is told
     assert studio.history[-1].settings["seed"] not in (7, 0)
     assert str(studio.history[-1].settings["seed"]) in studio.message.value
 
@@ -88,20 +91,28 @@ def test_stop_answers_within_one_call_and_the_picture_stays(studio):
     studio.wait()
     hook.remove()
     assert sum(calls) <= 1 and len(calls) < 64
-    assert np.array_equal(studio.picture, before) and len(studio.history) == 1 and "Stopped" in studio.message.value
-    studio.inpaint(steps=2)                                      # and it lives on
+    assert (
+        np.array_equal(studio.picture, before)
+        and len(studio.history) == 1
+        and "Stopped" in studio.message.value
+    )
+    studio.inpaint(steps=2)  # and it lives on
     assert len(studio.history) == 2
 
 
 def test_what_was_composed_for_other_music_is_thrown_away(studio):
     hold, hear = threading.Event(), studio._hear
-    studio._hear = lambda *a: (hear(*a), hold.wait(60))          # it has passed its last look at Stop
+    studio._hear = lambda *a: (hear(*a), hold.wait(60))  # it has passed its last look at Stop
     studio.start(steps=1, seed=1)
-    other = pomkit.render(SONG, 0, 128)                          # of the same size
+    other = pomkit.render(SONG, 0, 128)  # of the same size
     studio.load(other)
     hold.set()
     studio.wait()
-    assert np.array_equal(studio.picture, other) and len(studio.history) == 1 and not len(studio.candidates)
+    assert (
+        np.array_equal(studio.picture, other)
+        and len(studio.history) == 1
+        and not len(studio.candidates)
+    )
 
 
 def test_what_is_marked_is_brought_into_view(studio):
@@ -111,16 +122,24 @@ def test_what_is_marked_is_brought_into_view(studio):
     assert studio.view.left <= 19 * 16 < studio.view.right
 
 
-@pytest.mark.parametrize(("fault", "told"), [
-    (MemoryError("no room"), "fewer candidates"), (RuntimeError("CUDA out of memory. Tried"), "fewer candidates"),
-    (ValueError("odd"), "ValueError: odd"), (OptionError("steps is 0; choose more"), "steps is 0; choose more")])
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (MemoryError("no room"), "fewer candidates"),
+        (RuntimeError("CUDA out of memory. Tried"), "fewer candidates"),
+        (ValueError("odd"), "ValueError: odd"),
+        (OptionError("steps is 0; choose more"), "steps is 0; choose more"),
+    ],
+)
 def test_errors_are_told_and_raised_and_the_studio_lives_on(studio, monkeypatch, fault, told):
     def fail(*_, **__):
         raise fault
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "inpaint", fail)
-        with pytest.raises(type(fault) if "memory" not in str(fault) + str(type(fault)).lower() else PomkitError):
+        with pytest.raises(
+            type(fault) if "memory" not in str(fault) + str(type(fault)).lower() else PomkitError
+        ):
             studio.inpaint()
     assert told in studio.message.value and not studio.controls["start"].disabled
     studio.inpaint(steps=2)
@@ -165,7 +184,12 @@ def test_candidates_in_the_order_of_density(studio):
 
 
 def test_settings_become_options_of_inpaint(studio):
-    settings = settings_of(studio) | {"key_lock": 1.0, "chord_lock": 0.5, "steps": 0, "density": 0.0}
+    settings = settings_of(studio) | {
+        "key_lock": 1.0,
+        "chord_lock": 0.5,
+        "steps": 0,
+        "density": 0.0,
+    }
     options = options_of(MODEL, studio._state, settings)
     assert len(options["rule"]) == 2 and options["steps"] is None is options["density"]
     edm = pomkit.load_model("tiny-edm", "cpu")
@@ -179,7 +203,10 @@ def test_settings_become_options_of_inpaint(studio):
 
 def test_the_other_model(studio):
     studio.set(model="tiny-edm")
-    assert studio.controls["temperature"].disabled and studio.controls["method"].options == ("conditioned", "repaint")
+    assert studio.controls["temperature"].disabled and studio.controls["method"].options == (
+        "conditioned",
+        "repaint",
+    )
     before, mask = studio.picture, studio.mask
     studio.inpaint(steps=2, method="repaint")
     assert np.array_equal(studio.picture[~mask], before[~mask])
@@ -210,19 +237,25 @@ def test_sound_of_now_before_and_what_is_new(studio):
     import soundfile
 
     studio.inpaint(seed=1, steps=4)
-    sounds = {what: soundfile.read(io.BytesIO(studio.sound(what)))[0] for what in ("now", "before", "new")}
+    sounds = {
+        what: soundfile.read(io.BytesIO(studio.sound(what)))[0] for what in ("now", "before", "new")
+    }
     assert all(np.abs(sound).max() > 0.01 for sound in sounds.values())
     assert not np.array_equal(sounds["now"][:20000], sounds["new"][:20000])
     first = studio.song.notes["onset"][0]
-    rate, start = 22050, 32 * 0.125                              # what is new begins in bar 3
-    assert first < 4 and np.abs(sounds["new"][:int((start - 0.2) * rate)]).max() < 1e-3
+    rate, start = 22050, 32 * 0.125  # what is new begins in bar 3
+    assert first < 4 and np.abs(sounds["new"][: int((start - 0.2) * rate)]).max() < 1e-3
     studio.listen("new")
     end = time.monotonic() + 60
     while not studio.audio.value and time.monotonic() < end:
         time.sleep(0.02)
     assert bytes(studio.audio.value) == studio.sound("new") and studio.counts["sounds"] == 1
-    studio.inpaint(seed=1, steps=4, n=2)                         # a click on a candidate takes it, and who listens hears it
-    studio.strips["candidates"]._handle_frontend_event(None, {"event": "mouse_down", "x": 700, "y": 50}, [])
+    studio.inpaint(
+        seed=1, steps=4, n=2
+    )  # a click on a candidate takes it, and who listens hears it
+    studio.strips["candidates"]._handle_frontend_event(
+        None, {"event": "mouse_down", "x": 700, "y": 50}, []
+    )
     assert studio.chosen == 1 and np.array_equal(studio.picture, studio.candidates[1])
     while studio.counts["sounds"] < 2 and time.monotonic() < end:
         time.sleep(0.02)
@@ -240,9 +273,13 @@ def test_files(studio, tmp_path, suffix):
     for source in (path, path.read_bytes()):
         other.load(64)
         other.open(source)
-        outside = ~studio.mask if suffix == ".mask.png" else slice(None)       # white paint covers what is under it
+        outside = (
+            ~studio.mask if suffix == ".mask.png" else slice(None)
+        )  # white paint covers what is under it
         assert np.array_equal(other.picture[outside], studio.picture[outside])
-    assert np.array_equal(other.mask, studio.mask if suffix in (".mask.png", ".npz") else 0 * other.mask)
+    assert np.array_equal(
+        other.mask, studio.mask if suffix in (".mask.png", ".npz") else 0 * other.mask
+    )
     other.close()
 
 
@@ -258,19 +295,29 @@ def test_a_saved_studio_is_the_same_studio(studio, tmp_path):
     assert other.place == 1 and settings_of(other) == settings_of(studio)
     for a, b in zip(other.history, studio.history, strict=True):
         assert a.settings == b.settings
-        assert all(np.array_equal(x, y) for s, t in zip(a[:2], b[:2], strict=True) for x, y in zip(s, t, strict=True))
+        assert all(
+            np.array_equal(x, y)
+            for s, t in zip(a[:2], b[:2], strict=True)
+            for x, y in zip(s, t, strict=True)
+        )
     other.turn(+1)
     assert np.array_equal(other.picture, studio.history[2].state.picture)
     other.close()
 
 
-@pytest.mark.parametrize("data", [b"", b"no music", b"MThd", b"PK\x03\x04 broken", b"\x89PNG broken", b"GIF8"])
+@pytest.mark.parametrize(
+    "data", [b"", b"no music", b"MThd", b"PK\x03\x04 broken", b"\x89PNG broken", b"GIF8"]
+)
 def test_a_bad_file_is_told_and_changes_nothing(studio, data, tmp_path):
     before = studio.picture
     with pytest.raises((MidiError, PictureError)):
         studio.open(data, "x.mid")
     studio.guarded(studio.open)(data)
-    assert "color" in studio.message.value and np.array_equal(studio.picture, before) and not studio.history[1:]
+    assert (
+        "color" in studio.message.value
+        and np.array_equal(studio.picture, before)
+        and not studio.history[1:]
+    )
     with pytest.raises(PictureError, match="cannot be read"):
         studio.open(tmp_path / "not there.mid")
 
@@ -283,8 +330,13 @@ def test_damaged_studios_are_refused(studio, tmp_path):
             studio.open(whole[:cut])
     with np.load(path) as file:
         parts = dict(file)
-    for name, bad in {"about": np.array("{}"), "name1": np.array([{}], object), "picture0": np.zeros(3),
-                      "mask1": parts["mask1"][:, 1:], "picture1": np.array([{}], object)}.items():
+    for name, bad in {
+        "about": np.array("{}"),
+        "name1": np.array([{}], object),
+        "picture0": np.zeros(3),
+        "mask1": parts["mask1"][:, 1:],
+        "picture1": np.array([{}], object),
+    }.items():
         np.savez(tmp_path / "bad.npz", **parts | {name: bad})
         with pytest.raises(PictureError, match="saved studio"):
             studio.open(tmp_path / "bad.npz")
@@ -294,16 +346,23 @@ def test_damaged_studios_are_refused(studio, tmp_path):
 @pytest.mark.parametrize("version", [7, 8])
 def test_upload_as_ipywidgets_7_and_8_give_it(studio, version, tmp_path, monkeypatch):
     data = (SONG.write_midi(tmp_path / "my song.mid")).read_bytes()
-    found = ({"name": "my song.mid", "content": memoryview(data)},) if version == 8 else \
-        {"my song.mid": {"metadata": {"name": "my song.mid"}, "content": data}}
+    found = (
+        ({"name": "my song.mid", "content": memoryview(data)},)
+        if version == 8
+        else {"my song.mid": {"metadata": {"name": "my song.mid"}, "content": data}}
+    )
 
     class Upload:
         value = found
 
     monkeypatch.setitem(studio.controls, "upload", Upload())
     studio._upload()
-    assert studio.song.name == "my song" and np.array_equal(studio.song.notes, SONG.canonical().notes)
-    assert not studio.controls["upload"].value and type(studio.controls["upload"].value) is type(found)
+    assert studio.song.name == "my song" and np.array_equal(
+        studio.song.notes, SONG.canonical().notes
+    )
+    assert not studio.controls["upload"].value and type(studio.controls["upload"].value) is type(
+        found
+    )
 
 
 def test_a_download_leaves_no_file_behind(studio, tmp_path, monkeypatch):
@@ -316,7 +375,9 @@ def test_a_download_leaves_no_file_behind(studio, tmp_path, monkeypatch):
     studio._offer(".mid")
     name, data = re.search(r'download="(.*?)".*base64,(.*?)"', studio.link.value).groups()
     read = pomkit.read_midi(base64.b64decode(data))
-    assert name == f"{SONG.name}.mid" and np.array_equal(read.canonical().notes, SONG.canonical().notes)
+    assert name == f"{SONG.name}.mid" and np.array_equal(
+        read.canonical().notes, SONG.canonical().notes
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -328,13 +389,20 @@ def test_an_empty_roll_with_some_notes_is_filled(studio):
     studio.preset("all")
     studio.mask = studio.mask & ~drawn
     studio.inpaint(seed=1, steps=6)
-    assert np.array_equal(studio.picture[drawn], studio.before()[drawn]) and len(studio.song.notes) > 8
+    assert (
+        np.array_equal(studio.picture[drawn], studio.before()[drawn]) and len(studio.song.notes) > 8
+    )
     assert parse(studio.picture) == studio.song
 
 
 def test_a_random_song_of_any_width_can_be_opened(tmp_path):
     for seed, width in ((0, 1), (1, 17), (2, 700)):
-        made = Studio(MODEL, pomkit.render(make_song(np.random.default_rng(seed), end=width).canonical(), width=width))
+        made = Studio(
+            MODEL,
+            pomkit.render(
+                make_song(np.random.default_rng(seed), end=width).canonical(), width=width
+            ),
+        )
         made.mask = masks.everything(width)
         made.inpaint(steps=1, seed=1)
         assert made.picture.shape == (128, width, 3)

@@ -1,4 +1,5 @@
 """Training: it learns, it saves whole files, and a killed run resumes to the same weights as an unbroken one."""
+
 import json
 import os
 import signal
@@ -17,7 +18,9 @@ from pomkit import CheckpointError, OptionError, load_model, train
 from pomkit.edm import sample_sigma
 from pomkit.model import CONFIGS, HDiTConfig, Level
 
-TOY = HDiTConfig(patch=(8, 16), levels=(Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32)
+TOY = HDiTConfig(
+    patch=(8, 16), levels=(Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32
+)
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = """
 import sys
@@ -37,15 +40,33 @@ def toy_size(monkeypatch):
 
 
 def options(out, **changes):
-    return train.TrainOptions(**{"out": str(out), "model": "toy", "width": 64, "batch": 4, "steps": 12, "save_every": 4,
-                                 "lr": 1e-2, "sample_every": 100, "warmup": 2, "valid_windows": 4, "threads": 1} | changes)
+    return train.TrainOptions(
+        **{
+            "out": str(out),
+            "model": "toy",
+            "width": 64,
+            "batch": 4,
+            "steps": 12,
+            "save_every": 4,
+            "lr": 1e-2,
+            "sample_every": 100,
+            "warmup": 2,
+            "valid_windows": 4,
+            "threads": 1,
+        }
+        | changes
+    )
 
 
 def arguments(o):
     words = []
     for key, value in vars(o).items():
         name = key.replace("_", "-")
-        words += [f"--{name}" if value else f"--no-{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
+        words += (
+            [f"--{name}" if value else f"--no-{name}"]
+            if isinstance(value, bool)
+            else [f"--{name}", str(value)]
+        )
     return words
 
 
@@ -56,7 +77,9 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(process, tmp_path
     broken = options(tmp_path / "broken", process=process)
     command = [sys.executable, "-c", COMMAND.format(toy=TOY.to_dict()), *arguments(broken)]
     state = tmp_path / "broken" / "state.safetensors"
-    child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while not state.exists() and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -65,44 +88,83 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(process, tmp_path
     resumed = train.Trainer(broken, resume=True, progress=False)
     assert 4 <= resumed.step <= 12
     resumed.run()
-    a, b = load_file(tmp_path / "whole" / "model.safetensors"), load_file(tmp_path / "broken" / "model.safetensors")
+    a, b = (
+        load_file(tmp_path / "whole" / "model.safetensors"),
+        load_file(tmp_path / "broken" / "model.safetensors"),
+    )
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-    infos = [json.loads((tmp_path / x / "model.json").read_text())["card"] for x in ("whole", "broken")]
-    assert all(infos[0][key] == infos[1][key] for key in ("valid_loss", "curve", "songs_sha256", "device", "pictures"))
+    infos = [
+        json.loads((tmp_path / x / "model.json").read_text())["card"] for x in ("whole", "broken")
+    ]
+    assert all(
+        infos[0][key] == infos[1][key]
+        for key in ("valid_loss", "curve", "songs_sha256", "device", "pictures")
+    )
     assert infos[0]["steps"] == 12 and infos[0]["curve"][-1] == [12, infos[0]["valid_loss"]]
 
 
 @pytest.mark.parametrize("process", ["cells", "edm"])
 def test_one_batch_can_be_learned(process, tmp_path):
-    o = options(tmp_path, process=process, steps=120, cooldown=0.5, sigma_data=0.15)       # .15: the notes' spread about black
+    o = options(
+        tmp_path, process=process, steps=120, cooldown=0.5, sigma_data=0.15
+    )  # .15: the notes' spread about black
     trainer = train.Trainer(o, progress=False)
     items = train.TrainSet(trainer.windows, trainer.model, 4, "loguniform")
     batch = torch.utils.data.default_collate([items[i] for i in range(4)])
     trainer.model.train()
     first, again = [], torch.Generator().manual_seed(0)
-    for _ in range(120):                                                  # the same windows, each time with other noise
-        fresh = {"t": torch.rand(4, generator=again)} if process == "cells" else \
-            {"sigma": sample_sigma("lognormal:-0.6,1.3", 4, again)}
+    for _ in range(120):  # the same windows, each time with other noise
+        fresh = (
+            {"t": torch.rand(4, generator=again)}
+            if process == "cells"
+            else {"sigma": sample_sigma("lognormal:-0.6,1.3", 4, again)}
+        )
         draw = torch.rand if process == "cells" else torch.randn
-        first.append(trainer._train_step(batch | fresh | {"noise": draw(batch["noise"].shape, generator=again)}))
+        first.append(
+            trainer._train_step(
+                batch | fresh | {"noise": draw(batch["noise"].shape, generator=again)}
+            )
+        )
     assert np.mean(first[-20:]) < 0.6 * np.mean(first[:3])
 
 
 def test_two_processes_step_as_one_with_both_their_windows(tmp_path):
     """`accelerate launch`, gloo on the CPU: the losses and the weights of one process at the same global batch."""
-    runs = {(process, n): options(tmp_path / process / str(n), process=process, steps=6, save_every=3, batch=8 // n)
-            for process in ("cells", "edm") for n in (1, 2)}
+    runs = {
+        (process, n): options(
+            tmp_path / process / str(n), process=process, steps=6, save_every=3, batch=8 // n
+        )
+        for process in ("cells", "edm")
+        for n in (1, 2)
+    }
     train.Trainer(runs["cells", 1], progress=False).run()
     train.Trainer(runs["edm", 1], progress=False).run()
     script = tmp_path / "toy.py"
-    script.write_text(COMMAND.format(toy=TOY.to_dict()).replace("sys.exit(train.main(sys.argv[1:]))", f"""
+    script.write_text(
+        COMMAND.format(toy=TOY.to_dict()).replace(
+            "sys.exit(train.main(sys.argv[1:]))",
+            f"""
 for words in {[arguments(runs[process, 2]) for process in ("cells", "edm")]!r}:
-    assert train.main(words) == 0"""))
-    launch = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no " \
+    assert train.main(words) == 0""",
+        )
+    )
+    launch = (
+        "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "
         "--dynamo_backend no --main_process_port 0"
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *launch.split(), str(script)], cwd=ROOT, env=environment, capture_output=True,
-                          text=True, timeout=500)
+    )
+    environment = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, *launch.split(), str(script)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     for process in ("cells", "edm"):
         one, two = (tmp_path / process / str(n) for n in (1, 2))
@@ -129,19 +191,25 @@ def test_the_card_says_how_long_the_device_waits_for_data(tmp_path, monkeypatch)
             o = options(tmp_path / name, steps=3, batch=2, valid_windows=1, save_every=100)
             card = load_model(train.Trainer(o, progress=False).run()).card
         shares[name] = card["waiting_for_data"]
-        assert 0 < card["pictures_per_second"] < 40                       # 2 windows in .05 s
+        assert 0 < card["pictures_per_second"] < 40  # 2 windows in .05 s
     assert shares["__getitem__"] > 0.6 > 0.4 > shares["_train_step"]
 
 
 def test_a_compiled_network_is_saved_like_any_other(tmp_path):
     plain, compiled = (options(tmp_path / str(c), compile=c, steps=3) for c in (False, True))
-    with torch.compiler.set_stance("force_eager"):                        # no compiler is needed: what is held is the wiring
+    with torch.compiler.set_stance(
+        "force_eager"
+    ):  # no compiler is needed: what is held is the wiring
         a, b = (load_file(train.Trainer(o, progress=False).run()) for o in (plain, compiled))
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_the_parametrisation_of_edm_is_saved_and_the_shipped_model_keeps_its_own(tmp_path):
-    model = load_model(train.Trainer(options(tmp_path, process="edm", steps=1, sigma_data=0.15), progress=False).run())
+    model = load_model(
+        train.Trainer(
+            options(tmp_path, process="edm", steps=1, sigma_data=0.15), progress=False
+        ).run()
+    )
     assert (model.sigma_data, model.centre) == (0.15, -1.0)
     spec = json.loads((ROOT / "assets" / "models" / "tiny-edm.json").read_text())
     shipped = load_model("tiny-edm")
@@ -151,15 +219,23 @@ def test_the_parametrisation_of_edm_is_saved_and_the_shipped_model_keeps_its_own
 def test_the_chord_rows_are_no_cells(tmp_path):
     trainer = train.Trainer(options(tmp_path), progress=False)
     items = [train.TrainSet(trainer.windows, trainer.model, 4, "loguniform")[i] for i in range(40)]
-    assert any(trainer.windows[i].mask[:8].any() for i in range(40))              # masked chords are drawn, but not scored
+    assert any(
+        trainer.windows[i].mask[:8].any() for i in range(40)
+    )  # masked chords are drawn, but not scored
     assert not any(item["mask"][:8].any() or item["mask"][120:].any() for item in items)
 
 
 def test_what_a_run_leaves_behind(tmp_path):
     path = train.Trainer(options(tmp_path, sample_every=6), progress=False).run()
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"state.safetensors", "model.safetensors", "model.json", "loss.png", "samples_0000006.png",
-                     "samples_0000012.png"}
+    assert names == {
+        "state.safetensors",
+        "model.safetensors",
+        "model.json",
+        "loss.png",
+        "samples_0000006.png",
+        "samples_0000012.png",
+    }
     model = load_model(path)
     assert model.process == "cells" and model.card["steps"] == 12 and model.width == 64
 
@@ -174,8 +250,15 @@ def test_a_run_is_not_overwritten_and_nothing_is_not_resumed(tmp_path):
         train.Trainer(options(tmp_path), resume=True, progress=False)
 
 
-@pytest.mark.parametrize("wrong", [{"process": "gan"}, {"model": "huge"}, {"data": "no/such/folder"},
-                                   {"process": "edm", "density": "lognormal:wide"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"process": "gan"},
+        {"model": "huge"},
+        {"data": "no/such/folder"},
+        {"process": "edm", "density": "lognormal:wide"},
+    ],
+)
 def test_bad_options(wrong, tmp_path, capsys):
     assert train.main(arguments(options(tmp_path / "x", **wrong))) == 2
     assert "pomkit.train:" in capsys.readouterr().err
@@ -191,17 +274,29 @@ def test_help_names_every_option(capsys):
     with pytest.raises(SystemExit) as stop:
         train.main(["--help"])
     text = capsys.readouterr().out
-    assert stop.value.code == 0 and all(f"--{name.replace('_', '-')}" in text for name in vars(options("x")))
+    assert stop.value.code == 0 and all(
+        f"--{name.replace('_', '-')}" in text for name in vars(options("x"))
+    )
 
 
 @pytest.mark.parametrize("process", ["cells", "edm"])
-def test_fine_tuning_begins_with_the_weights_of_a_checkpoint_and_takes_over_what_it_is(process, tmp_path):
+def test_fine_tuning_begins_with_the_weights_of_a_checkpoint_and_takes_over_what_it_is(
+    process, tmp_path
+):
     first = train.Trainer(options(tmp_path / "first", process=process), progress=False).run()
-    tuned = options(tmp_path / "tuned", init=str(first), process="edm", width=128, centre=0.5, lr=0.0, steps=4)
+    tuned = options(
+        tmp_path / "tuned", init=str(first), process="edm", width=128, centre=0.5, lr=0.0, steps=4
+    )
     trainer = train.Trainer(tuned, progress=False)
-    assert (trainer.options.process, trainer.options.width, trainer.windows.width) == (process, 64, 64)
+    assert (trainer.options.process, trainer.options.width, trainer.windows.width) == (
+        process,
+        64,
+        64,
+    )
     a, b = load_file(first), load_file(trainer.run())
-    assert a.keys() == b.keys() and all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)      # at a rate of 0 nothing changes
+    assert a.keys() == b.keys() and all(
+        torch.allclose(a[k], b[k], atol=1e-6) for k in a
+    )  # at a rate of 0 nothing changes
     again = train.Trainer(tuned, resume=True, progress=False)
     assert again.step == 4
     with pytest.raises(CheckpointError, match="no model 'tinny'"):

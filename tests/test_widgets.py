@@ -1,4 +1,5 @@
 """The editor's laws, and the painter without a front end: its callbacks are called as the page calls them."""
+
 import subprocess
 import sys
 
@@ -26,11 +27,17 @@ operation = st.one_of(
     st.tuples(st.just("add_note"), step, pitch, st.integers(1, 40), st.integers(1, 127)),
     st.tuples(st.just("move_note"), st.integers(0, 99), step, pitch),
     st.tuples(st.just("remove_note"), st.integers(0, 99)),
-    st.tuples(st.sampled_from(["invert", "clear"])))
+    st.tuples(st.sampled_from(["invert", "clear"])),
+)
 
 
 def editor(seed=0) -> Editor:
-    return Editor(render(make_song(np.random.default_rng(seed), count=30, end=WIDTH - 40).canonical(), width=WIDTH))
+    return Editor(
+        render(
+            make_song(np.random.default_rng(seed), count=30, end=WIDTH - 40).canonical(),
+            width=WIDTH,
+        )
+    )
 
 
 def do(edit: Editor, name: str, *arguments) -> None:
@@ -82,17 +89,25 @@ def test_fifty_levels_of_undo_and_a_new_operation_ends_redo():
 def test_operations_are_the_masks_of_the_same_names():
     edit, song = editor(), editor().song
     for name, arguments, expected in [
-            ("add_stroke", ([(3, 60), (40, 72)], 3), masks.stroke(WIDTH, [(3, 60), (40, 72)], 3)),
-            ("add_box", ((50, 60), (4, 9)), masks.box(WIDTH, (50, 60), (4, 9))),
-            ("add_polygon", ([(3, 60), (40, 72), (50, 40)],), masks.polygon(WIDTH, [(3, 60), (40, 72), (50, 40)])),
-            ("add_bars", (2, 3), masks.bars(WIDTH, 2, 3)), ("preset", ("melody",), masks.melody(song, width=WIDTH)),
-            ("preset", ("loop middle",), masks.bars(WIDTH, 2, 5)),
-            ("preset", ("chords+bars:1",), masks.chords(WIDTH) | masks.bars(WIDTH, 1))]:
+        ("add_stroke", ([(3, 60), (40, 72)], 3), masks.stroke(WIDTH, [(3, 60), (40, 72)], 3)),
+        ("add_box", ((50, 60), (4, 9)), masks.box(WIDTH, (50, 60), (4, 9))),
+        (
+            "add_polygon",
+            ([(3, 60), (40, 72), (50, 40)],),
+            masks.polygon(WIDTH, [(3, 60), (40, 72), (50, 40)]),
+        ),
+        ("add_bars", (2, 3), masks.bars(WIDTH, 2, 3)),
+        ("preset", ("melody",), masks.melody(song, width=WIDTH)),
+        ("preset", ("loop middle",), masks.bars(WIDTH, 2, 5)),
+        ("preset", ("chords+bars:1",), masks.chords(WIDTH) | masks.bars(WIDTH, 1)),
+    ]:
         edit.clear()
         getattr(edit, name)(*arguments)
         assert np.array_equal(edit.mask, expected), name
     edit.invert()
-    assert np.array_equal(edit.mask, (masks.chords(WIDTH) | masks.bars(WIDTH, 1)) ^ masks.everything(WIDTH))
+    assert np.array_equal(
+        edit.mask, (masks.chords(WIDTH) | masks.bars(WIDTH, 1)) ^ masks.everything(WIDTH)
+    )
     edit.add_bars(2, 6, erase=True)
     assert np.array_equal(edit.mask, masks.chords(WIDTH))
 
@@ -110,7 +125,7 @@ def test_notes_by_hand():
     assert edit.song.notes.tolist() == [(4, 8, 60, 90, 0)]
     assert edit.note_at(4, 60) == edit.note_at(11, 60) == 0
     assert edit.note_at(12, 60) is edit.note_at(4, 61) is None
-    edit.add_note(8, 60, 2)                                      # struck again: the first one ends
+    edit.add_note(8, 60, 2)  # struck again: the first one ends
     assert edit.song.notes[["onset", "duration"]].tolist() == [(4, 4), (8, 2)]
     edit.move_note(0, 20, 72)
     edit.remove_note(edit.note_at(8, 60))
@@ -128,7 +143,9 @@ def test_what_is_given_and_what_is_taken_is_not_shared():
     assert np.array_equal(edit.mask, masks.bars(WIDTH, 2)) and edit.picture.any()
 
 
-@pytest.mark.parametrize("bad", [np.zeros((128, 16)), np.zeros((64, 64, 3), np.uint8), np.zeros((128, 0, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "bad", [np.zeros((128, 16)), np.zeros((64, 64, 3), np.uint8), np.zeros((128, 0, 3), np.uint8)]
+)
 def test_a_bad_picture_is_refused(bad):
     with pytest.raises(PictureError):
         Editor(bad)
@@ -145,7 +162,9 @@ def test_a_view_maps_pixels_and_cells():
     _, (x, y, width, height) = view.rectangles(np.array([60]), np.array([20]), np.array([24]))
     assert (width[0], height[0]) == (32, 9)
     assert view.cell(x[0] + 4, y[0] + 5) == (20, 60)
-    seen, (x, _, width, _) = view.rectangles(np.array([60, 60, 90]), np.array([0, 60, 20]), np.array([20, 70, 30]))
+    seen, (x, _, width, _) = view.rectangles(
+        np.array([60, 60, 90]), np.array([0, 60, 20]), np.array([20, 70, 30])
+    )
     assert seen.tolist() == [True, False, False] and (x[0], width[0]) == (40, 32)
     cells = masks.stroke(64, [(3, 60), (40, 72)], 3)
     again = np.zeros_like(cells)
@@ -156,13 +175,17 @@ def test_a_view_maps_pixels_and_cells():
 
 # The painter
 
+
 def pixel(painter, step, pitch):
     view = painter.view
-    return view.x + (step + 0.5 - view.left) * view.zoom, view.y + (view.high - pitch + 0.5) * view.row
+    return view.x + (step + 0.5 - view.left) * view.zoom, view.y + (
+        view.high - pitch + 0.5
+    ) * view.row
 
 
 def drag(painter, *points):
     """What a page sends for a drag, through the canvas' own dispatcher."""
+
     def send(event, x, y):
         painter.canvas[-1]._handle_frontend_event(None, {"event": event, "x": x, "y": y}, [])
 
@@ -180,9 +203,13 @@ def painter():
 
 def test_a_drag_paints_what_the_tool_says(painter):
     a, b = (10, 72), (30, 60)
-    expected = {"brush": masks.stroke(WIDTH, [a, b], 2), "line": masks.stroke(WIDTH, [a, b], 2),
-                "box": masks.box(WIDTH, (60, 72), (10, 31)), "bars": masks.bars(WIDTH, 1, 2),
-                "pitches": masks.box(WIDTH, (60, 72))}
+    expected = {
+        "brush": masks.stroke(WIDTH, [a, b], 2),
+        "line": masks.stroke(WIDTH, [a, b], 2),
+        "box": masks.box(WIDTH, (60, 72), (10, 31)),
+        "bars": masks.bars(WIDTH, 1, 2),
+        "pitches": masks.box(WIDTH, (60, 72)),
+    }
     for tool, mask in expected.items():
         painter.controls["tool"].value = tool
         drag(painter, pixel(painter, *a), pixel(painter, *b))
@@ -191,7 +218,7 @@ def test_a_drag_paints_what_the_tool_says(painter):
         drag(painter, pixel(painter, *a), pixel(painter, *b))
         assert not painter.mask.any(), tool
         painter.controls["eraser"].value = False
-    drag(painter, (pixel(painter, 20, 60)[0], 20), (pixel(painter, 40, 60)[0], 20))            # on the ruler
+    drag(painter, (pixel(painter, 20, 60)[0], 20), (pixel(painter, 40, 60)[0], 20))  # on the ruler
     assert np.array_equal(painter.mask, masks.bars(WIDTH, 2, 3))
     assert set(TOOLS) == {*expected, "polygon", "pencil"}
 
@@ -209,7 +236,7 @@ def test_a_polygon_and_the_pencil(painter):
     drag(painter, pixel(painter, 18, 64), pixel(painter, 34, 67))
     assert painter.song.notes[["onset", "duration", "pitch"]].tolist() == [(32, 8, 67)]
     undo = len(painter._past)
-    drag(painter, pixel(painter, 36, 67))                        # a click on a note changes nothing
+    drag(painter, pixel(painter, 36, 67))  # a click on a note changes nothing
     assert len(painter._past) == undo
     painter.controls["eraser"].value = True
     drag(painter, pixel(painter, 36, 67))
@@ -219,23 +246,38 @@ def test_a_polygon_and_the_pencil(painter):
 def test_a_stroke_ends_outside_and_a_finger_paints(painter):
     handle = painter.canvas[-1]._handle_frontend_event
     (x, y), (x2, y2) = pixel(painter, 10, 60), pixel(painter, 20, 60)
-    for event, at in (("mouse_down", (x, y)), ("mouse_move", (x2, y2)), ("mouse_out", (x2, y2)), ("mouse_move", (x2 + 99, y2))):
+    for event, at in (
+        ("mouse_down", (x, y)),
+        ("mouse_move", (x2, y2)),
+        ("mouse_out", (x2, y2)),
+        ("mouse_move", (x2 + 99, y2)),
+    ):
         handle(None, {"event": event, "x": at[0], "y": at[1]}, [])
     assert np.array_equal(painter.mask, masks.stroke(WIDTH, [(10, 60), (20, 60)], 2))
     painter.clear()
     for event, touches in (("start", [(x, y)]), ("move", [(x2, y2)]), ("end", [])):
-        handle(None, {"event": f"touch_{event}", "touches": [{"x": a, "y": b} for a, b in touches]}, [])
+        handle(
+            None, {"event": f"touch_{event}", "touches": [{"x": a, "y": b} for a, b in touches]}, []
+        )
     assert np.array_equal(painter.mask, masks.stroke(WIDTH, [(10, 60), (20, 60)], 2))
 
 
 def test_buttons_presets_and_looks(painter):
     painter.controls["preset"].value = "melody"
-    assert np.array_equal(painter.mask, masks.melody(painter.song, width=WIDTH)) and painter.controls["preset"].value == ""
+    assert (
+        np.array_equal(painter.mask, masks.melody(painter.song, width=WIDTH))
+        and painter.controls["preset"].value == ""
+    )
     painter.controls["clear"].click()
     assert not painter.mask.any()
     painter.controls["undo"].click()
     assert painter.mask.any()
-    for name, value in (("zoom", 24), ("left", 30), ("pitches", (50, 70)), *(("colours", c) for c in COLOURS)):
+    for name, value in (
+        ("zoom", 24),
+        ("left", 30),
+        ("pitches", (50, 70)),
+        *(("colours", c) for c in COLOURS),
+    ):
         painter.controls[name].value = value
     assert painter.view.left == 30 and painter.view.right == min(30 + 794 // 24, WIDTH)
     painter.canvas[-1]._handle_frontend_event(None, {"event": "mouse_wheel", "x": 0, "y": -240}, [])
@@ -246,7 +288,9 @@ def test_buttons_presets_and_looks(painter):
 
 def test_an_error_is_told_in_the_panel(painter):
     painter.guarded(painter.add_note)(500, 60)
-    assert "choose a step" in painter.message.value and "red" not in painter.message.value.lower()[:3]
+    assert (
+        "choose a step" in painter.message.value and "red" not in painter.message.value.lower()[:3]
+    )
 
 
 def test_an_error_while_drawing_does_not_silence_the_canvas(painter, monkeypatch):
@@ -255,10 +299,12 @@ def test_an_error_while_drawing_does_not_silence_the_canvas(painter, monkeypatch
         patch.setattr(painter, "_draw_ink", lambda view: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             painter.redraw()
-    monkeypatch.setattr(type(painter.canvas._canvas_manager), "send", lambda self, *a, **k: sent.append(a))
+    monkeypatch.setattr(
+        type(painter.canvas._canvas_manager), "send", lambda self, *a, **k: sent.append(a)
+    )
     painter.redraw()
     assert len(sent) == 1 and not painter.canvas._canvas_manager._caching
-    painter.canvas[0].fill_rect(0, 0, 1, 1)                      # and what is drawn by others is sent at once
+    painter.canvas[0].fill_rect(0, 0, 1, 1)  # and what is drawn by others is sent at once
     assert len(sent) >= 2
 
 
@@ -276,7 +322,9 @@ def test_a_long_song_is_drawn_in_a_moment(painter):
 
 
 def test_without_ipycanvas_the_error_says_what_to_install():
-    code = ("import sys; sys.modules['ipycanvas'] = None\nimport pomkit\nprint(pomkit.editor.Editor(16).mask.shape)\n"
-            "try:\n    pomkit.MaskPainter(16)\nexcept pomkit.PomkitError as fault:\n    print(fault)")
+    code = (
+        "import sys; sys.modules['ipycanvas'] = None\nimport pomkit\nprint(pomkit.editor.Editor(16).mask.shape)\n"
+        "try:\n    pomkit.MaskPainter(16)\nexcept pomkit.PomkitError as fault:\n    print(fault)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "(128, 16)" in done.stdout and "pip install 'pomkit[widgets]'" in done.stdout

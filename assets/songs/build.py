@@ -3,6 +3,7 @@
 The text format stands in README.md. A bar that does not add up, an unknown pitch, a broken tie or a key
 struck while its part still holds it are refused with file, voice and bar. The bytes depend on the text alone.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,7 +19,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 try:
     import pomkit  # noqa: F401
-except ImportError:                                             # a clone that is not installed
+except ImportError:  # a clone that is not installed
     sys.path.insert(0, str(HERE.parents[1]))
 
 from pomkit.chords import Chord, reduce_chord  # noqa: E402
@@ -27,12 +28,15 @@ from pomkit.files import write_atomically  # noqa: E402
 from pomkit.notes import NOTE_DTYPE, Song  # noqa: E402
 
 FIELDS = ("title", "composer", "year", "key", "meter", "tempo", "parts", "source", "remarks")
-DYNAMICS = {"pp": 44, "p": 54, "mp": 64, "mf": 74, "f": 88, "ff": 102}     # velocities
-DOWNBEAT, HALF_BAR, BEAT, OFF_BEAT, ACCENT = 8, 5, 3, -3, 12               # added by the place in the bar
+DYNAMICS = {"pp": 44, "p": 54, "mp": 64, "mf": 74, "f": 88, "ff": 102}  # velocities
+DOWNBEAT, HALF_BAR, BEAT, OFF_BEAT, ACCENT = 8, 5, 3, -3, 12  # added by the place in the bar
 NATURAL = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 PITCH = re.compile(r"([A-G])(##?|bb?)?(\d)")
-TOKEN = re.compile(r"""\s*(?: \((?P<dynamic>\w+)\) | (?P<accent>>?)(?P<pitches>\[[^\]]+\]|[A-G][\#b]*\d|r)
-                       (?::(?P<length>\d+))?(?P<tie>~?) )(?=\s|$)""", re.X)
+TOKEN = re.compile(
+    r"""\s*(?: \((?P<dynamic>\w+)\) | (?P<accent>>?)(?P<pitches>\[[^\]]+\]|[A-G][\#b]*\d|r)
+                       (?::(?P<length>\d+))?(?P<tie>~?) )(?=\s|$)""",
+    re.X,
+)
 
 
 class ScoreError(PomkitError):
@@ -63,7 +67,7 @@ def read_score(path: Path) -> Score:
     """Read a song's text, with its copies and patterns written out; ScoreError with file and line."""
     score = Score(path.stem, {}, {})
     patterns: dict[str, str] = {}
-    first, last = 1, 0                                          # the bars of the block that is being read
+    first, last = 1, 0  # the bars of the block that is being read
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         word, _, rest = (s.strip() for s in line.partition(":"))
         try:
@@ -77,14 +81,17 @@ def read_score(path: Path) -> Score:
             elif word.startswith("pattern "):
                 patterns[word.split()[1]] = rest
             elif last == 0:
-                score.header[word] = f"{score.header[word]} {rest}" if word in score.header else rest
+                score.header[word] = (
+                    f"{score.header[word]} {rest}" if word in score.header else rest
+                )
             elif word != "chords" and word.split(".")[0] not in score.parts:
                 raise ScoreError(f"{word!r} is no part; the header names {', '.join(score.parts)}")
             else:
                 bars = score.voices.setdefault(word, [""] * (first - 1))
                 for text in map(str.strip, rest.strip("| ").split("|")):
-                    bars += (_copied(text, word, score.voices)
-                             or [text if word == "chords" else _expanded(text, patterns)])
+                    bars += _copied(text, word, score.voices) or [
+                        text if word == "chords" else _expanded(text, patterns)
+                    ]
         except ScoreError as fault:
             raise ScoreError(f"{path.name}, line {number}: {fault}") from None
     try:
@@ -102,7 +109,9 @@ def _close_block(voices: dict[str, list[str]], first: int, last: int) -> None:
         if len(bars) == first - 1:
             bars += [""] * (last - first + 1)
         elif len(bars) != last:
-            raise ScoreError(f"{voice} has {len(bars) - first + 1} bars in the block of bars {first}-{last}")
+            raise ScoreError(
+                f"{voice} has {len(bars) - first + 1} bars in the block of bars {first}-{last}"
+            )
 
 
 def _copied(text: str, voice: str, voices: dict[str, list[str]]) -> list[str]:
@@ -110,10 +119,14 @@ def _copied(text: str, voice: str, voices: dict[str, list[str]]) -> list[str]:
     match = re.fullmatch(r"(\(\w+\))? *=(?:(\S+) )?(\d+)(?:-(\d+))?", text)
     if not match:
         return []
-    source, start, stop = voices.get(match[2] or voice, []), int(match[3]), int(match[4] or match[3])
+    source, start, stop = (
+        voices.get(match[2] or voice, []),
+        int(match[3]),
+        int(match[4] or match[3]),
+    )
     if not 0 < start <= stop <= len(source):
         raise ScoreError(f"{text!r} copies bars that are not written yet")
-    copy = source[start - 1:stop]
+    copy = source[start - 1 : stop]
     if match[1]:
         copy = [re.sub(r"\(\w+\)\s*", "", bar) for bar in copy]
         copy[0] = f"{match[1]} {copy[0]}"
@@ -122,14 +135,19 @@ def _copied(text: str, voice: str, voices: dict[str, list[str]]) -> list[str]:
 
 def _expanded(text: str, patterns: dict[str, str]) -> str:
     """A bar with its patterns written out: "arp(C3 G3)" puts C3 and G3 for a and b in the pattern arp."""
+
     def write_out(match: re.Match[str]) -> str:
         if match[1] not in patterns:
             raise ScoreError(f"the pattern {match[1]!r} is not defined")
         given = match[2].split()
         wanted = set(re.findall(r"\b[a-q]\b", patterns[match[1]]))
         if len(wanted) != len(given):
-            raise ScoreError(f"{match[0]!r} gives {len(given)} pitches; the pattern has {len(wanted)}")
-        return re.sub(r"\b[a-q]\b", lambda letter: given[ord(letter[0]) - ord("a")], patterns[match[1]])
+            raise ScoreError(
+                f"{match[0]!r} gives {len(given)} pitches; the pattern has {len(wanted)}"
+            )
+        return re.sub(
+            r"\b[a-q]\b", lambda letter: given[ord(letter[0]) - ord("a")], patterns[match[1]]
+        )
 
     return re.sub(r"\b(\w+)\(([^)]*)\)", write_out, text)
 
@@ -140,7 +158,9 @@ def midi_pitch(name: str) -> int:
     if not match:
         raise ScoreError(f"{name!r} is no pitch; write it like C4, F#5 or Bb3")
     accidental = match[2] or ""
-    return 12 * (int(match[3]) + 1) + NATURAL[match[1]] + accidental.count("#") - accidental.count("b")
+    return (
+        12 * (int(match[3]) + 1) + NATURAL[match[1]] + accidental.count("#") - accidental.count("b")
+    )
 
 
 def make_song(score: Score) -> Song:
@@ -167,7 +187,7 @@ def make_song(score: Score) -> Song:
 def _notes(bars: Sequence[str], bar: int, beat: int, part: int, offset: int) -> list[list[int]]:
     """Rows of NOTE_DTYPE of one voice."""
     rows: list[list[int]] = []
-    held: list[list[int]] = []                                  # the rows that a tie lengthens
+    held: list[list[int]] = []  # the rows that a tie lengthens
     loudness = DYNAMICS["mf"]
     for number, text in enumerate(bars, 1):
         step, length, place = 0, 0, 0
@@ -178,10 +198,12 @@ def _notes(bars: Sequence[str], bar: int, beat: int, part: int, offset: int) -> 
             place = token.end()
             if token["dynamic"]:
                 if token["dynamic"] not in DYNAMICS:
-                    raise ScoreError(f"bar {number}: {token['dynamic']!r} is none of {', '.join(DYNAMICS)}")
+                    raise ScoreError(
+                        f"bar {number}: {token['dynamic']!r} is none of {', '.join(DYNAMICS)}"
+                    )
                 loudness = DYNAMICS[token["dynamic"]]
                 continue
-            length = int(token["length"] or length)             # without a length: that of the note before
+            length = int(token["length"] or length)  # without a length: that of the note before
             if not length:
                 raise ScoreError(f"bar {number}: its first note needs a length")
             names = [] if token["pitches"] == "r" else token["pitches"].strip("[]").split()
@@ -193,9 +215,13 @@ def _notes(bars: Sequence[str], bar: int, beat: int, part: int, offset: int) -> 
                     row[1] += length
                 new = held
             else:
-                velocity = loudness + offset + _stress(step, bar, beat) + ACCENT * bool(token["accent"])
+                velocity = (
+                    loudness + offset + _stress(step, bar, beat) + ACCENT * bool(token["accent"])
+                )
                 onset = bar * (number - 1) + step
-                new = [[onset, length, pitch, min(max(velocity, 1), 127), part] for pitch in pitches]
+                new = [
+                    [onset, length, pitch, min(max(velocity, 1), 127), part] for pitch in pitches
+                ]
                 rows += new
             held = new if token["tie"] else []
             step += length
@@ -227,7 +253,7 @@ def _chords(bars: Sequence[str], bar: int) -> Iterator[Chord]:
             raise ScoreError(f"bar {number} holds {sum(lengths)} sixteenths; its meter wants {bar}")
         step = bar * (number - 1)
         for (label, _, _), length in zip(names, lengths, strict=True):
-            reduce_chord(label)                                 # raises where it is no chord
+            reduce_chord(label)  # raises where it is no chord
             if held and held.label == label and held.onset + held.duration == step:
                 held = held._replace(duration=held.duration + length)
             else:
@@ -247,8 +273,10 @@ def _refuse_doubles(notes: np.ndarray, score: Score, bar: int) -> None:
     if len(early):
         note = notes[early[0] + 1]
         part, (number, step) = list(score.parts)[note["part"]], divmod(note["onset"], bar)
-        raise ScoreError(f"{score.name}, {part}: bar {number + 1} strikes pitch {note['pitch']} "
-                         f"at sixteenth {step} while it still sounds")
+        raise ScoreError(
+            f"{score.name}, {part}: bar {number + 1} strikes pitch {note['pitch']} "
+            f"at sixteenth {step} while it still sounds"
+        )
 
 
 def midi_bytes(path: Path) -> bytes:
@@ -271,7 +299,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write, check or show; 1 where a committed file differs from its text."""
     parser = argparse.ArgumentParser(description="Build the songs' MIDI files from their texts.")
     parser.add_argument("names", nargs="*", help="songs (default: all)")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where a .mid is stale")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail where a .mid is stale"
+    )
     parser.add_argument("--show", action="store_true", help="write nothing; print every bar")
     options = parser.parse_args(arguments)
     stale = []
@@ -286,7 +316,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 with write_atomically(target) as file:
                     file.write(data)
     if not options.show:
-        print(f"{'differ from their texts' if options.check else 'written'}: {', '.join(stale) or 'none'}")
+        print(
+            f"{'differ from their texts' if options.check else 'written'}: {', '.join(stale) or 'none'}"
+        )
     return int(options.check and bool(stale))
 
 

@@ -6,6 +6,7 @@ Chords: `Song.with_chords` (half bars) against `chord_midi.txt`, weighted by tim
 root, thirds and majmin as mir_eval.chord compares them (labels that a comparison leaves out are left out), and the share of
 steps with the palette's exact label. Keys: `estimate_key` against `key_audio.txt`, for songs of a single key.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,9 +21,14 @@ from three_readers import find_archive
 from pomkit import Song, data
 from pomkit.chords import estimate_key, reduce_chord
 
-COMPARISONS = {"root": mir_eval.chord.root, "thirds": mir_eval.chord.thirds, "majmin": mir_eval.chord.majmin,
-               "palette": lambda known, found: np.array([float(reduce_chord(k) == f)
-                                                         for k, f in zip(known, found, strict=True)])}
+COMPARISONS = {
+    "root": mir_eval.chord.root,
+    "thirds": mir_eval.chord.thirds,
+    "majmin": mir_eval.chord.majmin,
+    "palette": lambda known, found: np.array(
+        [float(reduce_chord(k) == f) for k, f in zip(known, found, strict=True)]
+    ),
+}
 
 
 def label_pairs(songs: list[Song]) -> Counter[tuple[str, str]]:
@@ -32,7 +38,7 @@ def label_pairs(songs: list[Song]) -> Counter[tuple[str, str]]:
         known, found = np.full(song.end, "", object), np.full(song.end, "N", object)
         for line, chords in ((known, song.chords), (found, song.with_chords().chords)):
             for onset, duration, label in chords:
-                line[onset:onset + duration] = label
+                line[onset : onset + duration] = label
         pairs.update((k, f) for k, f in zip(known, found, strict=True) if k)
     return pairs
 
@@ -55,16 +61,25 @@ def keys(archive: Path, songs: list[Song]) -> tuple[int, int]:
         for member in tar:
             song = names.get(Path(member.name).parent.name)
             if song is not None and member.name.endswith("key_audio.txt"):
-                found = {line.split()[2] for line in tar.extractfile(member).read().decode().splitlines() if line.strip()}
+                found = {
+                    line.split()[2]
+                    for line in tar.extractfile(member).read().decode().splitlines()
+                    if line.strip()
+                }
                 if len(found) == 1:
                     root, mode = found.pop().split(":")
                     total += 1
-                    right += estimate_key(song.notes) == f"{reduce_chord(root + ':maj').split(':')[0]}:{mode}"
+                    right += (
+                        estimate_key(song.notes)
+                        == f"{reduce_chord(root + ':maj').split(':')[0]}:{mode}"
+                    )
     return right, total
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--archive", type=Path, default=None)
     parser.add_argument("--split", default="valid", choices=data.SPLITS)
     options = parser.parse_args()
@@ -73,7 +88,9 @@ def main() -> None:
     for name, share in accuracy(label_pairs(songs)).items():
         print(f"{options.split}: {name:8s} {100 * share:.1f} % of the time, {len(songs)} songs")
     right, total = keys(archive, songs)
-    print(f"{options.split}: key right in {right} of the {total} songs with a single one ({100 * right / total:.0f} %)")
+    print(
+        f"{options.split}: key right in {right} of the {total} songs with a single one ({100 * right / total:.0f} %)"
+    )
 
 
 if __name__ == "__main__":

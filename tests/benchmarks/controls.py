@@ -10,6 +10,7 @@ together cost more than the real music, dull music less), mean overlapping area 
 for a window. A row of the second table names a share (or a number) and the control that asks for it: what the real music has
 of it, what comes without and with the control.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -29,8 +30,11 @@ from pomkit.evaluate import held_out
 from pomkit.picture import read_spans
 
 SAMPLER: list[dict[str, Any]] = [
-    *({"steps": n} for n in (2, 5, 10, 12, 16, 20, 40)), {"steps": 10, "U": 2}, {"steps": 5, "U": 4},      # these: 19, 17 calls
-    *({"temperature": t} for t in (0.8, 0.9)), *({"top_p": p} for p in (0.8, 0.9, 0.95)),
+    *({"steps": n} for n in (2, 5, 10, 12, 16, 20, 40)),
+    {"steps": 10, "U": 2},
+    {"steps": 5, "U": 4},  # these: 19, 17 calls
+    *({"temperature": t} for t in (0.8, 0.9)),
+    *({"top_p": p} for p in (0.8, 0.9, 0.95)),
 ]
 Asked = Callable[[np.ndarray], float]
 
@@ -47,9 +51,22 @@ class Bench:
         self.columns = self.mask.any(axis=0)
 
     def compose(self, seed: int = 0, **options: Any) -> np.ndarray:
-        out = sample_cells(self.model, self.cells, self.chords, torch.from_numpy(self.mask), self.model.states,
-                           whole_notes=True, generator=torch.Generator().manual_seed(seed), **options)
-        return np.stack([self.model.decode(c, p, self.mask)[0] for c, p in zip(out.numpy(), self.real, strict=True)])
+        out = sample_cells(
+            self.model,
+            self.cells,
+            self.chords,
+            torch.from_numpy(self.mask),
+            self.model.states,
+            whole_notes=True,
+            generator=torch.Generator().manual_seed(seed),
+            **options,
+        )
+        return np.stack(
+            [
+                self.model.decode(c, p, self.mask)[0]
+                for c, p in zip(out.numpy(), self.real, strict=True)
+            ]
+        )
 
     def notes(self, picture: np.ndarray) -> np.ndarray:
         """The notes that begin in the mask."""
@@ -75,33 +92,57 @@ class Bench:
         for seed in range(6):
             generator = torch.Generator().manual_seed(seed)
             t = stratified_t(len(cells), generator)[torch.randperm(len(cells), generator=generator)]
-            bounds.append(cell_bound(self.model, cells, self.chords, region, self.model.states, t, generator))
-        return float(torch.stack(bounds).mean() * region.sum() / sum(len(self.notes(p)) for p in self.real))
+            bounds.append(
+                cell_bound(self.model, cells, self.chords, region, self.model.states, t, generator)
+            )
+        return float(
+            torch.stack(bounds).mean() * region.sum() / sum(len(self.notes(p)) for p in self.real)
+        )
 
     def measure(self, pictures: np.ndarray) -> dict[str, float]:
-        found = [metrics.adherence(before, after, self.mask, whole, start)
-                 for before, after, whole, start in zip(self.real, pictures, self.whole, self.starts, strict=True)]
+        found = [
+            metrics.adherence(before, after, self.mask, whole, start)
+            for before, after, whole, start in zip(
+                self.real, pictures, self.whole, self.starts, strict=True
+            )
+        ]
         onsets = np.array([f.onsets for f in found])
         notes = [self.notes(p) for p in pictures]
         length = np.concatenate([n["duration"] for n in notes])
         tones = np.concatenate([self.on_chord(i, n) for i, n in enumerate(notes)])
-        return {"onsets": onsets.sum() / sum(f.onsets_before for f in found),
-                "scale": np.nansum([f.in_scale * f.onsets for f in found]) / onsets.sum(),
-                "grid": np.nansum([f.on_grid * f.onsets for f in found]) / onsets.sum(),
-                "chord": tones.mean(), "length": length.mean(), "one step": (length == 1).mean(),
-                "sounding": np.mean([self.sounding(p).mean() for p in pictures]),
-                "bits": self.bits(pictures),
-                "area": float(metrics.compare(*(metrics.read_clips(p, self.mask) for p in (pictures, self.real)))["mean"][0])}
+        return {
+            "onsets": onsets.sum() / sum(f.onsets_before for f in found),
+            "scale": np.nansum([f.in_scale * f.onsets for f in found]) / onsets.sum(),
+            "grid": np.nansum([f.on_grid * f.onsets for f in found]) / onsets.sum(),
+            "chord": tones.mean(),
+            "length": length.mean(),
+            "one step": (length == 1).mean(),
+            "sounding": np.mean([self.sounding(p).mean() for p in pictures]),
+            "bits": self.bits(pictures),
+            "area": float(
+                metrics.compare(*(metrics.read_clips(p, self.mask) for p in (pictures, self.real)))[
+                    "mean"
+                ][0]
+            ),
+        }
 
-    def row(self, name: str, asked: Asked | None = None, free: np.ndarray | None = None, seeds: int = 1,
-            **options: Any) -> None:
+    def row(
+        self,
+        name: str,
+        asked: Asked | None = None,
+        free: np.ndarray | None = None,
+        seeds: int = 1,
+        **options: Any,
+    ) -> None:
         """Print a row; `asked`, and `free`, the pictures without the control, for the columns in front."""
         rows = []
         for seed in range(seeds):
             started = time.perf_counter()
             pictures = self.compose(seed, **options)
             seconds = (time.perf_counter() - started) / len(pictures)
-            rows.append([] if asked is None else [asked(np.stack(self.real)), asked(free), asked(pictures)])
+            rows.append(
+                [] if asked is None else [asked(np.stack(self.real)), asked(free), asked(pictures)]
+            )
             rows[-1] += [*self.measure(pictures).values(), seconds]
         show(name, *np.mean(rows, axis=0))
 
@@ -112,7 +153,11 @@ def show(name: str, *values: float) -> None:
 
 def head(bench: Bench, *columns: str) -> None:
     real = bench.measure(np.stack(bench.real))
-    print(f"\n| {' | '.join(columns)} | {' | '.join(real)} | s |\n" + "|---" * (len(columns) + len(real) + 1) + "|")
+    print(
+        f"\n| {' | '.join(columns)} | {' | '.join(real)} | s |\n"
+        + "|---" * (len(columns) + len(real) + 1)
+        + "|"
+    )
     show("real" + " |" * (len(columns) - 1), *real.values())
 
 
@@ -124,18 +169,32 @@ def sampler(bench: Bench, seeds: int) -> None:
 
 def controls(bench: Bench, seeds: int, steps: int) -> None:
     """What is asked for, each with its share: without the control, and at several settings."""
-    def pitch_share(good: Callable[[np.ndarray], np.ndarray]) -> Asked:
-        return lambda pictures: float(np.concatenate([good(bench.notes(p)["pitch"]) for p in pictures]).mean())
 
-    def column_share(count: Callable[[np.ndarray], np.ndarray], good: Callable[[np.ndarray], np.ndarray]) -> Asked:
+    def pitch_share(good: Callable[[np.ndarray], np.ndarray]) -> Asked:
+        return lambda pictures: float(
+            np.concatenate([good(bench.notes(p)["pitch"]) for p in pictures]).mean()
+        )
+
+    def column_share(
+        count: Callable[[np.ndarray], np.ndarray], good: Callable[[np.ndarray], np.ndarray]
+    ) -> Asked:
         return lambda pictures: float(np.mean([good(count(p)).mean() for p in pictures]))
 
     def chord_share(pictures: np.ndarray) -> float:
-        return float(np.concatenate([bench.on_chord(i, bench.notes(p)) for i, p in enumerate(pictures)]).mean())
+        return float(
+            np.concatenate(
+                [bench.on_chord(i, bench.notes(p)) for i, p in enumerate(pictures)]
+            ).mean()
+        )
 
     def given_share(pictures: np.ndarray) -> float:
-        tones, notes = np.array([chord_tones(c.label)[1] for c in wish]), [bench.notes(p) for p in pictures]
-        return float(np.concatenate([tones[n["onset"] // 16, n["pitch"] % 12] for n in notes]).mean())
+        tones, notes = (
+            np.array([chord_tones(c.label)[1] for c in wish]),
+            [bench.notes(p) for p in pictures],
+        )
+        return float(
+            np.concatenate([tones[n["onset"] // 16, n["pitch"] % 12] for n in notes]).mean()
+        )
 
     def same_rhythm(pictures: np.ndarray) -> float:
         """Columns in which both phrases begin notes, of those in which any does (phrases of 32 steps, two pairs)."""
@@ -146,28 +205,50 @@ def controls(bench: Bench, seeds: int, steps: int) -> None:
         return float(np.mean([len(bench.notes(p)) / (bench.columns.sum() / 16) for p in pictures]))
 
     white = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11))
-    in_c, in_range = pitch_share(lambda p: white[p % 12]), pitch_share(lambda p: (p >= 60) & (p <= 84))
+    in_c, in_range = (
+        pitch_share(lambda p: white[p % 12]),
+        pitch_share(lambda p: (p >= 60) & (p <= 84)),
+    )
     off = np.arange(bench.columns.sum()) % 4 > 0
     wish = [Chord(16 * i, 16, ("C:maj", "A:min", "F:maj", "G:7")[i % 4]) for i in range(16)]
     single = column_share(bench.begins, lambda count: count[off] < 2)
     rows: list[tuple[str, Asked, dict[str, Any]]] = []
-    rows += [(f"in C:maj: key, dial {d}", in_c, {"rule": rules.key("C:maj", d)}) for d in (0.5, 0.9, 1.0)]
-    rows += [("in C:maj: pitch_bias -30", in_c, {"pitch_bias": torch.from_numpy(np.where(white, 0, -30.0)).float()})]
+    rows += [
+        (f"in C:maj: key, dial {d}", in_c, {"rule": rules.key("C:maj", d)}) for d in (0.5, 0.9, 1.0)
+    ]
+    rows += [
+        (
+            "in C:maj: pitch_bias -30",
+            in_c,
+            {"pitch_bias": torch.from_numpy(np.where(white, 0, -30.0)).float()},
+        )
+    ]
     for d in (0.25, 0.5, 0.75, 0.9, 1.0):
         rows += [(f"chord tones: chords, dial {d}", chord_share, {"rule": rules.chords(None, d)})]
     rows += [("tones of C, Am, F, G7: chords(given)", given_share, {"rule": rules.chords(wish)})]
-    rows += [(f"C4 to C6: pitches, dial {d}", in_range, {"rule": rules.pitches(60, 84, d)}) for d in (0.9, 1.0)]
+    rows += [
+        (f"C4 to C6: pitches, dial {d}", in_range, {"rule": rules.pitches(60, 84, d)})
+        for d in (0.9, 1.0)
+    ]
     for n in (1, 2, 3, 4, 6):
         few = column_share(bench.sounding, lambda count, n=n: count <= n)
         rows += [(f"steps with <= {n} notes: polyphony({n})", few, {"rule": rules.polyphony(n)})]
-    rows += [("off-beats with <= 1 onset: lone_off_beats", single, {"rule": rules.lone_off_beats()})]
+    rows += [
+        ("off-beats with <= 1 onset: lone_off_beats", single, {"rule": rules.lone_off_beats()})
+    ]
     rows += [("one rhythm in both phrases: echo(32)", same_rhythm, {"rule": rules.echo(32)})]
     every = [rules.key("C:maj"), rules.chords(None, 0.5), rules.polyphony(4)]
     rows += [("in C:maj: key, chords .5, polyphony 4", in_c, {"rule": every})]
     for n in (4, 8, 16, 32):
         density = {"density": n * bench.columns.sum() / 16}
         rows += [(f"onsets a bar: density {n}", per_bar, density)]
-        rows += [(f"onsets a bar: density {n}, pitches 60-84", per_bar, density | {"rule": rules.pitches(60, 84)})]
+        rows += [
+            (
+                f"onsets a bar: density {n}, pitches 60-84",
+                per_bar,
+                density | {"rule": rules.pitches(60, 84)},
+            )
+        ]
     head(bench, "asked: control", "real", "without", "with")
     free = bench.compose(0, steps=steps)
     show("no control | | |", *bench.measure(free).values())
@@ -178,13 +259,18 @@ def controls(bench: Bench, seeds: int, steps: int) -> None:
 def speed(model: Any, bench: Bench) -> None:
     """Seconds to compose 16 and 32 bars of a picture of 512 columns, the best of three, with as many threads as torch has."""
     picture = np.concatenate([bench.real[0], bench.real[1]], axis=1)
-    for name, mask in {"16 of 32 bars": masks.bars(512, 9, 24), "32 bars": masks.everything(picture)}.items():
+    for name, mask in {
+        "16 of 32 bars": masks.bars(512, 9, 24),
+        "32 bars": masks.everything(picture),
+    }.items():
         best = min(inpaint(model, picture, mask, seed=seed).seconds for seed in range(3))
         print(f"{name}, {torch.get_num_threads()} threads, default steps, n = 1: {best:.2f} s")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", help="sampler, rules, speed; default all")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--archive", type=Path, default=None)
@@ -193,7 +279,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=16, help="for the rules")
     options = parser.parse_args()
     model = load_model(options.model)
-    songs = list(data.read_corpus(find_archive(options.archive), progress=False).split("valid").songs)
+    songs = list(
+        data.read_corpus(find_archive(options.archive), progress=False).split("valid").songs
+    )
     bench = Bench(model, songs, options.count, model.width)
     parts = options.parts or ["sampler", "rules", "speed"]
     if "sampler" in parts:

@@ -16,6 +16,7 @@ one; it knows how rare notes are and nothing of music), and black. One number fo
 information and denoising (Guo, Shamai, Verdu 2005, equation 1; Kong, Brekelmans, Ver Steeg 2023, arXiv 2302.03792): the bits a
 pixel by which the denoiser explains the region better than "pixels" does, the integral of (mse_pixels - mse) / s^2 over ln s.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -36,14 +37,24 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from pomkit import data, load_model, masks, metrics, render
-from pomkit.edm import Denoiser, denoising_loss, karras_sigmas, repaint, sample_dpmpp_2m_sde, sample_sigma, scalings
+from pomkit.edm import (
+    Denoiser,
+    denoising_loss,
+    karras_sigmas,
+    repaint,
+    sample_dpmpp_2m_sde,
+    sample_sigma,
+    scalings,
+)
 from pomkit.evaluate import held_out
 from pomkit.files import write_atomically
 from pomkit.model import CONFIGS, HDiT, HDiTConfig
 from pomkit.sample import clean, to_picture, to_pixels
 from pomkit.train import VALID_SEED
 
-LEVELS = 0.05 * 2.0 ** np.arange(10)                  # standard deviation of the noise on pixels in [-1, 1]: .05 to 25.6
+LEVELS = 0.05 * 2.0 ** np.arange(
+    10
+)  # standard deviation of the noise on pixels in [-1, 1]: .05 to 25.6
 BASE, HIGHER, PAPER = "lognormal:-0.6,1.3", "lognormal:0.2,1.3", "cosine-interpolated"
 
 
@@ -60,7 +71,8 @@ class Trial:
     model: str = "tiny-edm"
 
 
-MEASURED = 0.15               # rms of the region's notes about black: see `statistics`
+MEASURED = 0.15  # rms of the region's notes about black: see `statistics`
+# fmt: off
 TRIALS = {
     "base": Trial(),
     "base, another seed": Trial(seed=1),
@@ -80,13 +92,17 @@ TRIALS = {
     "on black = 0, sigma_data .15": Trial(centre=-1, sigma_data=MEASURED),
     "on black = 0": Trial(centre=-1),
 }
+# fmt: on
 
 
 def generator_for(seed: int, step: int) -> torch.Generator:
     """A generator that depends on (seed, step) alone."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1))
+    return torch.Generator().manual_seed(
+        int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
+    )
 
 
+# fmt: off
 SAMPLERS = [                                          # name, sampler, steps, lowest and highest level, rho: see `karras_sigmas`
     ("DPM++ 2M", "dpmpp_2m", 20, 0.01, 80, 7), ("DPM++ 2M", "dpmpp_2m", 20, 0.03, 20, 7),
     ("DPM++ 2M", "dpmpp_2m", 20, 0.05, 10, 7),
@@ -95,6 +111,7 @@ SAMPLERS = [                                          # name, sampler, steps, lo
     ("2M SDE, eta .5", partial(sample_dpmpp_2m_sde, eta=0.5), 20, 0.01, 80, 7),
     ("2M SDE, eta .5", partial(sample_dpmpp_2m_sde, eta=0.5), 20, 0.01, 80, 3),
 ]
+# fmt: on
 
 
 class Shifted(nn.Module):
@@ -102,13 +119,28 @@ class Shifted(nn.Module):
 
     def __init__(self, config: HDiTConfig, trial: Trial) -> None:
         super().__init__()
-        self.trial, self.sigma_data, own = trial, trial.sigma_data, {"in_channels": 7, "mapping_cond_dim": 2}
-        self.inner = Denoiser(HDiT(HDiTConfig.from_dict(config.to_dict() | own)), trial.sigma_data, conditioned=True)
+        self.trial, self.sigma_data, own = (
+            trial,
+            trial.sigma_data,
+            {"in_channels": 7, "mapping_cond_dim": 2},
+        )
+        self.inner = Denoiser(
+            HDiT(HDiTConfig.from_dict(config.to_dict() | own)), trial.sigma_data, conditioned=True
+        )
         if trial.self_conditioned:
-            self.inner.network = HDiT(HDiTConfig.from_dict(config.to_dict() | own | {"in_channels": 10}))
+            self.inner.network = HDiT(
+                HDiTConfig.from_dict(config.to_dict() | own | {"in_channels": 10})
+            )
 
-    def forward(self, x: Tensor, sigma: Tensor, known: Tensor, mask: Tensor, density: Tensor,
-                guess: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        known: Tensor,
+        mask: Tensor,
+        density: Tensor,
+        guess: Tensor | None = None,
+    ) -> Tensor:
         b = self.trial.centre
         if not self.trial.self_conditioned:
             return self.inner(x - b, sigma, known=known - b, mask=mask, density=density) + b
@@ -116,7 +148,9 @@ class Shifted(nn.Module):
         shown, given = (known - b).masked_fill(mask, 0), ~density.isnan()
         guess = torch.zeros_like(x) if guess is None else guess - b
         wish = torch.stack((torch.where(given, density, 0).log1p() / 3, given), 1).to(x)
-        out = self.inner.network(torch.cat((c_in * (x - b), shown, mask.to(x), guess), 1), sigma.log() / 4, wish)
+        out = self.inner.network(
+            torch.cat((c_in * (x - b), shown, mask.to(x), guess), 1), sigma.log() / 4, wish
+        )
         return c_skip * (x - b) + c_out * out + b
 
 
@@ -131,11 +165,17 @@ class Batches(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         picture, mask, density, *_ = self.windows[index]
-        return {"x0": to_pixels(picture), "mask": mask[None], "notes": (mask & masks.everything(picture))[None],
-                "density": np.float32(density)}
+        return {
+            "x0": to_pixels(picture),
+            "mask": mask[None],
+            "notes": (mask & masks.everything(picture))[None],
+            "density": np.float32(density),
+        }
 
 
-def train(trial: Trial, windows: data.Windows, steps: int, batch: int, start: Path | None) -> tuple[nn.Module, float]:
+def train(
+    trial: Trial, windows: data.Windows, steps: int, batch: int, start: Path | None
+) -> tuple[nn.Module, float]:
     """The EMA weights after a short training, and seconds a step. As `pomkit.train`: AdamW, warm-up, cool-down, clip, bf16."""
     torch.manual_seed(trial.seed)
     model, lr = Shifted(CONFIGS[trial.model], trial), 5e-4 if start else 1e-3
@@ -151,18 +191,29 @@ def train(trial: Trial, windows: data.Windows, steps: int, batch: int, start: Pa
         b["density"][torch.rand(batch, generator=generator) < 0.5] = torch.nan
         conditions = {"known": b["x0"], "mask": b["mask"], "density": b["density"]}
         for group in optimizer.param_groups:
-            group["lr"] = lr * min(1, (step + 1) / 20) * min(1, (steps - step) / (0.4 * steps)) * group["lr_scale"]
+            group["lr"] = (
+                lr
+                * min(1, (step + 1) / 20)
+                * min(1, (steps - step) / (0.4 * steps))
+                * group["lr_scale"]
+            )
         with torch.autocast("cpu", torch.bfloat16):
             if trial.self_conditioned and step % 2:
                 with torch.no_grad():
-                    conditions["guess"] = model(b["x0"] + sigma.reshape(-1, 1, 1, 1) * noise, sigma, **conditions).float()
-            loss = denoising_loss(model, b["x0"], noise, sigma, trial.weighting, b["mask"], **conditions).mean()
+                    conditions["guess"] = model(
+                        b["x0"] + sigma.reshape(-1, 1, 1, 1) * noise, sigma, **conditions
+                    ).float()
+            loss = denoising_loss(
+                model, b["x0"], noise, sigma, trial.weighting, b["mask"], **conditions
+            ).mean()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         decay = min(0.9999, 1 - (1 + step) ** -0.75)
-        torch._foreach_lerp_(list(ema.state_dict().values()), list(model.state_dict().values()), 1 - decay)
+        torch._foreach_lerp_(
+            list(ema.state_dict().values()), list(model.state_dict().values()), 1 - decay
+        )
     return ema, (time.monotonic() - started) / max(steps, 1)
 
 
@@ -176,10 +227,14 @@ class Posterior:
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         values = np.arange(256) / 127.5 - 1
         grid = np.linspace(-1 - 6 * sigma, 1 + 6 * sigma, 4001)
-        likelihood = -(grid[:, None] - values) ** 2 / (2 * sigma**2)
+        likelihood = -((grid[:, None] - values) ** 2) / (2 * sigma**2)
         likelihood = np.exp(likelihood - likelihood.max(1, keepdims=True))
-        tables = [(likelihood * p) @ values / np.maximum(likelihood @ p, 1e-300) for p in self.share]
-        return torch.from_numpy(np.stack([np.interp(x[:, c], grid, t) for c, t in enumerate(tables)], 1)).float()
+        tables = [
+            (likelihood * p) @ values / np.maximum(likelihood @ p, 1e-300) for p in self.share
+        ]
+        return torch.from_numpy(
+            np.stack([np.interp(x[:, c], grid, t) for c, t in enumerate(tables)], 1)
+        ).float()
 
 
 @torch.inference_mode()
@@ -198,18 +253,23 @@ def errors(denoise: Any, windows: data.Windows, amount: int) -> list[float]:
 
 def by(model: nn.Module, trial: Trial) -> Any:
     def denoise(x: Tensor, s: float, b: dict[str, Tensor]) -> Tensor:
-        conditions = {"known": b["x0"], "mask": b["mask"], "density": torch.full((len(x),), torch.nan)}
+        conditions = {
+            "known": b["x0"],
+            "mask": b["mask"],
+            "density": torch.full((len(x),), torch.nan),
+        }
         sigma = torch.full((len(x),), s)
         with torch.autocast("cpu", torch.bfloat16):
             if trial.self_conditioned:
                 conditions["guess"] = model(x, sigma, **conditions).float()
             return model(x, sigma, **conditions).float()
+
     return denoise
 
 
 def gained(mse: list[float], pixels: list[float]) -> float:
     """Bits a pixel (three channels) explained beyond what each pixel tells alone, over the range of LEVELS."""
-    rate, spacing = (np.array(pixels) - mse) / LEVELS**2, math.log(2)                    # of ln s: the levels double
+    rate, spacing = (np.array(pixels) - mse) / LEVELS**2, math.log(2)  # of ln s: the levels double
     return float(3 * (rate.sum() - (rate[0] + rate[-1]) / 2) * spacing / math.log(2))
 
 
@@ -217,21 +277,37 @@ def statistics(windows: data.Windows, amount: int = 256) -> dict[str, float]:
     """Mean, standard deviation and rms about black of pixels in [-1, 1]: whole pictures, and the notes of the regions."""
     drawn = [windows[i] for i in range(amount)]
     whole = np.stack([w.picture for w in drawn]) / 127.5 - 1
-    region = np.concatenate([w.picture[w.mask & masks.everything(w.picture)] for w in drawn]) / 127.5 - 1
+    region = (
+        np.concatenate([w.picture[w.mask & masks.everything(w.picture)] for w in drawn]) / 127.5 - 1
+    )
     sets = {"whole pictures": whole, "notes of the region": region}
-    measures = {"mean": np.mean, "std": np.std, "rms about black": lambda x: np.sqrt(((x + 1) ** 2).mean()),
-                "pixels lit": lambda x: (x > -1).any(-1).mean()}
-    return {f"{name}: {kind}": round(float(measure(x)), 4) for name, x in sets.items() for kind, measure in measures.items()}
+    measures = {
+        "mean": np.mean,
+        "std": np.std,
+        "rms about black": lambda x: np.sqrt(((x + 1) ** 2).mean()),
+        "pixels lit": lambda x: (x > -1).any(-1).mean(),
+    }
+    return {
+        f"{name}: {kind}": round(float(measure(x)), 4)
+        for name, x in sets.items()
+        for kind, measure in measures.items()
+    }
 
 
 def table(results: dict[str, Any]) -> str:
     """Markdown: each trial's error at each level, as a share of "pixels"' error, and the bits gained."""
     pixels = results["pixels"]["mse"]
-    lines = ["| trial | steps | " + " | ".join(f"{s:.3g}" for s in LEVELS) + " | bits a pixel gained |",
-             "|---" * (len(LEVELS) + 3) + "|"]
-    lines += [f"| {name} | {r.get('steps', '')} | "
-              + " | ".join(f"{m / p:.3f}" for m, p in zip(r["mse"], pixels, strict=True))
-              + f" | {gained(r['mse'], pixels):.4f} |" for name, r in results.items() if "mse" in r]
+    lines = [
+        "| trial | steps | " + " | ".join(f"{s:.3g}" for s in LEVELS) + " | bits a pixel gained |",
+        "|---" * (len(LEVELS) + 3) + "|",
+    ]
+    lines += [
+        f"| {name} | {r.get('steps', '')} | "
+        + " | ".join(f"{m / p:.3f}" for m, p in zip(r["mse"], pixels, strict=True))
+        + f" | {gained(r['mse'], pixels):.4f} |"
+        for name, r in results.items()
+        if "mse" in r
+    ]
     return "\n".join([*lines, "", "mse of pixels: " + ", ".join(f"{p:.2e}" for p in pixels)])
 
 
@@ -240,22 +316,43 @@ def samplers(checkpoint: Path, songs: Any, amount: int) -> None:
     model, mask = load_model(checkpoint), masks.bars(256, 5, 12)
     chosen, starts, real = zip(*held_out(songs, 256, amount), strict=True)
     x0, region = to_pixels(np.stack(real)), torch.from_numpy(mask).expand(amount, 1, -1, -1)
-    print("| sampler, levels | calls | onsets / real | in scale | on 8th grid | chord accuracy | overlapping area |")
+    print(
+        "| sampler, levels | calls | onsets / real | in scale | on 8th grid | chord accuracy | overlapping area |"
+    )
     print("|---" * 7 + "|")
     for name, sampler, steps, low, high, rho in SAMPLERS:
         sigmas = karras_sigmas(steps, low, high, rho)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            x = repaint(partial(model, known=x0, mask=region), x0, region, sigmas, sampler=sampler,
-                        generator=torch.Generator().manual_seed(0)).float()
+            x = repaint(
+                partial(model, known=x0, mask=region),
+                x0,
+                region,
+                sigmas,
+                sampler=sampler,
+                generator=torch.Generator().manual_seed(0),
+            ).float()
         made = [clean(picture, mask)[0] for picture in to_picture(torch.where(region, x, x0))]
-        found = [metrics.adherence(before, after, mask, render(song), start)
-                 for before, after, song, start in zip(real, made, chosen, starts, strict=True)]
+        found = [
+            metrics.adherence(before, after, mask, render(song), start)
+            for before, after, song, start in zip(real, made, chosen, starts, strict=True)
+        ]
         onsets = np.array([f.onsets for f in found])
-        scale, grid = (np.nansum([getattr(f, key) * f.onsets for f in found]) / onsets.sum() for key in ("in_scale", "on_grid"))
-        area = metrics.compare(metrics.read_clips(made, mask), metrics.read_clips(real, mask))["mean"][0]
-        density, chords = onsets.sum() / sum(f.onsets_before for f in found), np.nanmean([f.chord_accuracy for f in found])
-        print(f"| {name}, {high}-{low}, rho {rho} | {steps} | {density:.3f} | {scale:.3f} | {grid:.3f} | {chords:.3f} | "
-              f"{area:.3f} |", flush=True)
+        scale, grid = (
+            np.nansum([getattr(f, key) * f.onsets for f in found]) / onsets.sum()
+            for key in ("in_scale", "on_grid")
+        )
+        area = metrics.compare(metrics.read_clips(made, mask), metrics.read_clips(real, mask))[
+            "mean"
+        ][0]
+        density, chords = (
+            onsets.sum() / sum(f.onsets_before for f in found),
+            np.nanmean([f.chord_accuracy for f in found]),
+        )
+        print(
+            f"| {name}, {high}-{low}, rho {rho} | {steps} | {density:.3f} | {scale:.3f} | {grid:.3f} | {chords:.3f} | "
+            f"{area:.3f} |",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -265,9 +362,16 @@ def main() -> None:
     p.add_argument("--out", type=Path, default=Path("runs/edm-trials"))
     p.add_argument("--steps", type=int, default=250)
     p.add_argument("--batch", type=int, default=8)
-    p.add_argument("--checkpoint", type=Path, default=Path("runs/tiny-edm/model.safetensors"), help='where "on" trials begin')
+    p.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=Path("runs/tiny-edm/model.safetensors"),
+        help='where "on" trials begin',
+    )
     p.add_argument("--windows", type=int, default=48, help="validation windows")
-    p.add_argument("--samplers", action="store_true", help="compare samplers on the checkpoint instead")
+    p.add_argument(
+        "--samplers", action="store_true", help="compare samplers on the checkpoint instead"
+    )
     a = p.parse_args()
     path = a.out / "trials.json"
     results = json.loads(path.read_text()) if path.exists() else {}
@@ -292,10 +396,21 @@ def main() -> None:
     for name in a.names or TRIALS:
         if name in results:
             continue
-        start, steps = a.checkpoint if name.startswith(("on ", "as ")) else None, 0 if name.startswith("as ") else a.steps
+        start, steps = (
+            a.checkpoint if name.startswith(("on ", "as ")) else None,
+            0 if name.startswith("as ") else a.steps,
+        )
         model, seconds = train(TRIALS[name], windows, steps, a.batch, start)
-        keep(name, {"trial": asdict(TRIALS[name]), "steps": steps, "batch": a.batch, "seconds": seconds,
-                    "mse": errors(by(model, TRIALS[name]), valid, a.windows)})
+        keep(
+            name,
+            {
+                "trial": asdict(TRIALS[name]),
+                "steps": steps,
+                "batch": a.batch,
+                "seconds": seconds,
+                "mse": errors(by(model, TRIALS[name]), valid, a.windows),
+            },
+        )
     print(table(results))
 
 

@@ -7,6 +7,7 @@ song, (b) pretty_midi.PrettyMIDI and get_piano_roll(fs=8), (c) symusic's Score.f
 grid, song by song in turn, so that whatever else the machine does falls on all three alike. Processor time is taken: the
 best of five a song for (a) and (c), the only one for (b). Then pomkit.render(song, start, 512) of loaded songs.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -53,15 +54,21 @@ def seconds(job: Callable[[bytes], Any], data: bytes, times: int = 1) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--archive", type=Path, help="pop909.tar.xz (else: in POMKIT_DATA, or shared/data)")
+    parser.add_argument(
+        "--archive", type=Path, help="pop909.tar.xz (else: in POMKIT_DATA, or shared/data)"
+    )
     parser.add_argument("--songs", type=int, help="only the first so many")
     a = parser.parse_args()
     warnings.simplefilter("ignore")
-    files = list(midi_in(find_archive(a.archive)).values())[:a.songs]
+    files = list(midi_in(find_archive(a.archive)).values())[: a.songs]
     for job in (ours, prettys, symusics):
-        job(files[0])                                                    # imports, first calls
-    took = np.array([(seconds(ours, f, 5), seconds(prettys, f), seconds(symusics, f, 5)) for f in files]).sum(0)
-    print(f"{len(files)} songs, {sum(map(len, files)) / 1e6:.1f} MB, read and drawn, seconds of processor time:")
+        job(files[0])  # imports, first calls
+    took = np.array(
+        [(seconds(ours, f, 5), seconds(prettys, f), seconds(symusics, f, 5)) for f in files]
+    ).sum(0)
+    print(
+        f"{len(files)} songs, {sum(map(len, files)) / 1e6:.1f} MB, read and drawn, seconds of processor time:"
+    )
     for label, total in zip(("pomkit", "pretty_midi", "symusic"), took, strict=True):
         print(f"  {label:12} {total:8.3f}   {total / took[0]:7.2f} times pomkit's")
     songs = [pomkit.read_midi(f) for f in files[:200]]
@@ -70,12 +77,18 @@ def main() -> int:
     for i in range(5000):
         song = songs[i % len(songs)]
         start = int(rng.integers(0, max(song.end - 512, 1)))
-        windows.append(seconds(lambda _, song=song, start=start: pomkit.render(song, start, 512), b""))
+        windows.append(
+            seconds(lambda _, song=song, start=start: pomkit.render(song, start, 512), b"")
+        )
     median = float(np.median(windows)) * 1e6
-    claims = {"at least 40 times faster than pretty_midi": took[1] >= 40 * took[0],
-              "within 4 times of symusic": took[0] <= 4 * took[2],
-              "a window of 512 columns in under 100 microseconds (median)": median < 100}
-    print(f"  a window of 512 columns from a loaded song: {median:.0f} microseconds, median of {len(windows)}")
+    claims = {
+        "at least 40 times faster than pretty_midi": took[1] >= 40 * took[0],
+        "within 4 times of symusic": took[0] <= 4 * took[2],
+        "a window of 512 columns in under 100 microseconds (median)": median < 100,
+    }
+    print(
+        f"  a window of 512 columns from a loaded song: {median:.0f} microseconds, median of {len(windows)}"
+    )
     for claim, holds in claims.items():
         print(f"  {'holds' if holds else 'FAILS'}: {claim}")
     return not all(claims.values())

@@ -1,7 +1,8 @@
 """read_midi held to mido and pretty_midi on every song of the POP909 archive, tick for tick; and written and read again.
 
-    python tests/benchmarks/three_readers.py [--archive pop909.tar.xz] [--every 1]
+python tests/benchmarks/three_readers.py [--archive pop909.tar.xz] [--every 1]
 """
+
 from __future__ import annotations
 
 import argparse
@@ -17,11 +18,17 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 def find_archive(named: Path | None) -> Path:
     """The archive named, or the one in POMKIT_DATA or in shared/data beside or inside the checkout."""
-    folders = [os.environ.get("POMKIT_DATA", ""), ROOT / "shared" / "data", ROOT.parent / "shared" / "data"]
+    folders = [
+        os.environ.get("POMKIT_DATA", ""),
+        ROOT / "shared" / "data",
+        ROOT.parent / "shared" / "data",
+    ]
     for path in [named] if named else [Path(f) / "pop909.tar.xz" for f in folders if f]:
         if path and path.is_file():
             return path
-    sys.exit("no archive: name it with --archive, or set POMKIT_DATA to the folder of pop909.tar.xz")
+    sys.exit(
+        "no archive: name it with --archive, or set POMKIT_DATA to the folder of pop909.tar.xz"
+    )
 
 
 def midi_in(archive: Path) -> dict[str, bytes]:
@@ -41,10 +48,12 @@ def main() -> int:
     import pomkit
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--archive", type=Path, help="pop909.tar.xz (else: in POMKIT_DATA, or shared/data)")
+    parser.add_argument(
+        "--archive", type=Path, help="pop909.tar.xz (else: in POMKIT_DATA, or shared/data)"
+    )
     parser.add_argument("--every", type=int, default=1, help="only every n-th song")
     a = parser.parse_args()
-    files = list(midi_in(find_archive(a.archive)).items())[::a.every]
+    files = list(midi_in(find_archive(a.archive)).items())[:: a.every]
     notes, differ, faults = 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         for name, data in tqdm(files, disable=None):
@@ -60,8 +69,10 @@ def main() -> int:
             if problem:
                 faults += 1
                 tqdm.write(f"{name}: {problem}")
-    print(f"{len(files)} songs, {notes} notes: {faults} with a disagreement; in {differ} the rule of pretty_midi for "
-          "overlapping, unended and zero-length notes gives others than first in, first out")
+    print(
+        f"{len(files)} songs, {notes} notes: {faults} with a disagreement; in {differ} the rule of pretty_midi for "
+        "overlapping, unended and zero-length notes gives others than first in, first out"
+    )
     return bool(faults)
 
 

@@ -1,4 +1,5 @@
 """A real browser on a real notebook server: Debian's Chromium through Playwright, the kernel asked over its own socket."""
+
 import contextlib
 import json
 import os
@@ -17,12 +18,31 @@ import pytest
 from jupyter_client import BlockingKernelClient
 
 ROOT = Path(__file__).parents[2]
-WAIT = int(os.environ.get("POMKIT_WAIT", 120))                         # seconds for anything at all: the machine may be busy
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"]
-JUPYTER = ["--no-browser", "--ip=127.0.0.1", "--allow-root", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
-SERVERS = {"lab": ["jupyter", "lab", "--LabApp.news_url=", *JUPYTER], "notebook": ["jupyter", "notebook", *JUPYTER],
-           "voila": ["voila", "--no-browser", "--Voila.ip=127.0.0.1"]}
+WAIT = int(
+    os.environ.get("POMKIT_WAIT", 120)
+)  # seconds for anything at all: the machine may be busy
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]
+JUPYTER = [
+    "--no-browser",
+    "--ip=127.0.0.1",
+    "--allow-root",
+    "--IdentityProvider.token=",
+    "--ServerApp.disable_check_xsrf=True",
+]
+SERVERS = {
+    "lab": ["jupyter", "lab", "--LabApp.news_url=", *JUPYTER],
+    "notebook": ["jupyter", "notebook", *JUPYTER],
+    "voila": ["voila", "--no-browser", "--Voila.ip=127.0.0.1"],
+}
 
 
 def until(check, what, seconds=WAIT):
@@ -43,10 +63,18 @@ def free_port():
 @pytest.fixture(scope="session")
 def chromium():
     """One Chromium for all tests."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
-    path = os.environ.get("POMKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
+    )
+    path = (
+        os.environ.get("POMKIT_CHROMIUM")
+        or shutil.which("chromium")
+        or shutil.which("chromium-browser")
+    )
     if not path:
-        pytest.skip("there is no Chromium: apt-get install chromium, or name one in POMKIT_CHROMIUM")
+        pytest.skip(
+            "there is no Chromium: apt-get install chromium, or name one in POMKIT_CHROMIUM"
+        )
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
         yield browser
@@ -58,11 +86,17 @@ class Desk:
 
     def __init__(self, folder, url, browser, kind):
         self.folder, self.url, self.browser, self.kind = folder, url, browser, kind
-        self.context = browser.new_context(viewport={"width": 1280, "height": 1500}, accept_downloads=True)
+        self.context = browser.new_context(
+            viewport={"width": 1280, "height": 1500}, accept_downloads=True
+        )
         self.page, self.client = self.context.new_page(), None
 
     def open(self, name="t.ipynb"):
-        address = {"lab": f"lab/tree/{name}?reset", "notebook": f"notebooks/{name}", "voila": f"voila/render/{name}"}[self.kind]
+        address = {
+            "lab": f"lab/tree/{name}?reset",
+            "notebook": f"notebooks/{name}",
+            "voila": f"voila/render/{name}",
+        }[self.kind]
         self.page.goto(self.url + address, timeout=1000 * WAIT)
 
     def run_all(self):
@@ -71,13 +105,20 @@ class Desk:
         self.page.wait_for_selector(ready, timeout=1000 * WAIT, state="attached")
 
         def runs():
-            with contextlib.suppress(Exception):                 # a time-out: try again
-                if self.page.locator(".jp-Dialog").count():      # a slow server makes the page ask for a kernel
+            with contextlib.suppress(Exception):  # a time-out: try again
+                if self.page.locator(
+                    ".jp-Dialog"
+                ).count():  # a slow server makes the page ask for a kernel
                     self.page.click(".jp-Dialog button.jp-mod-accept", timeout=5000)
                 self.page.click("li.lm-MenuBar-item:has-text('Run')", timeout=5000)
-                self.page.click("li.lm-Menu-item[data-command='runmenu:run-all'], "
-                                "li.lm-Menu-item:has-text('Run All Cells')", timeout=5000)
-                return self.page.wait_for_selector(".jp-InputPrompt:text-matches('[*0-9]')", timeout=10000)
+                self.page.click(
+                    "li.lm-Menu-item[data-command='runmenu:run-all'], "
+                    "li.lm-Menu-item:has-text('Run All Cells')",
+                    timeout=5000,
+                )
+                return self.page.wait_for_selector(
+                    ".jp-InputPrompt:text-matches('[*0-9]')", timeout=10000
+                )
 
         until(runs, "the cells run")
         self.wait_for_canvas()
@@ -98,7 +139,9 @@ class Desk:
             return found[-1] if found else None
 
         self.close_client()
-        self.client = BlockingKernelClient(connection_file=str(until(newest, "a kernel's connection file")))
+        self.client = BlockingKernelClient(
+            connection_file=str(until(newest, "a kernel's connection file"))
+        )
         self.client.load_connection_file()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=WAIT)
@@ -111,8 +154,13 @@ class Desk:
     def ask(self, expression, *statements):
         """The value of an expression in the kernel, after some statements."""
         code = "import json, numpy, threading, os\n" + "\n".join(statements)
-        reply = self.client.execute(code, silent=True, user_expressions={"it": f"json.dumps({expression})"}, reply=True,
-                                    timeout=WAIT)["content"]
+        reply = self.client.execute(
+            code,
+            silent=True,
+            user_expressions={"it": f"json.dumps({expression})"},
+            reply=True,
+            timeout=WAIT,
+        )["content"]
         assert reply["status"] == "ok", reply
         it = reply["user_expressions"]["it"]
         assert it["status"] == "ok", it
@@ -136,7 +184,10 @@ class Desk:
         x, y, zoom, row, left, _, _, high = self.ask("list(painter.view)")
         box = self.box()
         scale = box["width"] / self.ask("painter.canvas.width")
-        px, py = 20 if step < 0 else x + (step + 0.5 - left) * zoom, 25 if pitch is None else y + (high - pitch + 0.5) * row
+        px, py = (
+            20 if step < 0 else x + (step + 0.5 - left) * zoom,
+            25 if pitch is None else y + (high - pitch + 0.5) * row,
+        )
         return box["x"] + px * scale, box["y"] + py * scale
 
     def drag(self, *points, steps=25):
@@ -163,7 +214,9 @@ class Desk:
         """A screenshot, where POMKIT_SHOTS names a folder for them: of the panel, or of the page where there is none."""
         if folder := os.environ.get("POMKIT_SHOTS"):
             panel = self.page.locator("div.widget-vbox:has(> canvas.pomkit-roll)")
-            (panel.first if panel.count() else self.page).screenshot(path=Path(folder) / f"{name}.png")
+            (panel.first if panel.count() else self.page).screenshot(
+                path=Path(folder) / f"{name}.png"
+            )
 
     def close(self):
         self.close_client()
@@ -190,28 +243,57 @@ def desk(request, chromium, tmp_path_factory):
         pytest.importorskip(kind, reason=f"{kind} is not installed: pip install {kind}")
     folder = tmp_path_factory.mktemp(kind)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     for name in ("work", "tmp"):
         (folder / name).mkdir()
-    quiet = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    quiet = (
+        folder
+        / "settings"
+        / "@jupyterlab"
+        / "apputils-extension"
+        / "notification.jupyterlab-settings"
+    )
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     nbformat.write(notebook, folder / "work" / "t.ipynb")
     port = free_port()
-    env = os.environ | {"JUPYTER_RUNTIME_DIR": str(folder / "runtime"), "JUPYTER_CONFIG_DIR": str(folder / "config"),
-                        "JUPYTER_DATA_DIR": str(folder / "data"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
-                        "IPYTHONDIR": str(folder / "ipython"), "TMPDIR": str(folder / "tmp"),
-                        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}
-    where = [f"--port={port}", f"--{'Voila' if kind == 'voila' else 'ServerApp'}.root_dir={folder / 'work'}"]
+    env = os.environ | {
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "TMPDIR": str(folder / "tmp"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+    }
+    where = [
+        f"--port={port}",
+        f"--{'Voila' if kind == 'voila' else 'ServerApp'}.root_dir={folder / 'work'}",
+    ]
     log = (folder / "log.txt").open("w")
-    server = subprocess.Popen([sys.executable, "-m", *SERVERS[kind], *where], env=env, stdout=log, stderr=log,
-                              start_new_session=True)
+    server = subprocess.Popen(
+        [sys.executable, "-m", *SERVERS[kind], *where],
+        env=env,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
     url = f"http://127.0.0.1:{port}/"
 
     def answers():
         assert server.poll() is None, (folder / "log.txt").read_text()[-2000:]
         with contextlib.suppress(OSError):
-            return urllib.request.urlopen(url + ("voila/static/" if kind == "voila" else "api"), timeout=5).status == 200
+            return (
+                urllib.request.urlopen(
+                    url + ("voila/static/" if kind == "voila" else "api"), timeout=5
+                ).status
+                == 200
+            )
 
     desk = None
     try:

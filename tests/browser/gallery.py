@@ -4,6 +4,7 @@ In the folder then lie a picture of every output and of every text with an equat
 and a list of what is wrong: cells with errors or warnings, outputs that do not fit, equations that MathJax refused, pictures
 that did not load, links that lead nowhere. The notebooks are run in a copy of the folder, with POMKIT_FAST=1 unless set.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -29,9 +30,11 @@ sys.path.insert(0, str(ROOT / "notebooks"))
 
 import course  # noqa: E402
 
-MINUTES = int(os.environ.get("POMKIT_MINUTES", 20))       # for a notebook, at most
-SETTINGS = {"notebook-extension/tracker": '{"windowingMode": "none"}',                   # or only what is in sight exists
-            "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}'}
+MINUTES = int(os.environ.get("POMKIT_MINUTES", 20))  # for a notebook, at most
+SETTINGS = {
+    "notebook-extension/tracker": '{"windowingMode": "none"}',  # or only what is in sight exists
+    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+}
 # What a page tells of one cell.
 LOOK = """cell => {
     const faults = [], all = what => [...cell.querySelectorAll(what)];
@@ -66,7 +69,11 @@ def server(fast: str) -> Iterator[str]:
         home = Path(name)
         desk = home / "desk"
         for folder in ("notebooks", "assets", "pomkit", "tests"):
-            shutil.copytree(ROOT / folder, desk / folder, ignore=shutil.ignore_patterns("out", "student", ".*", "__pycache__"))
+            shutil.copytree(
+                ROOT / folder,
+                desk / folder,
+                ignore=shutil.ignore_patterns("out", "student", ".*", "__pycache__"),
+            )
         for page in ROOT.glob("*.md"):
             shutil.copy(page, desk)
         for plugin, text in SETTINGS.items():
@@ -74,13 +81,27 @@ def server(fast: str) -> Iterator[str]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
         env = os.environ | {"POMKIT_FAST": fast, "JUPYTERLAB_SETTINGS_DIR": str(home / "settings")}
-        env |= {f"JUPYTER_{kind}_DIR": str(home / kind.lower()) for kind in ("RUNTIME", "CONFIG", "DATA")}
+        env |= {
+            f"JUPYTER_{kind}_DIR": str(home / kind.lower())
+            for kind in ("RUNTIME", "CONFIG", "DATA")
+        }
         env |= {"IPYTHONDIR": str(home / "ipython")}
         url = f"http://127.0.0.1:{(port := free_port())}/"
-        command = [sys.executable, "-m", "jupyter", "lab", "--LabApp.news_url=", *JUPYTER, f"--port={port}",
-                   f"--ServerApp.root_dir={desk}", "--ContentsManager.allow_hidden=True"]
+        command = [
+            sys.executable,
+            "-m",
+            "jupyter",
+            "lab",
+            "--LabApp.news_url=",
+            *JUPYTER,
+            f"--port={port}",
+            f"--ServerApp.root_dir={desk}",
+            "--ContentsManager.allow_hidden=True",
+        ]
         with (home / "log").open("w") as log:
-            process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                command, env=env, stdout=log, stderr=log, start_new_session=True
+            )
 
         def answers() -> bool:
             assert process.poll() is None, (home / "log").read_text()[-2000:]
@@ -101,10 +122,12 @@ def server(fast: str) -> Iterator[str]:
 def run(page: Page, url: str) -> list[Any]:
     """Open a notebook, run all cells, and wait until they have run; the cells."""
     page.goto(url, timeout=1000 * WAIT)
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=1000 * WAIT, state="attached")
+    page.wait_for_selector(
+        ".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=1000 * WAIT, state="attached"
+    )
 
     def begun() -> bool:
-        with contextlib.suppress(Exception):                     # a time-out: again
+        with contextlib.suppress(Exception):  # a time-out: again
             if page.locator(".jp-Dialog").count():
                 page.click(".jp-Dialog button.jp-mod-accept", timeout=5000)
             page.click("li.lm-MenuBar-item:has-text('Run')", timeout=5000)
@@ -115,8 +138,12 @@ def run(page: Page, url: str) -> list[Any]:
 
     until(begun, "the cells begin")
     prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt")
-    until(lambda: not any("*" in text for text in prompts.all_inner_texts()), "all cells have run", 60 * MINUTES)
-    time.sleep(3)                                                # pictures and widgets come a little later
+    until(
+        lambda: not any("*" in text for text in prompts.all_inner_texts()),
+        "all cells have run",
+        60 * MINUTES,
+    )
+    time.sleep(3)  # pictures and widgets come a little later
     return page.query_selector_all(".jp-Notebook .jp-Cell")
 
 
@@ -140,22 +167,32 @@ def photograph(page: Page, path: Path, url: str, out: Path) -> list[str]:
             found.append(f"cell {i} did not run")
         if seen["equation"]:
             cell.screenshot(path=out / f"{i:03}-text.png")
-        for j, output in enumerate(cell.query_selector_all(".jp-OutputArea-child") if seen["code"] else ()):
+        for j, output in enumerate(
+            cell.query_selector_all(".jp-OutputArea-child") if seen["code"] else ()
+        ):
             if output.evaluate("it => !!it.parentElement.closest('.jp-OutputArea-child')"):
-                continue                                         # a slider's figure is in the slider's picture
-            with contextlib.suppress(Exception):                 # an output that shows nothing has no picture
+                continue  # a slider's figure is in the slider's picture
+            with contextlib.suppress(Exception):  # an output that shows nothing has no picture
                 output.screenshot(path=out / f"{i:03}-output-{j}.png", timeout=5000)
     return found + [*dead(page, links, url)]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="*", help="notebooks, by number or name")
     given = parser.parse_args()
-    chromium = os.environ.get("POMKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    chromium = (
+        os.environ.get("POMKIT_CHROMIUM")
+        or shutil.which("chromium")
+        or shutil.which("chromium-browser")
+    )
     if not chromium:
-        raise SystemExit("there is no Chromium: apt-get install chromium, or name one in POMKIT_CHROMIUM")
+        raise SystemExit(
+            "there is no Chromium: apt-get install chromium, or name one in POMKIT_CHROMIUM"
+        )
     wrong = 0
     with server(os.environ.get("POMKIT_FAST", "1")) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
@@ -164,7 +201,10 @@ def main() -> int:
             start, page = time.monotonic(), context.new_page()
             faults = photograph(page, path, url, given.out / path.stem[:2])
             pictures = len([*(given.out / path.stem[:2]).iterdir()])
-            print(f"{path.stem}: {pictures} pictures in {time.monotonic() - start:.0f} s; {len(faults)} faults", flush=True)
+            print(
+                f"{path.stem}: {pictures} pictures in {time.monotonic() - start:.0f} s; {len(faults)} faults",
+                flush=True,
+            )
             print("".join(f"    {fault}\n" for fault in faults), end="", flush=True)
             wrong += len(faults)
             context.close()

@@ -1,4 +1,5 @@
 """The studio in Notebook 7 and in Voila."""
+
 import numpy as np
 import pytest
 
@@ -6,10 +7,12 @@ from pomkit import masks
 
 from .conftest import painted, until
 
-CELLS = ["""import numpy as np
+CELLS = [
+    """import numpy as np
 import pomkit
 painter = studio = pomkit.Studio("tiny", pomkit.read_midi(pomkit.data.songs()["auld_lang_syne"]))
-display(studio)"""]
+display(studio)"""
+]
 
 
 @pytest.mark.parametrize("desk", ["notebook", "voila"], indirect=True)
@@ -31,5 +34,7 @@ def test_painting_and_composing(desk):
     after = np.array(desk.ask("studio.picture.tolist()"))
     assert (after[~mask] == before[~mask]).all() and (after != before).any()
     desk.button("Listen")
-    until(lambda: desk.page.evaluate("document.querySelector('audio').currentTime") > 0.2, "it plays")
+    until(
+        lambda: desk.page.evaluate("document.querySelector('audio').currentTime") > 0.2, "it plays"
+    )
     desk.shot(desk.kind)

@@ -1,4 +1,5 @@
 """The studio in JupyterLab, with a real mouse: painting, composing, listening, files, and what survives."""
+
 import json
 import statistics
 import time
@@ -13,6 +14,7 @@ from pomkit import masks
 
 from .conftest import mask_of, painted, until
 
+# fmt: off
 CELLS = ["""import numpy as np
 import pomkit
 song = pomkit.read_midi(pomkit.data.songs()["auld_lang_syne"])
@@ -24,6 +26,7 @@ studio""", """from ipycanvas import Canvas
 bare = Canvas(width=840, height=520, layout={"width": "100%"})
 bare.on_mouse_move(lambda x, y: bare.fill_rect(x - 8, y - 8, 16, 16))
 bare"""]
+# fmt: on
 THREADS = "sum(t.name == 'pomkit studio' for t in threading.enumerate())"
 
 
@@ -36,10 +39,15 @@ def opened(desk):
 @pytest.fixture
 def clean(desk):
     """The studio as the cell made it, the brush in hand."""
-    desk.ask("0", "studio.stop()", "studio._thread.ident and studio._thread.join()", "studio.load(song)",
-             "studio.set(n=1, steps=0, U=1)",
-             "for name, value in {'tool': 'brush', 'eraser': False, 'radius': 2, 'zoom': 8, 'left': 0}.items():",
-             "    studio.controls[name].value = value")
+    desk.ask(
+        "0",
+        "studio.stop()",
+        "studio._thread.ident and studio._thread.join()",
+        "studio.load(song)",
+        "studio.set(n=1, steps=0, U=1)",
+        "for name, value in {'tool': 'brush', 'eraser': False, 'radius': 2, 'zoom': 8, 'left': 0}.items():",
+        "    studio.controls[name].value = value",
+    )
     return desk
 
 
@@ -55,18 +63,23 @@ def test_a_stroke_marks_what_is_under_it_to_one_cell_and_is_undone(clean):
     until(lambda: (mask_of(clean) == mask).all(), "it is done again")
 
 
-@pytest.mark.parametrize(("tool", "points", "expected"), [
-    ("box", [(30, 72), (50, 60)], masks.box(512, (60, 72), (30, 51))),
-    ("line", [(30, 72), (50, 60)], masks.stroke(512, [(30, 72), (50, 60)], 2)),
-    ("brush", [(20, None), (70, None)], masks.bars(512, 2, 5)),                        # on the ruler
-    ("brush", [(-1, 60), (-1, 71)], masks.box(512, (60, 71))),                         # on the keys
-])
+@pytest.mark.parametrize(
+    ("tool", "points", "expected"),
+    [
+        ("box", [(30, 72), (50, 60)], masks.box(512, (60, 72), (30, 51))),
+        ("line", [(30, 72), (50, 60)], masks.stroke(512, [(30, 72), (50, 60)], 2)),
+        ("brush", [(20, None), (70, None)], masks.bars(512, 2, 5)),  # on the ruler
+        ("brush", [(-1, 60), (-1, 71)], masks.box(512, (60, 71))),  # on the keys
+    ],
+)
 def test_shapes(clean, tool, points, expected):
     clean.page.click(f"button:text-is('{tool}')")
     clean.drag(*points)
     mask = painted(clean)
     if tool == "line":
-        assert (mask ^ expected).sum() <= 12                     # the ends of a line are not at cell centres to the last bit
+        assert (
+            mask ^ expected
+        ).sum() <= 12  # the ends of a line are not at cell centres to the last bit
     else:
         assert (mask == expected).all()
 
@@ -77,7 +90,9 @@ def test_a_polygon_by_its_corners_and_one_drawn_round(clean):
     for corner in [*corners, corners[0]]:
         clean.page.mouse.click(*clean.at(*corner))
     first = painted(clean)
-    assert (first ^ masks.polygon(512, corners)).sum() < 90      # of 1,000: clicks are not at cells' centres to the last bit
+    assert (
+        first ^ masks.polygon(512, corners)
+    ).sum() < 90  # of 1,000: clicks are not at cells' centres to the last bit
     clean.drag((70, 50), (90, 50), (90, 70), (70, 70), (71, 52))
     until(lambda: mask_of(clean)[127 - 60, 80], "the second one is there")
     assert not (mask_of(clean) & ~first & ~masks.box(512, (49, 71), (69, 92))).any()
@@ -91,12 +106,12 @@ def test_the_eraser_and_a_release_outside(clean):
     clean.page.mouse.down()
     clean.page.mouse.move(*clean.at(40, 66), steps=10)
     x, y = clean.at(40, 66)
-    clean.page.mouse.move(x - 900, y, steps=3)                   # out of the canvas, and released there
+    clean.page.mouse.move(x - 900, y, steps=3)  # out of the canvas, and released there
     clean.page.mouse.up()
     until(lambda: not clean.ask("painter._held"), "the stroke has ended")
     mask = mask_of(clean)
-    assert not mask[127 - 66:128 - 60, 40].any() and (mask <= full).all() and mask[127 - 90, 40]
-    clean.page.mouse.move(*clean.at(50, 80), steps=5)            # nothing is painted any more
+    assert not mask[127 - 66 : 128 - 60, 40].any() and (mask <= full).all() and mask[127 - 90, 40]
+    clean.page.mouse.move(*clean.at(50, 80), steps=5)  # nothing is painted any more
     assert (mask_of(clean) == mask).all()
 
 
@@ -105,7 +120,10 @@ def test_a_finger_paints(clean):
     points = [clean.at(step, 60) for step in range(20, 40)]
 
     def touch(kind, *at):
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in at]})
+        session.send(
+            "Input.dispatchTouchEvent",
+            {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in at]},
+        )
 
     touch("touchStart", points[0])
     for point in points:
@@ -174,17 +192,21 @@ def test_a_move_reaches_the_screen_at_once(clean):
         page.wait_for_timeout(1000)
         page.mouse.up()
         found = page.evaluate("latency.all")
-        print(f"\n{what}: median {statistics.median(found):.1f} ms, worst {max(found):.1f}, {len(found)} of {len(places) - 1} "
-              f"moves, {rate:.0f} a second")
+        print(
+            f"\n{what}: median {statistics.median(found):.1f} ms, worst {max(found):.1f}, {len(found)} of {len(places) - 1} "
+            f"moves, {rate:.0f} a second"
+        )
         assert len(found) >= 0.9 * (len(places) - 1)
         return statistics.median(found)
 
     clean.ask("0", "studio.controls['radius'].value = 1")
-    idle = latency("idle", 0, [clean.at(step, 55) for step in range(6, 94, 2)])                # two cells a move
+    idle = latency("idle", 0, [clean.at(step, 55) for step in range(6, 94, 2)])  # two cells a move
     page.locator("canvas").last.scroll_into_view_if_needed()
     page.wait_for_timeout(500)
     box = page.locator("canvas").last.bounding_box()
-    bare = latency("a bare canvas", -1, [(box["x"] + x, box["y"] + 100) for x in range(50, 750, 16)])
+    bare = latency(
+        "a bare canvas", -1, [(box["x"] + x, box["y"] + 100) for x in range(50, 750, 16)]
+    )
     assert idle < max(50, 1.5 * bare)
     clean.ask("0", "studio.preset('bars:7-10')", "studio.start(n=4, steps=64, U=4)")
     latency("while it composes", 0, [clean.at(step, 60) for step in range(6, 94, 2)])
@@ -192,7 +214,9 @@ def test_a_move_reaches_the_screen_at_once(clean):
 
 
 def test_composing_is_seen_live_and_painting_goes_on(clean):
-    before = clean.ask("studio.picture.tolist()", "studio.preset('bars:3-7')", "studio.set(n=4, steps=40, U=2)")
+    before = clean.ask(
+        "studio.picture.tolist()", "studio.preset('bars:3-7')", "studio.set(n=4, steps=40, U=2)"
+    )
     clean.button("Inpaint")
     images = set()
     until(lambda: images.add(clean.image()) or len(images) > 3, "live pictures")
@@ -205,11 +229,16 @@ def test_composing_is_seen_live_and_painting_goes_on(clean):
     until(lambda: not clean.ask("studio._thread.is_alive()"), "it has composed")
     outside = ~np.array(clean.ask("studio.history[-1].before.mask.tolist()"))
     after = np.array(clean.ask("studio.picture.tolist()"))
-    assert mask_of(clean)[127 - 80, 22] and len(clean.ask("[c.shape[0] for c in studio.candidates]")) == 4
+    assert (
+        mask_of(clean)[127 - 80, 22]
+        and len(clean.ask("[c.shape[0] for c in studio.candidates]")) == 4
+    )
     assert (after[outside] == np.array(before)[outside]).all() and (after != np.array(before)).any()
     clean.shot("composed")
     strip = clean.box("canvas >> nth=1")
-    clean.page.mouse.click(strip["x"] + strip["width"] * 0.6, strip["y"] + 40)                  # the third candidate
+    clean.page.mouse.click(
+        strip["x"] + strip["width"] * 0.6, strip["y"] + 40
+    )  # the third candidate
     until(lambda: clean.ask("studio.chosen") == 2, "a candidate is chosen")
     assert clean.ask("bool((studio.picture == studio.candidates[2])[~studio._state.mask].all())")
 
@@ -235,15 +264,20 @@ AUDIO = "document.querySelector('audio')"
 
 
 def test_listening(clean):
-    clean.ask("0", "studio.load(pomkit.render(song, 128, 256), pomkit.masks.bars(256, 5, 8))",
-              "studio.inpaint(steps=4, seed=1)")
+    clean.ask(
+        "0",
+        "studio.load(pomkit.render(song, 128, 256), pomkit.masks.bars(256, 5, 8))",
+        "studio.inpaint(steps=4, seed=1)",
+    )
     clean.button("Listen")
 
     def now():
         return clean.page.evaluate(f"{AUDIO}.currentTime")
 
     def head(where):
-        return clean.page.evaluate(f"parseFloat(document.querySelector('.pomkit-on-{where}').style.left)")
+        return clean.page.evaluate(
+            f"parseFloat(document.querySelector('.pomkit-on-{where}').style.left)"
+        )
 
     first = until(now, "the sound plays")
     until(lambda: now() > first + 0.5, "it goes on")
@@ -252,7 +286,7 @@ def test_listening(clean):
     clean.shot("playing")
     strip = clean.box(".pomkit-strip")
 
-    def bar(number):                                             # its place on the strip, of 16 bars
+    def bar(number):  # its place on the strip, of 16 bars
         return strip["x"] + strip["width"] * (number - 1) / 16, strip["y"] + 40
 
     clean.page.mouse.click(*bar(9.05))
@@ -262,14 +296,22 @@ def test_listening(clean):
     clean.page.mouse.move(*bar(3.8), steps=5)
     clean.page.mouse.up()
     seen = []
-    until(lambda: seen.append(now()) or any(b < a for a, b in zip(seen, seen[1:], strict=False) if a < 7), "bar 3 is looped")
+    until(
+        lambda: (
+            seen.append(now()) or any(b < a for a, b in zip(seen, seen[1:], strict=False) if a < 7)
+        ),
+        "bar 3 is looped",
+    )
     assert all(3.9 < at < 6.2 for at in seen[1:])
     clean.page.mouse.click(*bar(12))
     until(lambda: now() > 21, "a click outside ends the loop")
     clean.page.mouse.click(*bar(6))
     until(lambda: 10 <= now() < 14, "it has sought")
     clean.button("only new")
-    until(lambda: clean.ask("studio.counts['sounds']") == 2 and now() > 10, "another sound goes on at the same place")
+    until(
+        lambda: clean.ask("studio.counts['sounds']") == 2 and now() > 10,
+        "another sound goes on at the same place",
+    )
     until(lambda: not clean.page.evaluate(f"{AUDIO}.paused"), "it plays")
     clean.page.evaluate(f"{AUDIO}.pause()")
 
@@ -290,12 +332,18 @@ def test_files_in_and_out(clean, tmp_path):
     upload("other.mid")
     until(lambda: clean.ask("studio.song.name") == "other", "the file is open")
     clean.ask("0", "studio.add_note(40, 72, 5)")
-    for label, suffix in (("MIDI", ".mid"), ("sound, WAV", ".wav"), ("picture with mask, PNG", ".mask.png")):
+    for label, suffix in (
+        ("MIDI", ".mid"),
+        ("sound, WAV", ".wav"),
+        ("picture with mask, PNG", ".mask.png"),
+    ):
         with clean.page.expect_download(timeout=60000) as download:
             clean.page.select_option("select:has(option:text-is('MIDI'))", label=label)
         assert download.value.suggested_filename == f"other{suffix}"
         download.value.save_as(tmp_path / f"saved{suffix}")
-    assert [list(n) for n in pomkit.read_midi(tmp_path / "saved.mid").notes.tolist()] == clean.ask("studio.song.notes.tolist()")
+    assert [list(n) for n in pomkit.read_midi(tmp_path / "saved.mid").notes.tolist()] == clean.ask(
+        "studio.song.notes.tolist()"
+    )
     assert (tmp_path / "saved.wav").stat().st_size > 1e6
 
 
@@ -304,15 +352,26 @@ def test_running_the_cell_again_ends_what_composes_and_leaves_one_panel(clean):
     clean.page.click(".jp-Cell .jp-InputArea-editor")
     clean.page.keyboard.press("Control+Enter")
     until(lambda: clean.ask("studio is not old"), "the cell has run again")
-    until(lambda: clean.ask("not old._thread.is_alive()") and clean.ask(THREADS) == 0, "the old thread has ended")
+    until(
+        lambda: clean.ask("not old._thread.is_alive()") and clean.ask(THREADS) == 0,
+        "the old thread has ended",
+    )
     until(lambda: clean.page.locator("canvas.pomkit-roll").count() == 1, "one panel is left")
 
 
 def test_a_page_opened_again_shows_the_same_and_a_restart_leaves_nothing(clean):
-    clean.ask("0", "studio.add_bars(3, 4)", "studio.inpaint(steps=3, seed=1)", "studio.controls['zoom'].value = 5")
+    clean.ask(
+        "0",
+        "studio.add_bars(3, 4)",
+        "studio.inpaint(steps=3, seed=1)",
+        "studio.controls['zoom'].value = 5",
+    )
     clean.page.mouse.move(5, 5)
     clean.page.keyboard.press("Control+s")
-    until(lambda: clean.page.locator(".lm-TabBar-tab.jp-mod-dirty").count() == 0, "the notebook is saved")
+    until(
+        lambda: clean.page.locator(".lm-TabBar-tab.jp-mod-dirty").count() == 0,
+        "the notebook is saved",
+    )
     clean.ask("0", "studio.redraw()")
     clean.page.wait_for_timeout(1000)
     before = clean.image()
@@ -328,7 +387,15 @@ def test_a_page_opened_again_shows_the_same_and_a_restart_leaves_nothing(clean):
     clean.ask("0", "studio.start(n=4, steps=64, U=9)")
     (kernel,) = json.load(urllib.request.urlopen(clean.url + "api/kernels"))
     process = clean.ask("os.getpid()")
-    urllib.request.urlopen(urllib.request.Request(clean.url + f"api/kernels/{kernel['id']}/restart", data=b"{}", method="POST"))
-    until(lambda: not Path(f"/proc/{process}").exists(), "the old kernel is gone, its threads with it")
-    assert [f.name for f in (clean.folder / "work").iterdir() if not f.name.startswith(".ipynb")] == ["t.ipynb"]
+    urllib.request.urlopen(
+        urllib.request.Request(
+            clean.url + f"api/kernels/{kernel['id']}/restart", data=b"{}", method="POST"
+        )
+    )
+    until(
+        lambda: not Path(f"/proc/{process}").exists(), "the old kernel is gone, its threads with it"
+    )
+    assert [
+        f.name for f in (clean.folder / "work").iterdir() if not f.name.startswith(".ipynb")
+    ] == ["t.ipynb"]
     assert not [f for f in (clean.folder / "tmp").rglob("*") if f.is_file()]

@@ -1,93 +1,90 @@
-"""pomkit: make music by painting. A song is a picture; a diffusion transformer composes the region that you mark.
-Everything public is reached from here and imported when first used, so `import pomkit` is quick and needs no torch."""
+"""pomkit: make music by painting. A song is a picture; a diffusion model composes what you mark.
 
-from importlib import import_module
+    song = pomkit.read_midi("song.mid")
+    mask = pomkit.masks.bars(song, 9, 12)
+    result = pomkit.inpaint(pomkit.load_model("tiny"), pomkit.render(song), mask)
+
+The folders follow the course: music (a song and its picture), play (see it, hear it), data,
+networks, processes (how a model learns and composes), composing, training, judge, studio. A
+folder imports only from those before it. Everything public is also reached from here and is
+imported when first used, so `import pomkit` is quick and needs no torch.
+"""
+
 from typing import TYPE_CHECKING, Any
+
+from .faces import face, keep_old_paths
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "errors": ("PomkitError", "MidiError", "PictureError", "CheckpointError", "OptionError"),
-    "chords": ("Chord",),
-    "notes": ("Song", "ReadReport", "read_midi"),
-    "plot": ("show",),
-    "audio": ("synthesize", "listen"),
-    "studio": ("Studio",),
-    "picture": (
-        "render",
-        "parse",
-        "fold",
-        "unfold",
-        "to_binary",
-        "from_binary",
-        "split_binary",
-        "binary_losses",
-    ),
-    "checkpoint": ("load_model", "save_model"),
-    "sample": ("inpaint", "generate"),
-    "widgets": ("MaskPainter",),
-}
-_MODULES = (
-    "masks",
-    "midi",
-    "corpus",
+# Reading order of the folders and of the files beside them.
+FLOORS = [
+    "errors",
+    "files",
+    "faces",
+    "music",
+    "play",
     "data",
-    "metrics",
-    "plot",
-    "model",
-    "edm",
-    "cells",
-    "sample",
+    "networks",
+    "processes",
+    "composing",
+    "training",
+    "judge",
+    "studio",
     "train",
     "evaluate",
-    "audio",
-    "picture",
-    "notes",
-    "chords",
-    "checkpoint",
-    "errors",
-    "rules",
-    "baselines",
-    "editor",
-    "widgets",
-    "studio",
-)
-_WHERE = {name: module for module, names in _HOME.items() for name in names}
+    "__main__",
+]
 
-__all__ = sorted({*_WHERE, *_MODULES})
+_HOMES = {
+    "errors": "PomkitError MidiError PictureError CheckpointError OptionError",
+    "files": "",
+    "music": "Chord Song ReadReport read_midi render parse fold unfold to_binary from_binary "
+    "split_binary binary_losses",
+    "play": "show synthesize listen",
+    "data": "",
+    "networks": "",
+    "processes": "load_model save_model",
+    "composing": "inpaint generate",
+    "training": "",
+    "judge": "",
+    "studio": "Studio MaskPainter",
+    "train": "",
+    "evaluate": "",
+}
+# The modules of version 0.1.0, and where their names stand today.
+OLD_PATHS = {
+    "audio": "play.audio",
+    "baselines": "judge.baselines",
+    "cells": "processes.cells",
+    "checkpoint": "processes.checkpoint",
+    "chords": "music.chords",
+    "corpus": "data.corpus",
+    "editor": "studio.editor",
+    "edm": "processes.edm",
+    "fetch": "data.downloads",
+    "kdiffusion": "processes.kdiffusion",
+    "masks": "music.masks",
+    "metrics": "judge.metrics music.chords",
+    "midi": "music.midi_events",
+    "model": "networks.hdit",
+    "notes": "music.song",
+    "picture": "music.picture",
+    "plot": "play.plot",
+    "rules": "processes.rules",
+    "sample": "composing.region",
+    "widgets": "studio.painter",
+}
+RENAMED: dict[str, dict[str, str]] = {}  # module of 0.1.0 -> old name -> today's name
+keep_old_paths(__name__, OLD_PATHS, RENAMED)
+
+__all__, _face, __dir__ = face(__name__, {**_HOMES, **dict.fromkeys(OLD_PATHS, "")})
 
 if TYPE_CHECKING:
-    from . import (
-        audio,
-        baselines,
-        cells,
-        checkpoint,
-        chords,
-        corpus,
-        data,
-        editor,
-        edm,
-        errors,
-        evaluate,
-        masks,
-        metrics,
-        midi,
-        model,
-        notes,
-        picture,
-        plot,
-        rules,
-        sample,
-        studio,
-        train,
-        widgets,
-    )  # isort: skip  # isort: skip
-    from .audio import listen, synthesize
-    from .checkpoint import load_model, save_model
-    from .chords import Chord
+    from .composing.region import generate, inpaint
     from .errors import CheckpointError, MidiError, OptionError, PictureError, PomkitError
-    from .notes import ReadReport, Song, read_midi
-    from .picture import (
+    from .music import masks
+    from .music.chords import Chord
+    from .music.picture import (
         binary_losses,
         fold,
         from_binary,
@@ -97,21 +94,14 @@ if TYPE_CHECKING:
         to_binary,
         unfold,
     )
-    from .plot import show
-    from .sample import generate, inpaint
-    from .studio import Studio
-    from .widgets import MaskPainter
+    from .music.song import ReadReport, Song, read_midi
+    from .play.audio import listen, synthesize
+    from .play.plot import show
+    from .processes import rules
+    from .processes.checkpoint import load_model, save_model
+    from .studio.painter import MaskPainter
+    from .studio.panel import Studio
 
 
 def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        globals()[name] = getattr(import_module(f".{_WHERE[name]}", __name__), name)
-    elif name in _MODULES:
-        globals()[name] = import_module(f".{name}", __name__)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return globals()[name]
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return _face(name)

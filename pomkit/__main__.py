@@ -100,7 +100,13 @@ def run(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     say = (lambda *_: None) if options.quiet else print
     clock = {"import": time.perf_counter()}  # when each part of the work began
-    from . import audio, checkpoint, data, masks, metrics, notes, picture, plot, sample
+    from .composing import region as sample
+    from .data import windows as data
+    from .judge import metrics
+    from .music import masks, picture
+    from .music import song as notes
+    from .play import audio, plot
+    from .processes import checkpoint
 
     clock["read"] = time.perf_counter()
     song = notes.read_midi(data.songs().get(options.song, options.song), salvage=options.salvage)

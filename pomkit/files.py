@@ -34,3 +34,11 @@ def write(path: AnyPath, content: bytes | Callable[[IO[bytes]], object]) -> Path
         else:
             file.write(content)
     return Path(path)
+
+
+def assets_dir() -> Path:
+    """The folder of the shipped songs and models: inside the installed package, or beside it in a clone."""
+    here = Path(__file__).resolve().parent
+    return next(
+        (p for p in (here / "assets", here.parent / "assets") if p.is_dir()), here.parent / "assets"
+    )

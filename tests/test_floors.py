@@ -1,80 +1,60 @@
-"""The floors of the package: who may import whom, what runs without torch, and what `import pomkit` costs."""
+"""The floors of the package: who may import whom, what runs without torch, what `import` costs."""
 
 import ast
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import pomkit
+
 PACKAGE = Path(__file__).parents[1] / "pomkit"
-ORDER = [
-    "errors",
-    "files",
-    "chords",
-    "midi",
-    "notes",
-    "picture",
-    "masks",
-    "editor",
-    "corpus",
-    "fetch",
-    "data",
-    "metrics",
-    "baselines",
-    "plot",
-    "model",
-    "kdiffusion",
-    "edm",
-    "cells",
-    "rules",
-    "checkpoint",
-    "sample",
-    "train",
-    "audio",
-    "evaluate",
-    "widgets",
-    "studio",
-    "__main__",
-]
-WITHOUT_TORCH = [*ORDER[: ORDER.index("model")], "audio"]
+FOLDERS = [name for name in pomkit.FLOORS if (PACKAGE / name).is_dir()]
+WITHOUT_TORCH = ["errors", "files", "faces", "music", "play", "data"]
 HEAVY = [
-    "torch",
-    "matplotlib",
-    "mido",
-    "pretty_midi",
-    "scipy",
-    "mir_eval",
-    "IPython",
-    "ipywidgets",
-    "ipycanvas",
-    "soundfile",
-    "accelerate",
-    "PIL",
-    "platformdirs",
-    "tqdm",
-    "joblib",
-    "pandas",
+    "torch", "matplotlib", "mido", "pretty_midi", "scipy", "mir_eval", "IPython", "ipywidgets",
+    "ipycanvas", "soundfile", "accelerate", "PIL", "platformdirs", "tqdm", "joblib", "pandas",
     "safetensors",
+]  # fmt: skip
+FILES = sorted(
+    f.relative_to(PACKAGE).as_posix() for f in PACKAGE.rglob("*.py") if f.name != "__init__.py"
+)
+
+
+def reading_order(folder: str) -> list[str]:
+    """The files of a folder as its `__init__` names them: "Reading order: one, two."."""
+    text = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text())) or ""
+    found = re.search(r"Reading order: ([\w,\s]+)\.", text)
+    assert found, f"{folder}/__init__.py names no reading order"
+    return re.split(r",\s*", found[1])
+
+
+ORDER = [
+    f"{floor}.{file}" if floor in FOLDERS else floor
+    for floor in pomkit.FLOORS
+    for file in (reading_order(floor) if floor in FOLDERS else [""])
 ]
-MODULES = sorted(f.stem for f in PACKAGE.glob("*.py") if f.stem != "__init__")
 
 
-def imported(source: str) -> set[str]:
-    """The pomkit modules that a module's source imports, anywhere in it."""
-    found: set[str] = set()
+def imported(source: str, module: str) -> Iterator[str]:
+    """The pomkit modules, as "folder.file", that a module's source imports, anywhere in it."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            found |= {node.module} if node.module else {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("pomkit."):
-            module = node.module.removeprefix("pomkit").removeprefix(".")
-            found |= {module} if module else {alias.name for alias in node.names}
-        elif isinstance(node, ast.Import):
-            found |= {
-                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("pomkit.")
-            }
-    return found
+        if isinstance(node, ast.Import):
+            yield from (a.name.removeprefix("pomkit.") for a in node.names if "pomkit." in a.name)
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        base = (node.module or "").removeprefix("pomkit").removeprefix(".")
+        if node.level:
+            above = module.split(".")[: -node.level]
+            base = ".".join([*above, *([node.module] if node.module else [])])
+        elif not (node.module or "").startswith("pomkit"):
+            continue
+        whole = base == "" or base in FOLDERS  # then what is imported are modules
+        yield from ([f"{base}.{a.name}".strip(".") for a in node.names] if whole else [base])
 
 
 def run(code: str, *arguments: str) -> str:
@@ -95,28 +75,32 @@ def test_the_walk_sees_every_form_of_import():
     lines = [
         "from . import a",
         "from .b import x",
+        "from .. import errors",
+        "from ..data.c import y",
         "import os",
         "def f():",
-        "    import pomkit.c",
-        "    from pomkit.d import y",
-        "    from pomkit import e",
+        "    import pomkit.play.d",
+        "    from pomkit.files import y",
+        "    from pomkit.play import e",
     ]
-    assert imported("\n".join(lines)) == {"a", "b", "c", "d", "e"}
+    found = set(imported("\n".join(lines), "music.here"))
+    assert found == {"music.a", "music.b", "errors", "data.c", "play.d", "files", "play.e"}
 
 
-def test_every_module_stands_on_a_floor():
-    assert set(MODULES) <= set(ORDER)
+def test_every_file_stands_on_a_floor():
+    assert {file.removesuffix(".py").replace("/", ".") for file in FILES} == set(ORDER)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_what_stands_above_it(module):
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_imports_only_what_stands_above_it(file):
+    module = file.removesuffix(".py").replace("/", ".")
     above = set(ORDER[: ORDER.index(module)])
-    assert imported((PACKAGE / f"{module}.py").read_text()) <= above
+    assert set(imported((PACKAGE / file).read_text(), module)) <= above
 
 
 def test_the_floors_without_torch_work_without_torch():
-    """With torch blocked, F0, F1 and the sound import, and a song goes to a picture, a mask, sound, back."""
-    modules = [m for m in WITHOUT_TORCH if m in MODULES]
+    """With torch blocked they import, and a song goes to a picture, a mask, sound, and back."""
+    modules = [m for m in ORDER if m.partition(".")[0] in WITHOUT_TORCH]
     out = run(
         """
 import sys

@@ -169,7 +169,7 @@ def test_a_wheel_holds_the_package_and_the_assets(tmp_path):
         f for f in (ROOT / "assets").rglob("*") if f.is_file() and "__pycache__" not in f.parts
     ]
     assert {f"pomkit/{f.relative_to(ROOT).as_posix()}" for f in assets} <= held
-    assert {f"pomkit/{f.name}" for f in (ROOT / "pomkit").glob("*.py")} <= held
+    assert {f.relative_to(ROOT).as_posix() for f in (ROOT / "pomkit").rglob("*.py")} <= held
     assert not [name for name in held if "__pycache__" in name or not name.startswith("pomkit")]
     (points,) = [name for name in held if name.endswith("entry_points.txt")]
     assert "pomkit = pomkit.__main__:main" in zipfile.ZipFile(wheel).read(points).decode()

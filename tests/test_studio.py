@@ -13,8 +13,8 @@ from pomkit import CheckpointError, MidiError, OptionError, PictureError, Pomkit
 from pomkit.data import onsets_per_bar, songs
 
 pytest.importorskip("ipycanvas")
-from pomkit import studio as module  # noqa: E402
 from pomkit.studio import SAVERS, SETTINGS, Studio, options_of  # noqa: E402
+from pomkit.studio import panel as module  # noqa: E402
 
 MODEL = pomkit.load_model("tiny", "cpu")
 SONG = pomkit.read_midi(songs()["auld_lang_syne"])

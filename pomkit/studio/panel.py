@@ -18,19 +18,20 @@ import numpy as np
 from ipycanvas import Canvas
 from IPython import get_ipython
 
-from . import masks, rules
-from .audio import LISTEN_RATE, mp3, synthesize, write_wav
-from .checkpoint import Model, load_model, model_names
-from .chords import KEY_PROFILES, ROOTS, estimate_key
-from .data import onsets_per_bar
+from ..composing.region import inpaint, methods_of
+from ..data.windows import onsets_per_bar
+from ..errors import OptionError, PictureError, PomkitError, check_choice
+from ..files import AnyPath
+from ..music import masks
+from ..music.chords import KEY_PROFILES, ROOTS, estimate_key
+from ..music.picture import PITCHES, from_image, parse, render
+from ..music.song import NOTE_DTYPE, Song, read_midi
+from ..play.audio import LISTEN_RATE, mp3, synthesize, write_wav
+from ..play.plot import save_png
+from ..processes import rules
+from ..processes.checkpoint import Model, load_model, model_names
 from .editor import LOCK, Music, State, begun, load_states, save_states
-from .errors import OptionError, PictureError, PomkitError, check_choice
-from .files import AnyPath
-from .notes import NOTE_DTYPE, Song, read_midi
-from .picture import PITCHES, from_image, parse, render
-from .plot import save_png
-from .sample import inpaint, methods_of
-from .widgets import (
+from .painter import (
     DARK,
     FONT,
     WIDE,

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
+from ..errors import CheckpointError, OptionError, check_choice
+from ..files import AnyPath, assets_dir, write
+from ..networks.hdit import HDiT, HDiTConfig
 from .cells import Cells
-from .data import assets_dir
 from .edm import Denoiser
-from .errors import CheckpointError, OptionError, check_choice
-from .files import AnyPath, write
-from .model import HDiT, HDiTConfig
 
 FORMAT = "pomkit-1"
 Model = Cells | Denoiser

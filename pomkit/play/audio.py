@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from .errors import OptionError, PomkitError, check_choice, check_range
-from .files import AnyPath, write_atomically
-from .notes import NOTE_DTYPE, TEMPI, Song
-from .picture import parse
+from ..errors import OptionError, PomkitError, check_choice, check_range
+from ..files import AnyPath, write_atomically
+from ..music.picture import parse
+from ..music.song import NOTE_DTYPE, TEMPI, Song
 
 SOUNDS = ("auto", "fluidsynth", "tones")
 RELEASE = 1.5  # seconds that ring on after the last note, whatever the sound

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .chords import ROOTS, Chord, chord_tones, estimate_chords, estimate_key
-from .errors import OptionError
-from .notes import NOTE_DTYPE
-from .picture import PITCHES, read_chords, read_spans
+from ..errors import OptionError
+from ..music.chords import ROOTS, chords_by_step, estimate_chords, estimate_key
+from ..music.picture import PITCHES, read_chords, read_spans
+from ..music.song import NOTE_DTYPE
 
 BAR = 16
 MAJOR = np.array([0, 2, 4, 5, 7, 9, 11])
@@ -212,18 +212,6 @@ def scale_of(picture: np.ndarray, border: int = 8) -> np.ndarray:
     """The seven pitch classes of a picture's likeliest key (of minor the natural ones), bool (12,); without notes all."""
     notes, _ = read_clips([picture], border=border)
     return np.isin(np.arange(12), (MAJOR + tonic_of(notes)) % 12) | (len(notes) == 0)
-
-
-def chords_by_step(chords: Sequence[Chord], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of every step its chord's root, + 12 with a minor third, -1: "N", -2: unknown, (width,); its tones, bool (width, 12)."""
-    code, tones = np.full(width, -2), np.zeros((width, 12), bool)
-    for onset, duration, label in chords:
-        root, notes = chord_tones(label)
-        code[onset : onset + duration], tones[onset : onset + duration] = (
-            root + 12 * notes[(root + 3) % 12],
-            notes,
-        )
-    return code, tones
 
 
 class Region:

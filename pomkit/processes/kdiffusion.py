@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import OptionError, PomkitError, check_choice
+from ..errors import OptionError, PomkitError, check_choice
 
 INSTALL = "pip install torchdiffeq torchsde trampoline scipy\npip install --no-deps k-diffusion==0.1.1.post1"
 # Named by its utils, never used by its samplers, and often not to be loaded: empty modules serve.

@@ -26,11 +26,11 @@ from safetensors import safe_open
 from safetensors.numpy import save
 from tqdm.auto import tqdm
 
-from .chords import Chord, estimate_key
-from .errors import MidiError, OptionError, PomkitError, check_choice
-from .files import AnyPath, write
-from .midi import MAX_BYTES, read_events
-from .notes import NOTE_DTYPE, ReadReport, Song, read_midi
+from ..errors import MidiError, OptionError, PomkitError, check_choice
+from ..files import AnyPath, write
+from ..music.chords import Chord, estimate_key
+from ..music.midi_events import MAX_BYTES, read_events
+from ..music.song import NOTE_DTYPE, ReadReport, Song, read_midi
 
 ARCHIVES = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2", ".zip")
 MIDI_FILE = re.compile(

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import OptionError, check_choice, check_range
+from ..networks.hdit import HDiT
 from . import kdiffusion
-from .errors import OptionError, check_choice, check_range
-from .model import HDiT
 
 Denoise = Callable[..., Tensor]
 Sampler = Callable[..., Tensor]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import OptionError
+from ..errors import OptionError
 
 ROOTS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 # Pitch classes above the root of every chord quality that a picture can hold; the earlier one wins a tie.
@@ -203,3 +203,15 @@ def chords_from_markers(markers: Sequence[tuple[int, str]], length: int) -> tupl
         for (s, t), e in zip(found, ends, strict=True)
         if t != UNKNOWN_CHORD and e > s
     )
+
+
+def chords_by_step(chords: Sequence[Chord], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of every step its chord's root, + 12 with a minor third, -1: "N", -2: unknown, (width,); its tones, bool (width, 12)."""
+    code, tones = np.full(width, -2), np.zeros((width, 12), bool)
+    for onset, duration, label in chords:
+        root, notes = chord_tones(label)
+        code[onset : onset + duration], tones[onset : onset + duration] = (
+            root + 12 * notes[(root + 3) % 12],
+            notes,
+        )
+    return code, tones

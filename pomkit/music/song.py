@@ -10,6 +10,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from ..errors import MidiError, OptionError, check_choice, check_range
+from ..files import AnyPath, write
 from .chords import (
     NO_CHORD,
     UNKNOWN_CHORD,
@@ -19,9 +21,7 @@ from .chords import (
     tidy_chords,
     transpose_chord,
 )
-from .errors import MidiError, OptionError, check_choice, check_range
-from .files import AnyPath, write
-from .midi import DRUMS, EMPTY_PART, MAX_BYTES, Events, is_drums, part_names, read_events
+from .midi_events import DRUMS, EMPTY_PART, MAX_BYTES, Events, is_drums, part_names, read_events
 
 NOTE_DTYPE = np.dtype(
     [("onset", "i4"), ("duration", "i4"), ("pitch", "i4"), ("velocity", "i4"), ("part", "i4")]

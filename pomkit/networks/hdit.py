@@ -16,7 +16,7 @@ from einops import rearrange
 from einops.layers.torch import Rearrange
 from torch import Tensor, nn
 
-from .errors import OptionError, check_choice
+from ..errors import OptionError, check_choice
 
 ATTENTION = ("global", "shifted-window", "neighborhood", "none")
 TOKENS, PIXELS = "b (h ph) (w pw) c", "b c (h ph) (w pw)"

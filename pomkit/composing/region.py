@@ -9,12 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import edm, masks
-from .cells import Cells, chord_channels, sample_cells
-from .checkpoint import Model
-from .chords import Chord, estimate_chords
-from .errors import OptionError, check_choice, check_range
-from .picture import (
+from ..errors import OptionError, check_choice, check_range
+from ..music import masks
+from ..music.chords import Chord, estimate_chords
+from ..music.picture import (
     MAX_STEPS,
     PITCHES,
     check_picture,
@@ -24,6 +22,9 @@ from .picture import (
     read_chords,
     read_spans,
 )
+from ..processes import edm
+from ..processes.cells import Cells, chord_channels, sample_cells
+from ..processes.checkpoint import Model
 
 Callback = Callable[[dict[str, Any]], None]
 Drawn = list[

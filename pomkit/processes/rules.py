@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import OptionError, check_range
+from ..music.chords import Chord, chord_tones, reduce_chord
+from ..music.picture import PITCHES, paint_chords
 from .cells import ONSET, SUSTAIN, Rule, View, chord_channels, favour, onset_odds
-from .chords import Chord, chord_tones, reduce_chord
-from .errors import OptionError, check_range
-from .picture import PITCHES, paint_chords
 
 NEVER = -60.0  # log-odds: never drawn where anything else can be
 MOST = 1.5  # log-odds that a lock gives the other notes of a step at most, to keep the rhythm

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import OptionError, PictureError, check_choice, check_range
 from .chords import LABELS, Chord, ranges, tidy_chords, viterbi
-from .errors import OptionError, PictureError, check_choice, check_range
-from .notes import BORDERS, MAX_STEPS, NOTE_DTYPE, ReadReport, Song, columns_of
+from .song import BORDERS, MAX_STEPS, NOTE_DTYPE, ReadReport, Song, columns_of
 
 PITCHES = 128
 

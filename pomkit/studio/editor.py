@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import masks
-from .errors import OptionError, PictureError
-from .files import AnyPath, write_atomically
-from .notes import NOTE_DTYPE, Song
-from .picture import PITCHES, check_picture, parse, render
+from ..errors import OptionError, PictureError
+from ..files import AnyPath, write_atomically
+from ..music import masks
+from ..music.picture import PITCHES, check_picture, parse, render
+from ..music.song import NOTE_DTYPE, Song
 
 LEVELS = 200  # of undo
 BORDER = 8  # chord rows

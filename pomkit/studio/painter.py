@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from . import masks
-from .chords import ROOTS
+from ..errors import PomkitError
+from ..music import masks
+from ..music.chords import ROOTS
+from ..music.picture import PITCHES, palette, parse, read_chords
+from ..play.plot import BLACK_KEYS, COLOURS, SHORT
 from .editor import BORDER, LOCK, Editor, Music, Points
-from .errors import PomkitError
-from .picture import PITCHES, palette, parse, read_chords
-from .plot import BLACK_KEYS, COLOURS, SHORT
 
 try:
     import ipywidgets as ui

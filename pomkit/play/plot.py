@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .chords import Chord
-from .errors import OptionError, PictureError, check_choice
-from .files import AnyPath, write
-from .masks import check_mask
-from .notes import NOTE_DTYPE, Song
-from .picture import PITCHES, check_picture, palette, read_chords, render
+from ..errors import OptionError, PictureError, check_choice
+from ..files import AnyPath, write
+from ..music.chords import Chord
+from ..music.masks import check_mask
+from ..music.picture import PITCHES, check_picture, palette, read_chords, render
+from ..music.song import NOTE_DTYPE, Song
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

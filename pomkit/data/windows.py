@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import masks
-from .corpus import ARCHIVES, SPLITS, Corpus, Songs, fingerprint, read_corpus, split_of  # noqa: F401 (named from here too)
-from .errors import OptionError
-from .fetch import CORPORA, fetch  # noqa: F401
-from .notes import Song
-from .picture import PITCHES, render
+from ..errors import OptionError
+from ..files import assets_dir
+from ..music import masks
+from ..music.picture import PITCHES, render
+from ..music.song import Song
 
 MASK_MIX = {
     "all": 0.2,
@@ -25,14 +24,6 @@ MASK_MIX = {
     "polygons": 0.08,
     "noise": 0.02,
 }  # how often training draws which: see `random_mask`
-
-
-def assets_dir() -> Path:
-    """The folder of the shipped songs and models: inside the installed package, or beside it in a clone."""
-    here = Path(__file__).resolve().parent
-    return next(
-        (p for p in (here / "assets", here.parent / "assets") if p.is_dir()), here.parent / "assets"
-    )
 
 
 def songs() -> dict[str, Path]:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .masks import melody_notes
-from .metrics import BAR, chords_by_step, read_clips, tonic_of
-from .notes import NOTE_DTYPE, Song
-from .picture import PITCHES, draw_spans, read_chords, read_spans, render
+from ..music.chords import chords_by_step
+from ..music.masks import melody_notes
+from ..music.picture import PITCHES, draw_spans, read_chords, read_spans, render
+from ..music.song import NOTE_DTYPE, Song
+from .metrics import BAR, read_clips, tonic_of
 
 HALF = BAR // 2
 

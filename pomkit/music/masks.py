@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .errors import OptionError, PictureError, check_range
-from .notes import Song
+from ..errors import OptionError, PictureError, check_range
 from .picture import PITCHES, decode, painted
+from .song import Song
 
 Size = (
     np.ndarray | Song | int

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import OptionError
+from ..music.chords import chords_by_step
+from ..music.picture import PITCHES, belonging, draw_spans, read_chords, read_spans
+from ..networks.hdit import HDiT
 from .edm import Callback, repaint_schedule
-from .errors import OptionError
-from .metrics import chords_by_step
-from .model import HDiT
-from .picture import PITCHES, belonging, draw_spans, read_chords, read_spans
 
 OFF, SUSTAIN, ONSET = (
     0,

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .errors import MidiError
+from ..errors import MidiError
 
 MAX_BYTES = 3 * 2**20  # of a file, unpacked: the arrays of a larger one would take too much memory,
 MAX_WALKED = 100_000  # events that break runs: more would take too much time

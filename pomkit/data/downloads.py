@@ -12,9 +12,9 @@ from pathlib import Path
 import platformdirs
 from tqdm.auto import tqdm
 
+from ..errors import OptionError, check_choice
+from ..files import write_atomically
 from .corpus import ARCHIVES
-from .errors import OptionError, check_choice
-from .files import write_atomically
 
 # A zip, the paths wanted of it, whom to thank, and what pins their content (git's archives are not byte-stable): the sha256 of
 # the lines "<sha256 of a file>  <path>" by path. 30 of POP909's 909 songs have no pinned content: everyone has the same 879.

@@ -1,0 +1,23 @@
+"""A song, its picture, and the masks over it: numpy alone (notebook 01).
+
+Reading order: chords, midi_events, song, picture, masks.
+
+- `chords`: labels in Harte syntax, and chords and key estimated from notes.
+- `midi_events`: the bytes of a MIDI file as tables of ticks.
+- `song`: Song, the table of notes on a grid of steps; MIDI in and out.
+- `picture`: `render` and `parse`, exact inverses of each other.
+- `masks`: the region to compose, bool (128, width), True = regenerate.
+"""
+
+from ..faces import face
+
+__all__, __getattr__, __dir__ = face(
+    __name__,
+    {
+        "chords": "Chord",
+        "midi_events": "read_events",
+        "song": "Song ReadReport read_midi",
+        "picture": "render parse fold unfold to_binary from_binary split_binary binary_losses",
+        "masks": "",
+    },
+)

@@ -68,7 +68,7 @@ OLD_PATHS = {
     "midi": "music.midi_events",
     "model": "networks.hdit",
     "notes": "music.song",
-    "picture": "music.picture",
+    "picture": "music.picture music.pixels",
     "plot": "play.plot",
     "rules": "processes.rules",
     "sample": "composing.region",
@@ -86,14 +86,13 @@ if TYPE_CHECKING:
     from .music.chords import Chord
     from .music.picture import (
         binary_losses,
-        fold,
         from_binary,
         parse,
         render,
         split_binary,
         to_binary,
-        unfold,
     )
+    from .music.pixels import fold, unfold
     from .music.song import ReadReport, Song, read_midi
     from .play.audio import listen, synthesize
     from .play.plot import show

@@ -6,25 +6,26 @@ import colorsys
 import io
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError, PictureError, check_choice, check_range
+from ..errors import OptionError, PictureError, check_range
 from .chords import LABELS, Chord, ranges, tidy_chords, viterbi
-from .song import BORDERS, MAX_STEPS, NOTE_DTYPE, ReadReport, Song, columns_of
-
-PITCHES = 128
-
-
-class Spans(NamedTuple):
-    """What the pixels say, (128, width) each, and how many cells are no music: `refused`, and `paint` (a mask)."""
-
-    onset: np.ndarray
-    sustain: np.ndarray
-    velocity: np.ndarray
-    refused: int
-    paint: int
+from .pixels import (  # noqa: F401
+    BORDER,
+    PITCHES,
+    Spans,
+    belonging,
+    check_picture,
+    draw_spans,
+    fold,
+    notes_of_spans,
+    painted,
+    read_spans,
+    unfold,
+)
+from .song import BORDERS, MAX_STEPS, ReadReport, Song, columns_of
 
 
 def render(
@@ -80,12 +81,7 @@ def parse(
     given = picture if isinstance(picture, np.ndarray) else decode(picture)
     picture = from_image(given, border, clean=threshold == 0)
     spans = read_spans(picture, onsets, border, threshold)
-    cells = np.flatnonzero(spans.onset | spans.sustain)  # in row-major order
-    heads = np.flatnonzero(spans.onset.reshape(-1)[cells])  # until the next: one note
-    notes = np.zeros(len(heads), NOTE_DTYPE)
-    row, notes["onset"] = np.divmod(cells[heads], picture.shape[1])
-    notes["pitch"], notes["duration"] = 127 - row, np.diff(heads, append=len(cells))
-    notes["velocity"] = spans.velocity[row, notes["onset"]]
+    notes = notes_of_spans(spans.onset, spans.sustain, spans.velocity)
     remarks = [
         f"{spans.paint} painted cells are a mask, no notes: masks.from_image reads it"
     ] * bool(spans.paint)
@@ -178,75 +174,6 @@ def _without_noise(picture: np.ndarray, border: int) -> np.ndarray:
         picture[border + row :][: seen.shape[1]] = colours[viterbi(score, move).T]
     picture[border : PITCHES - border][paint] = 255
     return picture
-
-
-def painted(picture: np.ndarray) -> np.ndarray:
-    """The cells of white or pure blue paint, bool (rows, width): a mask drawn into a picture."""
-    red, green, blue = np.moveaxis(picture, -1, 0)
-    return (red > 180) & (green > 180) & (blue > 180) | (blue > 200) & (red < 50) & (green < 50)
-
-
-def read_spans(
-    picture: np.ndarray, onsets: str = "start", border: int = 8, threshold: int = 0
-) -> Spans:
-    """Onset and sustain cells of a picture outside its borders; sustain that belongs to no onset is refused."""
-    check_picture(picture)
-    check_range("border", border, *BORDERS)
-    check_choice("onset style", onsets, ("start", "early"))
-    ink = np.moveaxis(picture, -1, 0).copy()  # (3, 128, width)
-    ink[:, :border] = ink[:, PITCHES - border :] = 0
-    paint = painted(np.moveaxis(ink, 0, -1))
-    ink *= (ink > threshold) & ~paint
-    red, green, _ = ink
-    if onsets == "early":  # the red pixel belongs to the silence (or the note) before the onset
-        green *= red <= green
-        red[:] = np.diff(green > 0, axis=1, prepend=False) * green
-    onset, loud = (red > 0) & (red >= green), np.maximum(red, green)
-    sustain, _ = belonging(onset, (green > 0) & ~onset)
-    refused = np.count_nonzero(ink.any(axis=0) & ~onset & ~sustain)
-    return Spans(
-        onset,
-        sustain,
-        np.clip((loud >> 1) + (loud & 1), 1, 127),
-        int(refused),
-        int(np.count_nonzero(paint)),
-    )
-
-
-def draw_spans(onset: np.ndarray, sustain: np.ndarray, velocity: np.ndarray) -> np.ndarray:
-    """A picture uint8 (128, width, 3) of onset and sustain cells, a whole note as loud as its onset's `velocity`."""
-    start = np.maximum.accumulate(np.where(onset, np.arange(onset.shape[1]), 0), axis=1)
-    value = 2 * np.take_along_axis(velocity, start, axis=1)
-    return np.stack([value * onset, value * sustain, 0 * value], axis=-1)
-
-
-def belonging(onset: np.ndarray, sustain: np.ndarray) -> tuple[np.ndarray, int]:
-    """The sustain cells that follow an onset without a gap, and how many do not; bool (128, width) each."""
-    cells = np.flatnonzero(onset | sustain)  # in row-major order
-    begins = onset.reshape(-1)[cells]
-    heads = np.flatnonzero(
-        begins | (np.diff(cells, prepend=-2) > 1) | (cells % onset.shape[1] == 0)
-    )
-    out = np.zeros_like(sustain)
-    out.reshape(-1)[cells] = begins[heads].repeat(np.diff(heads, append=len(cells))) & ~begins
-    return out, int(np.count_nonzero(sustain) - np.count_nonzero(out))
-
-
-def fold(picture: np.ndarray) -> np.ndarray:
-    """The paper's square: the second half mirrored left-right under the first, (128, w, 3) -> (256, w / 2, 3)."""
-    check_picture(picture)
-    if (width := picture.shape[1]) % 2:
-        raise PictureError(
-            f"{width} columns cannot be folded; make the width even (512 in the paper)"
-        )
-    return np.concatenate([picture[:, : width // 2], picture[:, : width // 2 - 1 : -1]])
-
-
-def unfold(square: np.ndarray) -> np.ndarray:
-    """The inverse of `fold`: (256, w, 3) -> (128, 2 w, 3)."""
-    if np.ndim(square) != 3 or len(square) != 2 * PITCHES:
-        raise PictureError(f"a folded picture has shape (256, width, 3), not {np.shape(square)}")
-    return np.concatenate([square[:PITCHES], square[PITCHES:, ::-1]], axis=1)
 
 
 def to_binary(
@@ -355,20 +282,3 @@ def read_chords(picture: np.ndarray, border: int = 8) -> tuple[Chord, ...]:
         for a, b in zip(edges, edges[1:], strict=False)
         if nearest[a]
     )
-
-
-def check_picture(picture: np.ndarray, channels: tuple[int, ...] = (3,)) -> None:
-    """Raise PictureError unless `picture` is uint8 (128, width, 3), or has as many channels as allowed."""
-    shape, dtype = (
-        (picture.shape, picture.dtype) if isinstance(picture, np.ndarray) else ((), type(picture))
-    )
-    if (
-        len(shape) != 3
-        or dtype != np.uint8
-        or shape[0] != PITCHES
-        or not 0 < shape[1] <= MAX_STEPS
-        or shape[2] not in channels
-    ):
-        raise PictureError(
-            f"a picture is uint8 (128, width, 3), not {dtype} {shape}; crop or scale it (64 x 64: from_binary)"
-        )

@@ -67,14 +67,17 @@ OLD_PATHS = {
     "metrics": "judge.metrics music.chords",
     "midi": "music.midi_events",
     "model": "networks.hdit",
-    "notes": "music.song",
+    "notes": "music.tables music.song",
     "picture": "music.picture music.pixels",
     "plot": "play.plot",
     "rules": "processes.rules",
     "sample": "composing.region",
     "widgets": "studio.painter",
 }
-RENAMED: dict[str, dict[str, str]] = {}  # module of 0.1.0 -> old name -> today's name
+# Module of 0.1.0 -> old name -> today's name.
+RENAMED: dict[str, dict[str, str]] = {
+    "notes": {"LEAST": "LOWEST_VALUES", "MOST": "HIGHEST_VALUES"},
+}
 keep_old_paths(__name__, OLD_PATHS, RENAMED)
 
 __all__, _face, __dir__ = face(__name__, {**_HOMES, **dict.fromkeys(OLD_PATHS, "")})

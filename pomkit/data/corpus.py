@@ -30,7 +30,8 @@ from ..errors import MidiError, OptionError, PomkitError, check_choice
 from ..files import AnyPath, write
 from ..music.chords import Chord, estimate_key
 from ..music.midi_events import MAX_BYTES, read_events
-from ..music.song import NOTE_DTYPE, ReadReport, Song, read_midi
+from ..music.song import ReadReport, Song, read_midi
+from ..music.tables import NOTE_DTYPE
 
 ARCHIVES = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2", ".zip")
 MIDI_FILE = re.compile(

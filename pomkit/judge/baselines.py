@@ -8,7 +8,8 @@ import numpy as np
 from ..music.chords import chords_by_step
 from ..music.masks import melody_notes
 from ..music.picture import PITCHES, draw_spans, read_chords, read_spans, render
-from ..music.song import NOTE_DTYPE, Song
+from ..music.song import Song
+from ..music.tables import NOTE_DTYPE
 from .metrics import BAR, read_clips, tonic_of
 
 HALF = BAR // 2

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import OptionError
 from ..music.chords import ROOTS, chords_by_step, estimate_chords, estimate_key
 from ..music.picture import PITCHES, read_chords, read_spans
-from ..music.song import NOTE_DTYPE
+from ..music.tables import NOTE_DTYPE
 
 BAR = 16
 MAJOR = np.array([0, 2, 4, 5, 7, 9, 11])

@@ -1,7 +1,8 @@
 """A song, its picture, and the masks over it: numpy alone (notebook 01).
 
-Reading order: chords, midi_events, song, pixels, picture, masks.
+Reading order: tables, chords, midi_events, song, pixels, picture, masks.
 
+- `tables`: what a note is; notes in order and without overlaps.
 - `chords`: labels in Harte syntax, and chords and key estimated from notes.
 - `midi_events`: the bytes of a MIDI file as tables of ticks.
 - `song`: Song, the table of notes on a grid of steps; MIDI in and out.
@@ -15,6 +16,7 @@ from ..faces import face
 __all__, __getattr__, __dir__ = face(
     __name__,
     {
+        "tables": "",
         "chords": "Chord",
         "midi_events": "read_events",
         "song": "Song ReadReport read_midi",

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import OptionError
+from .tables import ranges
 
 ROOTS = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 # Pitch classes above the root of every chord quality that a picture can hold; the earlier one wins a tie.
@@ -162,11 +163,6 @@ def viterbi(score: np.ndarray, move: np.ndarray) -> np.ndarray:
     for pointers in back[:0:-1]:
         path.append(pointers[np.arange(len(best)), path[-1]])
     return np.array(path[::-1])
-
-
-def ranges(first: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """The numbers first, first + 1, ..., `count` of them, of every pair one after the other."""
-    return np.arange(count.sum()) + (first + count - count.cumsum()).repeat(count)
 
 
 def tidy_chords(chords: Sequence[Chord]) -> tuple[tuple[Chord, ...], int]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError, PictureError, check_range
-from .chords import LABELS, Chord, ranges, tidy_chords, viterbi
+from .chords import LABELS, Chord, tidy_chords, viterbi
 from .pixels import (  # noqa: F401
     BORDER,
     PITCHES,
@@ -25,7 +25,8 @@ from .pixels import (  # noqa: F401
     read_spans,
     unfold,
 )
-from .song import BORDERS, MAX_STEPS, ReadReport, Song, columns_of
+from .song import ReadReport, Song
+from .tables import BORDERS, MAX_STEPS, columns_of, ranges
 
 
 def render(

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import PictureError, check_choice, check_range
-from .song import BORDERS, MAX_STEPS, NOTE_DTYPE
+from .tables import BORDERS, MAX_STEPS, NOTE_DTYPE
 
 PITCHES = 128  # rows of a picture
 BORDER = 8  # rows of chord colours at the top, and as many at the bottom

@@ -22,34 +22,21 @@ from .chords import (
     transpose_chord,
 )
 from .midi_events import DRUMS, EMPTY_PART, MAX_BYTES, Events, is_drums, part_names, read_events
+from .tables import (
+    BORDERS,
+    GRIDS,
+    MAX_STEPS,
+    NOTE_DTYPE,
+    NOTE_RANGES,
+    TEMPI,
+    columns_of,
+    in_order,
+    notes_of,
+    untangle,
+)
 
-NOTE_DTYPE = np.dtype(
-    [("onset", "i4"), ("duration", "i4"), ("pitch", "i4"), ("velocity", "i4"), ("part", "i4")]
-)
-MAX_STEPS = (
-    2**20
-)  # no song is longer; a lying MIDI file could otherwise ask for gigabytes of columns
-NOTE_RANGES = dict(
-    onset=(0, MAX_STEPS - 1),
-    duration=(1, MAX_STEPS),
-    pitch=(0, 127),
-    velocity=(1, 127),
-    part=(0, 2**16 - 1),
-)
-LEAST, MOST = np.array(list(NOTE_RANGES.values())).T
 MAX_METERS = 4096  # changes of time signature that are believed
 TICKS_PER_BEAT = 480  # of the files that pomkit writes
-TEMPI, BORDERS = (4, 1000, "beats a minute"), (0, 32, "rows, 0 for no chords")
-GRIDS = (
-    1,
-    2,
-    3,
-    4,
-    6,
-    8,
-    12,
-    24,
-)  # steps per beat: quarters, 8ths, their triplets, 16ths, ..., 64th triplets
 
 
 @dataclass(frozen=True)
@@ -95,7 +82,7 @@ class Song:
     def __post_init__(self) -> None:
         check_choice("steps_per_beat", self.steps_per_beat, GRIDS)
         notes = notes_of(
-            _in_order(columns_of(np.asarray(self.notes, NOTE_DTYPE).reshape(-1)), self.name)
+            in_order(columns_of(np.asarray(self.notes, NOTE_DTYPE).reshape(-1)), self.name)
         )
         chords = tuple(
             sorted(
@@ -206,7 +193,7 @@ class Song:
             )
             columns = columns if inside.all() else columns.compress(inside, axis=1)
             columns[4] = 0
-            columns, merged, shortened = _untangle(columns)
+            columns, merged, shortened = untangle(columns)
             chords, changed = tidy_chords(self.chords)
             report = ReadReport(
                 kept=len(columns.T),
@@ -386,7 +373,7 @@ def _song(events: Events, name: str, steps_per_beat: int, drums: bool) -> Song:
     columns[0] = onset = np.maximum(np.rint(exact - phase), 0)
     columns[1] = np.maximum(np.rint(end / per_step - phase) - onset, 1)
     columns[2], columns[3], columns[4] = pitch, velocity, part
-    columns, merged, shortened = _untangle(_in_order(columns, title := Path(name).stem))
+    columns, merged, shortened = untangle(in_order(columns, title := Path(name).stem))
     length = int((columns[0] + columns[1]).max())
     texts = (
         [(min(round(at / per_step), MAX_STEPS), text) for at, text in kind]
@@ -461,68 +448,6 @@ def _grid_phase(onsets: np.ndarray) -> tuple[float, float, float]:
     if abs(total) < 0.5 * len(off) or shifted.sum() >= plain.sum():
         phase, shifted = 0.0, plain
     return phase, float(shifted.sum()) / len(off), np.count_nonzero(shifted > 0.2) / len(off)
-
-
-def columns_of(notes: np.ndarray) -> np.ndarray:
-    """Notes (NOTE_DTYPE) as a new table of columns, int64 (5, notes): numpy is many times slower on records."""
-    return (
-        np.ascontiguousarray(notes)
-        .view("i4")
-        .reshape(-1, len(NOTE_RANGES))
-        .T.astype(np.int64, order="C")
-    )
-
-
-def notes_of(columns: np.ndarray) -> np.ndarray:
-    """The inverse of `columns_of`, read-only."""
-    notes = columns.T.astype("i4", order="C").view(NOTE_DTYPE).reshape(-1)
-    notes.flags.writeable = False
-    return notes
-
-
-def _in_order(columns: np.ndarray, name: str) -> np.ndarray:
-    """The columns sorted by onset, pitch, part, duration and velocity; OptionError where a value is out of its range."""
-    outside = (np.minimum.reduce(columns, axis=1, initial=1) < LEAST) | (
-        np.maximum.reduce(columns, axis=1, initial=1) > MOST
-    )
-    if outside.any():
-        key, (low, high) = list(NOTE_RANGES.items())[outside.argmax()]
-        raise OptionError(f"song {name!r}: a note's {key} is outside {low} to {high}; correct it")
-    onset, duration, pitch, velocity, part = columns
-    place = onset << 43 | pitch << 36 | part << 20 | duration - 1  # 20, 7, 16 and 20 bits
-    if (place[1:] > place[:-1]).all():
-        return columns
-    order = place.argsort(kind="stable")  # quick on what comes part by part
-    place = place[order]
-    if (same := place[1:] == place[:-1]).any():  # these by velocity
-        tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
-        order[tied] = order[tied][np.lexsort((velocity[order[tied]], place[tied]))]
-    return columns.take(order, axis=1)
-
-
-def _untangle(columns: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """One note for a part, pitch and step, ending where its pitch begins again: (columns, merged, shortened).
-    `columns`: in the order of a Song's notes, which they keep; the durations may be changed in place."""
-    onset, duration, pitch, velocity, part = columns
-    other = (onset[1:] != onset[:-1]) | (pitch[1:] != pitch[:-1]) | (part[1:] != part[:-1])
-    first = np.concatenate([[True], other])[: len(onset)]  # of the notes at one place
-    if merged := len(first) - int(
-        np.count_nonzero(first)
-    ):  # keep loudest velocity, longest duration
-        again = (~first).nonzero()[0]
-        of, columns = first.cumsum()[again] - 1, columns.take(first.nonzero()[0], axis=1)
-        np.maximum.at(columns[1], of, duration[again])
-        np.maximum.at(columns[3], of, velocity[again])
-        onset, duration, pitch, velocity, part = columns
-    line = part << 7 | pitch
-    order = (line.astype("u2") if line.max(initial=0) < 2**16 else line).argsort(
-        kind="stable"
-    )  # 16 bits: by radix
-    turn, gap = (line << 21 | onset)[order], np.full(len(order), MAX_STEPS, np.int64)
-    gap[order[:-1]] = turn[1:] - turn[:-1]  # more than MAX_STEPS to another line
-    shortened = int(np.count_nonzero(duration > gap))
-    columns[1] = np.minimum(duration, gap)
-    return columns, merged, shortened
 
 
 def _bars(

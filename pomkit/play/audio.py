@@ -19,7 +19,8 @@ import numpy as np
 from ..errors import OptionError, PomkitError, check_choice, check_range
 from ..files import AnyPath, write_atomically
 from ..music.picture import parse
-from ..music.song import NOTE_DTYPE, TEMPI, Song
+from ..music.song import Song
+from ..music.tables import NOTE_DTYPE, TEMPI
 
 SOUNDS = ("auto", "fluidsynth", "tones")
 RELEASE = 1.5  # seconds that ring on after the last note, whatever the sound

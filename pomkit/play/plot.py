@@ -13,7 +13,8 @@ from ..files import AnyPath, write
 from ..music.chords import Chord
 from ..music.masks import check_mask
 from ..music.picture import PITCHES, check_picture, palette, read_chords, render
-from ..music.song import NOTE_DTYPE, Song
+from ..music.song import Song
+from ..music.tables import NOTE_DTYPE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

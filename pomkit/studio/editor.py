@@ -17,7 +17,8 @@ from ..errors import OptionError, PictureError
 from ..files import AnyPath, write_atomically
 from ..music import masks
 from ..music.picture import PITCHES, check_picture, parse, render
-from ..music.song import NOTE_DTYPE, Song
+from ..music.song import Song
+from ..music.tables import NOTE_DTYPE
 
 LEVELS = 200  # of undo
 BORDER = 8  # chord rows

@@ -25,7 +25,8 @@ from ..files import AnyPath
 from ..music import masks
 from ..music.chords import KEY_PROFILES, ROOTS, estimate_key
 from ..music.picture import PITCHES, from_image, parse, render
-from ..music.song import NOTE_DTYPE, Song, read_midi
+from ..music.song import Song, read_midi
+from ..music.tables import NOTE_DTYPE
 from ..play.audio import LISTEN_RATE, mp3, synthesize, write_wav
 from ..play.plot import save_png
 from ..processes import rules

@@ -5,7 +5,7 @@ A song's notes are one numpy table, `NOTE_DTYPE`, a record for each note. Time i
 one int64 row for each field, because numpy is many times slower on records:
 
     columns = columns_of(notes)  # (5, notes)
-    columns[PITCH] += 12
+    columns[PITCH_ROW] += 12
     notes = notes_of(in_order(columns, name))
 
 `notes_of(columns_of(notes))` gives the notes back. Read on in `song`, which keeps such a table.
@@ -26,7 +26,7 @@ TEMPI = (4, 1000, "beats a minute")
 NOTE_DTYPE = np.dtype(
     [("onset", "i4"), ("duration", "i4"), ("pitch", "i4"), ("velocity", "i4"), ("part", "i4")]
 )
-ONSET, DURATION, PITCH, VELOCITY, PART = range(5)  # rows of a table of columns
+ONSET_ROW, DURATION_ROW, PITCH_ROW, VELOCITY_ROW, PART_ROW = range(5)  # rows of a table of columns
 NOTE_RANGES = {
     "onset": (0, MAX_STEPS - 1),
     "duration": (1, MAX_STEPS),
@@ -53,7 +53,7 @@ def columns_of(notes: np.ndarray) -> np.ndarray:
         notes: NOTE_DTYPE (notes,).
 
     Returns:
-        int64 (5, notes), rows ONSET, DURATION, PITCH, VELOCITY, PART.
+        int64 (5, notes), rows ONSET_ROW, DURATION_ROW, PITCH_ROW, VELOCITY_ROW, PART_ROW.
     """
     records = np.ascontiguousarray(notes)
     values = records.view("i4").reshape(-1, len(NOTE_RANGES))  # (notes, 5)
@@ -144,14 +144,14 @@ def untangle(columns: np.ndarray) -> tuple[np.ndarray, int, int]:
     """
     columns, merged = _merge_equal_places(columns)
     reach = _steps_to_next_strike(columns)
-    shortened = int(np.count_nonzero(columns[DURATION] > reach))
-    columns[DURATION] = np.minimum(columns[DURATION], reach)
+    shortened = int(np.count_nonzero(columns[DURATION_ROW] > reach))
+    columns[DURATION_ROW] = np.minimum(columns[DURATION_ROW], reach)
     return columns, merged, shortened
 
 
 def _merge_equal_places(columns: np.ndarray) -> tuple[np.ndarray, int]:
     """One note for each onset, pitch and part, the loudest and longest; how many went into it."""
-    place = columns[[ONSET, PITCH, PART]]  # (3, notes)
+    place = columns[[ONSET_ROW, PITCH_ROW, PART_ROW]]  # (3, notes)
     changes = (place[:, 1:] != place[:, :-1]).any(axis=0)
     is_first = np.concatenate([[True], changes])[: columns.shape[1]]  # (notes,)
     merged = len(is_first) - int(np.count_nonzero(is_first))
@@ -162,18 +162,18 @@ def _merge_equal_places(columns: np.ndarray) -> tuple[np.ndarray, int]:
     further = (~is_first).nonzero()[0]
     target = is_first.cumsum()[further] - 1
     kept = columns.take(is_first.nonzero()[0], axis=1)
-    np.maximum.at(kept[DURATION], target, columns[DURATION, further])
-    np.maximum.at(kept[VELOCITY], target, columns[VELOCITY, further])
+    np.maximum.at(kept[DURATION_ROW], target, columns[DURATION_ROW, further])
+    np.maximum.at(kept[VELOCITY_ROW], target, columns[VELOCITY_ROW, further])
     return kept, merged
 
 
 def _steps_to_next_strike(columns: np.ndarray) -> np.ndarray:
     """For every note the steps until its part strikes its pitch again, else MAX_STEPS or more."""
     # Line by line, each in time. Numbers of 16 bits are sorted by radix, which is quicker.
-    line = columns[PART] << 7 | columns[PITCH]
+    line = columns[PART_ROW] << 7 | columns[PITCH_ROW]
     small = line.max(initial=0) < 2**16
     order = (line.astype("u2") if small else line).argsort(kind="stable")
-    strikes = (line << _LINE_SHIFT | columns[ONSET])[order]
+    strikes = (line << _LINE_SHIFT | columns[ONSET_ROW])[order]
 
     reach = np.full(len(order), MAX_STEPS, np.int64)
     reach[order[:-1]] = strikes[1:] - strikes[:-1]

@@ -66,7 +66,7 @@ OLD_PATHS = {
     "masks": "music.masks",
     "metrics": "judge.metrics music.chords",
     "midi": "music.midi_events",
-    "model": "networks.hdit",
+    "model": "networks.attention networks.hdit",
     "notes": "music.tables music.song",
     "picture": "music.picture music.pixels",
     "plot": "play.plot",
@@ -76,6 +76,12 @@ OLD_PATHS = {
 }
 # Module of 0.1.0 -> old name -> today's name.
 RENAMED: dict[str, dict[str, str]] = {
+    "model": {
+        "PIXELS": "PIXEL_AXES",
+        "TOKENS": "TOKEN_AXES",
+        "local": "local_level",
+        "pocket": "pocket_config",
+    },
     "notes": {"LEAST": "LOWEST_VALUES", "MOST": "HIGHEST_VALUES"},
 }
 keep_old_paths(__name__, OLD_PATHS, RENAMED)

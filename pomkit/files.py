@@ -1,4 +1,12 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and where the shipped files lie.
+
+All of pomkit writes through this module. A reader never sees half a file, and what stood at a path
+stays there when the writing fails.
+
+    write("out/song.mid", content)              # bytes, or a function that fills the open file
+    with write_atomically("out/a.wav") as file:
+        file.write(content)
+"""
 
 import contextlib
 import os
@@ -11,13 +19,19 @@ AnyPath = str | os.PathLike[str]
 
 @contextlib.contextmanager
 def write_atomically(path: AnyPath) -> Iterator[IO[bytes]]:
-    """Open a binary file that takes its place at `path` only when all is written (temporary file, fsync, rename)."""
+    """Open a binary file that takes its place at `path` only when all is written.
+
+    Missing folders are made. Until then the bytes go to a hidden file in the same folder, because
+    only there can a file be renamed in one indivisible step.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.urandom(4).hex()}"
     try:
         with open(temporary, "xb") as file:
             yield file
+
+            # On the disk before the rename: a power cut must not leave an empty file.
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -27,7 +41,12 @@ def write_atomically(path: AnyPath) -> Iterator[IO[bytes]]:
 
 
 def write(path: AnyPath, content: bytes | Callable[[IO[bytes]], object]) -> Path:
-    """Write bytes, or what a function writes into the open file, atomically to `path`, which is returned."""
+    """Write a file atomically and return its path.
+
+    Args:
+        path: where it shall stand.
+        content: its bytes, or a function that writes them into the open file.
+    """
     with write_atomically(path) as file:
         if callable(content):
             content(file)
@@ -37,8 +56,7 @@ def write(path: AnyPath, content: bytes | Callable[[IO[bytes]], object]) -> Path
 
 
 def assets_dir() -> Path:
-    """The folder of the shipped songs and models: inside the installed package, or beside it in a clone."""
-    here = Path(__file__).resolve().parent
-    return next(
-        (p for p in (here / "assets", here.parent / "assets") if p.is_dir()), here.parent / "assets"
-    )
+    """The folder of the shipped songs and models: in the package, or beside it in a clone."""
+    package = Path(__file__).resolve().parent
+    inside = package / "assets"
+    return inside if inside.is_dir() else package.parent / "assets"

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
+from unittest import mock
 
 import pytest
 
@@ -51,6 +53,30 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = import_module("pomkit.metrics").no_such_name
     with pytest.raises(ImportError):
         import_module("pomkit.no_such_module")
+
+
+@pytest.mark.parametrize(
+    ("old", "today"),
+    [
+        ("pomkit.model.rotary", "pomkit.networks.attention.rotary"),
+        ("pomkit.model.PIXELS", "pomkit.networks.hdit.PIXEL_AXES"),
+    ],
+)
+def test_what_is_replaced_by_its_old_path_is_replaced_where_it_stands(old, today):
+    before = resolve_name(old)
+    with mock.patch(old, "another"):
+        assert resolve_name(today) == "another"
+        assert resolve_name(old) == "another"
+    assert resolve_name(today) is before
+    assert resolve_name(old) is before
+
+
+def test_an_old_module_takes_new_names_itself():
+    module = import_module("pomkit.model")
+    module.new_name = 1
+    assert module.new_name == 1
+    del module.new_name
+    assert not hasattr(module, "new_name")
 
 
 @pytest.mark.parametrize("seed", range(3))

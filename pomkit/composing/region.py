@@ -160,7 +160,7 @@ def generate(
     **options: Any,
 ) -> Pictures:
     """Compose n pictures of `width` steps from nothing, uint8 (n, 128, width, 3); options as in `inpaint`."""
-    check_range("width", width, 1, MAX_STEPS, "steps")
+    check_range("width", width, 1, MAX_STEPS, unit="steps")
     empty = np.zeros((PITCHES, width, 3), np.uint8)
     mask = masks.everything(empty, chords=chords is None, border=border)
     return inpaint(model, empty, mask, n, seed, border=border, chords=chords, **options)
@@ -391,5 +391,5 @@ def _checked(model: Model, **options: Any) -> dict[str, Any]:
     for name, most in {"n": 1024, "steps": 10000, "U": 1000, "jump": 10000}.items():
         if not isinstance(given[name], int | np.integer) or not 1 <= given[name] <= most:
             raise OptionError(f"{name} is {given[name]!r}; choose a whole number from 1 to {most}")
-    check_range("density", given.get("density", 0), 0, 9999, "onsets per masked bar")
+    check_range("density", given.get("density", 0), 0, 9999, unit="onsets per masked bar")
     return {name: value for name, value in given.items() if name != "n"}

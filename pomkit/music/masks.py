@@ -69,7 +69,7 @@ def continuation(
 ) -> np.ndarray:
     """Everything from step `keep` on: the model goes on where the music stops."""
     width = _width(picture)
-    check_range("keep", keep, 0, width - 1, "steps, so that something is left to compose")
+    check_range("keep", keep, 0, width - 1, unit="steps, so that something is left to compose")
     return box(width, (0, 127) if chords else None, (keep, width), border=border)
 
 

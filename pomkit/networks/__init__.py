@@ -1,8 +1,13 @@
 """The network: the hourglass diffusion transformer (notebook 04).
 
-Reading order: hdit.
+Reading order: attention, hdit.
+
+- `attention`: the layers: norm, attention, feed-forward.
+- `hdit`: the hourglass that they form, and its configurations.
 """
 
 from ..faces import face
 
-__all__, __getattr__, __dir__ = face(__name__, {"hdit": "HDiT HDiTConfig Level CONFIGS"})
+__all__, __getattr__, __dir__ = face(
+    __name__, {"attention": "Level", "hdit": "HDiT HDiTConfig CONFIGS"}
+)

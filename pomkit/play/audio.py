@@ -51,7 +51,7 @@ def synthesize(
     (8000 to 96000), `bpm` in beats a minute, `steps_per_beat` of a picture (a Song knows its own). `sound`: "fluidsynth",
     "tones" (sine waves that decay) or "auto", the first of these that works. Raises OptionError, PictureError."""
     song = music if isinstance(music, Song) else parse(music, steps_per_beat=steps_per_beat)
-    check_range("sample_rate", sample_rate, 8000, 96000, "Hz")
+    check_range("sample_rate", sample_rate, 8000, 96000, unit="Hz")
     check_range("bpm", bpm, *TEMPI)
     rate, onset, duration = int(sample_rate), song.notes["onset"], song.notes["duration"]
     # In samples, by way of beats: a time is the same number on every grid.

@@ -139,7 +139,7 @@ def _onsets(logits: Tensor, view: View) -> Tensor:
 
 
 def _cost(dial: float) -> float:
-    check_range("dial", dial, 0, 1, "(never)")
+    check_range("dial", dial, 0, 1, unit="(never)")
     return math.log1p(-dial) if dial < 1 else NEVER
 
 

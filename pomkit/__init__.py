@@ -57,18 +57,18 @@ OLD_PATHS = {
     "baselines": "judge.baselines",
     "cells": "processes.cells",
     "checkpoint": "processes.checkpoint",
-    "chords": "music.chords",
+    "chords": "music.chords music.harmony music.tables",
     "corpus": "data.corpus",
     "editor": "studio.editor",
     "edm": "processes.edm",
     "fetch": "data.downloads",
     "kdiffusion": "processes.kdiffusion",
     "masks": "music.masks",
-    "metrics": "judge.metrics music.chords",
+    "metrics": "judge.metrics music.harmony",
     "midi": "music.midi_events",
     "model": "networks.attention networks.hdit",
     "notes": "music.tables music.song",
-    "picture": "music.picture music.pixels",
+    "picture": "music.picture music.pixels music.palette music.images music.binary",
     "plot": "play.plot",
     "rules": "processes.rules",
     "sample": "composing.region",
@@ -76,6 +76,7 @@ OLD_PATHS = {
 }
 # Module of 0.1.0 -> old name -> today's name.
 RENAMED: dict[str, dict[str, str]] = {
+    "chords": {"MARKER": "CHORD_MARKER"},
     "model": {
         "PIXELS": "PIXEL_AXES",
         "TOKENS": "TOKEN_AXES",
@@ -83,6 +84,7 @@ RENAMED: dict[str, dict[str, str]] = {
         "pocket": "pocket_config",
     },
     "notes": {"LEAST": "LOWEST_VALUES", "MOST": "HIGHEST_VALUES"},
+    "picture": {"from_image": "read_image"},
 }
 keep_old_paths(__name__, OLD_PATHS, RENAMED)
 
@@ -92,15 +94,9 @@ if TYPE_CHECKING:
     from .composing.region import generate, inpaint
     from .errors import CheckpointError, MidiError, OptionError, PictureError, PomkitError
     from .music import masks
+    from .music.binary import binary_losses, from_binary, split_binary, to_binary
     from .music.chords import Chord
-    from .music.picture import (
-        binary_losses,
-        from_binary,
-        parse,
-        render,
-        split_binary,
-        to_binary,
-    )
+    from .music.picture import parse, render
     from .music.pixels import fold, unfold
     from .music.song import ReadReport, Song, read_midi
     from .play.audio import listen, synthesize

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pomkit import Chord, Song, corpus
-from pomkit.chords import QUALITIES, ROOTS
+from pomkit.music.chords import QUALITIES, ROOTS
 from pomkit.notes import NOTE_DTYPE
 
 

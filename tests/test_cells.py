@@ -22,8 +22,8 @@ from pomkit.cells import (
     sample_cells,
     uncovering,
 )
-from pomkit.chords import chord_tones
 from pomkit.model import HDiT, HDiTConfig, Level
+from pomkit.music.chords import chord_tones
 
 SHAPE, STATES, HIDDEN = (2, 3), 2, 2
 
@@ -405,7 +405,7 @@ def test_a_new_sustain_after_a_known_note_takes_its_velocity(tiny):
 
 def test_chord_channels_say_root_tones_and_what_is_known(rng):
     from pomkit.cells import chord_channels
-    from pomkit.picture import read_chords
+    from pomkit.music.palette import read_chords
 
     picture = render(make_song(rng), 0, 64)
     mask = np.zeros((128, 64), bool)

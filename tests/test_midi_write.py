@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_midi import GRIDS, ZOO, accounted, rows
 
 from pomkit import Chord, Song, read_midi
-from pomkit.chords import QUALITIES, ROOTS
+from pomkit.music.chords import QUALITIES, ROOTS
 from pomkit.notes import NOTE_DTYPE
 
 LABELS = [

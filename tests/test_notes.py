@@ -8,14 +8,8 @@ import pytest
 from conftest import make_song
 
 from pomkit import Chord, MidiError, OptionError, Song, data, read_midi
-from pomkit.chords import (
-    QUALITIES,
-    ROOTS,
-    chord_tones,
-    estimate_chords,
-    reduce_chord,
-    transpose_chord,
-)
+from pomkit.music.chords import QUALITIES, ROOTS, chord_tones, reduce_chord, transpose_chord
+from pomkit.music.harmony import estimate_chords
 from pomkit.notes import NOTE_DTYPE
 
 

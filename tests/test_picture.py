@@ -28,9 +28,12 @@ from pomkit import (
     to_binary,
     unfold,
 )
-from pomkit.chords import estimate_chords
+from pomkit.music.binary import binary_losses, split_binary
+from pomkit.music.harmony import estimate_chords
+from pomkit.music.images import read_image
+from pomkit.music.palette import palette
+from pomkit.music.pixels import belonging, read_spans
 from pomkit.notes import GRIDS, NOTE_DTYPE
-from pomkit.picture import belonging, binary_losses, from_image, palette, read_spans, split_binary
 
 NOTE = st.tuples(
     st.integers(0, 60),
@@ -230,15 +233,15 @@ def test_an_image_of_a_picture_is_the_picture(tmp_path, rng):
         fold(picture),
         file_of(fold(picture)),
     ):
-        assert np.array_equal(from_image(source), picture)
+        assert np.array_equal(read_image(source), picture)
         assert parse(source) == song
     assert np.array_equal(
-        from_image(file_of(few.convert("P", palette=Image.Palette.ADAPTIVE))), np.asarray(few)
+        read_image(file_of(few.convert("P", palette=Image.Palette.ADAPTIVE))), np.asarray(few)
     )
     half = np.dstack(
         [picture, np.full(picture.shape[:2], 128, np.uint8)]
     )  # half transparent on black
-    assert np.abs(from_image(half).astype(int) - picture / 2).max() <= 1
+    assert np.abs(read_image(half).astype(int) - picture / 2).max() <= 1
 
 
 def test_runs_of_grey_are_notes():
@@ -280,7 +283,7 @@ def test_paint_is_a_mask_and_no_note(rng):
         painted = picture.copy()
         painted[mask] = paint
         again = parse(file_of(painted))
-        assert again == parse(kept) and np.array_equal(masks.from_image(from_image(painted)), mask)
+        assert again == parse(kept) and np.array_equal(masks.from_image(read_image(painted)), mask)
         assert (
             str(mask.sum()) in again.report.remarks[0]
             and again.report.dropped == parse(kept).report.dropped
@@ -316,7 +319,7 @@ def test_noise_is_looked_for_only_at_threshold_zero(rng):
     assert f1(parse(jpeg), parse(picture), "onset", "pitch") > 0.8
     spans = read_spans(jpeg, threshold=60)
     assert len(parse(jpeg, threshold=60).notes) == spans.onset.sum()  # plain pixels
-    assert from_image(picture) is picture
+    assert read_image(picture) is picture
 
 
 def test_sustain_belongs_to_the_onset_before_it(rng):
@@ -386,7 +389,7 @@ BAD = [
 
 @pytest.mark.parametrize("picture", BAD, ids=lambda bad: repr(bad)[:40])
 def test_bad_pictures(picture):
-    for call in (parse, from_image):
+    for call in (parse, read_image):
         with pytest.raises(PictureError):
             call(picture)
 
@@ -405,7 +408,7 @@ def test_any_array_is_a_song_or_refused(rng):
             (9,),
         ):
             array = rng.integers(0, 256, shape).astype(dtype)
-            for call in (parse, from_binary, from_image):
+            for call in (parse, from_binary, read_image):
                 try:
                     call(array)
                 except PomkitError as fault:

@@ -7,7 +7,7 @@ from conftest import seeded
 
 from pomkit import Chord, OptionError, rules
 from pomkit.cells import ONSET, SUSTAIN, chord_channels, sample_cells
-from pomkit.picture import paint_chords
+from pomkit.music.palette import paint_chords
 
 HIDDEN, WIDTH = 6, 64
 PITCH = 127 - np.arange(128)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pomkit import read_midi
-from pomkit.chords import chord_tones, transpose_chord
+from pomkit.music.chords import chord_tones, transpose_chord
 
 SONGS = Path(__file__).parents[1] / "assets" / "songs"
 spec = importlib.util.spec_from_file_location("build_songs", SONGS / "build.py")

@@ -22,9 +22,9 @@ try:
 except ImportError:  # a clone that is not installed
     sys.path.insert(0, str(HERE.parents[1]))
 
-from pomkit.chords import Chord, reduce_chord  # noqa: E402
 from pomkit.errors import PomkitError  # noqa: E402
 from pomkit.files import write_atomically  # noqa: E402
+from pomkit.music.chords import Chord, reduce_chord  # noqa: E402
 from pomkit.notes import NOTE_DTYPE, Song  # noqa: E402
 
 FIELDS = ("title", "composer", "year", "key", "meter", "tempo", "parts", "source", "remarks")

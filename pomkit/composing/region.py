@@ -11,17 +11,12 @@ from torch import Tensor
 
 from ..errors import OptionError, check_choice, check_range
 from ..music import masks
-from ..music.chords import Chord, estimate_chords
-from ..music.picture import (
-    MAX_STEPS,
-    PITCHES,
-    check_picture,
-    draw_spans,
-    paint_chords,
-    parse,
-    read_chords,
-    read_spans,
-)
+from ..music.chords import Chord
+from ..music.harmony import estimate_chords
+from ..music.palette import paint_chords, read_chords
+from ..music.picture import parse
+from ..music.pixels import PITCHES, check_picture, draw_spans, read_spans
+from ..music.tables import MAX_STEPS
 from ..processes import edm
 from ..processes.cells import Cells, chord_channels, sample_cells
 from ..processes.checkpoint import Model
@@ -115,7 +110,7 @@ def inpaint(
         else partial(_denoise, model, **options)
     )
     if chords is not None:
-        picture, mask = picture.copy(), mask & ~masks.chords(picture, border=border)
+        picture, mask = picture.copy(), mask & ~masks.chords(picture)
         paint_chords(picture, chords, border=border)
     phases = np.bincount(np.asarray([0] if bars is None else bars, int) % BAR)
     lead = -int(phases.argmax()) % BAR  # silence before an upbeat: bars lie on 0, 16 ..
@@ -139,7 +134,7 @@ def inpaint(
         todo[:, window] = False
         refused += cleared
     result = np.ascontiguousarray(canvas[:, :, visible])
-    if isinstance(model, Cells) and (hidden := mask & masks.chords(mask, border=border)).any():
+    if isinstance(model, Cells) and (hidden := mask & masks.chords(mask)).any():
         for music in result:
             guess, notes = np.zeros_like(music), parse(music, border=border).notes
             paint_chords(guess, estimate_chords(notes, music.shape[1]), border=border)
@@ -162,7 +157,7 @@ def generate(
     """Compose n pictures of `width` steps from nothing, uint8 (n, 128, width, 3); options as in `inpaint`."""
     check_range("width", width, 1, MAX_STEPS, unit="steps")
     empty = np.zeros((PITCHES, width, 3), np.uint8)
-    mask = masks.everything(empty, chords=chords is None, border=border)
+    mask = masks.everything(empty, chords=chords is None)
     return inpaint(model, empty, mask, n, seed, border=border, chords=chords, **options)
 
 
@@ -264,7 +259,7 @@ def _uncover(
     chords = torch.from_numpy(np.stack([chord_channels(p, region, border) for p in canvas])).to(
         device
     )
-    notes = region & ~masks.chords(region, border=border)
+    notes = region & ~masks.chords(region)
     onsets = None if density is None else density * notes.any(axis=0).sum() / BAR
 
     def draw(cells: Tensor) -> Drawn:

@@ -28,7 +28,8 @@ from tqdm.auto import tqdm
 
 from ..errors import MidiError, OptionError, PomkitError, check_choice
 from ..files import AnyPath, write
-from ..music.chords import Chord, estimate_key
+from ..music.chords import Chord
+from ..music.harmony import estimate_key
 from ..music.midi_events import MAX_BYTES, read_events
 from ..music.song import ReadReport, Song, read_midi
 from ..music.tables import NOTE_DTYPE

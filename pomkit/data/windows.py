@@ -10,7 +10,8 @@ import numpy as np
 from ..errors import OptionError
 from ..files import assets_dir
 from ..music import masks
-from ..music.picture import PITCHES, render
+from ..music.picture import render
+from ..music.pixels import PITCHES
 from ..music.song import Song
 
 MASK_MIX = {
@@ -92,7 +93,7 @@ class Windows:
         picture = render(song, start, self.width, border=self.border)
         mask = random_mask(rng, song, start, self.width, {kind: 1}, self.border)
         if masked:
-            mask |= masks.chords(self.width, border=self.border)
+            mask |= masks.chords(self.width)
         return Window(
             picture, mask, onsets_per_bar(picture, mask, self.border), song.name, start, semitones
         )
@@ -100,7 +101,7 @@ class Windows:
 
 def onsets_per_bar(picture: np.ndarray, mask: np.ndarray, border: int = 8) -> float:
     """Onsets inside the mask per masked bar: bars of 16 steps, counted as masked columns / 16."""
-    notes = mask & masks.everything(mask, border=border)
+    notes = mask & masks.everything(mask)
     return float(((picture[..., 0] > 0) & notes).sum() * 16 / max(notes.any(axis=0).sum(), 1))
 
 
@@ -124,7 +125,7 @@ def random_mask(
     kind, mask, inside = (
         draw_kind(rng, mix),
         np.zeros((PITCHES, width), bool),
-        masks.everything(width, border=border),
+        masks.everything(width),
     )
     if kind in ("all", "chords only"):
         mask[:] = True

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..music.chords import chords_by_step
+from ..music.harmony import chords_by_step, tonic_of
 from ..music.masks import melody_notes
-from ..music.picture import PITCHES, draw_spans, read_chords, read_spans, render
+from ..music.palette import read_chords
+from ..music.picture import render
+from ..music.pixels import PITCHES, draw_spans, read_spans
 from ..music.song import Song
 from ..music.tables import NOTE_DTYPE
-from .metrics import BAR, read_clips, tonic_of
+from .metrics import BAR, read_clips
 
 HALF = BAR // 2
 

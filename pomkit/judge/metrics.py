@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import OptionError
-from ..music.chords import ROOTS, chords_by_step, estimate_chords, estimate_key
-from ..music.picture import PITCHES, read_chords, read_spans
+from ..music.harmony import MAJOR, chords_by_step, estimate_chords, tonic_of
+from ..music.palette import read_chords
+from ..music.pixels import PITCHES, read_spans
 from ..music.tables import NOTE_DTYPE
 
 BAR = 16
-MAJOR = np.array([0, 2, 4, 5, 7, 9, 11])
 LENGTHS = (
     1,
     2,
@@ -200,12 +200,6 @@ def _histograms(
         count, count, BINS
     )
     return (np.tensordot(weights[:, 0], histogram, 1) * weights[:, 1, :, None]).sum(axis=1)
-
-
-def tonic_of(notes: np.ndarray) -> int:
-    """The root of the major scale that notes are in, 0-11: of a minor key its relative major's; 0 without notes."""
-    root, _, mode = estimate_key(notes).partition(":")
-    return (ROOTS.index(root) + 3 * (mode == "min")) % 12 if root else 0
 
 
 def scale_of(picture: np.ndarray, border: int = 8) -> np.ndarray:

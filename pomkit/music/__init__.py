@@ -1,13 +1,16 @@
 """A song, its picture, and the masks over it: numpy alone (notebook 01).
 
-Reading order: tables, chords, midi_events, song, pixels, picture, masks.
+Reading order: tables, pixels, chords, harmony, midi_events, song, palette, images, picture,
+binary, masks.
 
 - `tables`: what a note is; notes in order and without overlaps.
-- `chords`: labels in Harte syntax, and chords and key estimated from notes.
+- `pixels`: what a cell of a picture means; cells to notes and back.
+- `chords`: labels in Harte syntax; `harmony`: chords and key estimated from notes.
 - `midi_events`: the bytes of a MIDI file as tables of ticks.
 - `song`: Song, the table of notes on a grid of steps; MIDI in and out.
-- `pixels`: what a cell means; onset and sustain cells to notes and back; the one border.
+- `palette`: the colours of chords; `images`: any image of a picture as that picture.
 - `picture`: `render` and `parse`, exact inverses of each other.
+- `binary`: the Stanford form, 64 x 64 in black and white.
 - `masks`: the region to compose, bool (128, width), True = regenerate.
 """
 
@@ -17,11 +20,15 @@ __all__, __getattr__, __dir__ = face(
     __name__,
     {
         "tables": "",
+        "pixels": "fold unfold",
         "chords": "Chord",
+        "harmony": "",
         "midi_events": "read_events",
         "song": "Song ReadReport read_midi",
-        "pixels": "fold unfold",
-        "picture": "render parse to_binary from_binary split_binary binary_losses",
+        "palette": "",
+        "images": "",
+        "picture": "render parse",
+        "binary": "to_binary from_binary split_binary binary_losses",
         "masks": "",
     },
 )

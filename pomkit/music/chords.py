@@ -68,7 +68,7 @@ class Chord(NamedTuple):
 def reduce_chord(label: str) -> str:
     """The label of the palette that is nearest to a chord.
 
-    Extensions and bass are left out; of the qualities the one wins that differs in the fewest tones.
+    Extensions and bass are left out. The quality wins that differs in the fewest tones.
 
     Args:
         label: a chord in Harte syntax, like "C#:9/3".
@@ -127,7 +127,7 @@ def transpose_chord(label: str, semitones: int) -> str:
 
 
 def tidy_chords(chords: Sequence[Chord]) -> tuple[tuple[Chord, ...], int]:
-    """Chords as a picture can hold them: labels of the palette, no overlaps, equal neighbours joined.
+    """Chords as a picture holds them: labels of the palette, no overlaps, equal neighbours joined.
 
     Args:
         chords: in any order; where two overlap, the later one cuts the earlier.

@@ -42,9 +42,8 @@ KEY_PROFILES = {
     "min": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
 }
 # Of all keys, major then minor, (24, 12), scaled so that a product ranks them as correlation does.
-ALL_KEYS = np.array(
-    [np.roll(profile, i) / np.std(profile) for profile in KEY_PROFILES.values() for i in range(12)]
-)
+_SCALED = [np.array(profile) / np.std(profile) for profile in KEY_PROFILES.values()]
+ALL_KEYS = np.array([np.roll(profile, root) for profile in _SCALED for root in range(12)])
 
 
 class Sounding(NamedTuple):
@@ -111,7 +110,7 @@ def estimate_chords(notes: np.ndarray, edges: np.ndarray | int) -> tuple[Chord, 
 
 
 def _sounding(notes: np.ndarray, edges: np.ndarray) -> Sounding:
-    """Every pair of a note (NOTE_DTYPE) and a span between `edges` (spans + 1,) that it sounds in."""
+    """Every pair of a note (NOTE_DTYPE) and a span between `edges` that it sounds in."""
     spans = len(edges) - 1
     onset = notes["onset"]
     end = onset + notes["duration"]
@@ -121,26 +120,28 @@ def _sounding(notes: np.ndarray, edges: np.ndarray) -> Sounding:
 
     note = np.repeat(np.arange(len(notes)), count)  # (pairs,)
     span = ranges(first, count)  # (pairs,)
-    time = np.minimum(end[note], edges[span + 1]) - np.maximum(onset[note], edges[span])
-    return Sounding(span, notes["pitch"][note], np.sqrt(time))
+    from_step = np.maximum(onset[note], edges[span])
+    to_step = np.minimum(end[note], edges[span + 1])
+    return Sounding(span, notes["pitch"][note], np.sqrt(to_step - from_step))
 
 
 def _shares(sounding: Sounding, factor: np.ndarray, spans: int) -> np.ndarray:
     """The share of each pitch class in the weight of each span, (spans, 12); `factor` (pairs,)."""
     cell = 12 * sounding.span + sounding.pitch % 12
-    weight = np.bincount(cell, sounding.weight * factor, 12 * spans).reshape(spans, 12)
+    weight = np.bincount(cell, sounding.weight * factor, 12 * spans)
+    weight = weight.reshape(spans, 12)  # (spans, 12)
     return weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
 
 
 def _scores(shares: np.ndarray, low_shares: np.ndarray) -> np.ndarray:
-    """How well each label fits each span, (spans, 12 qualities): all roots of one quality together."""
+    """How well each label fits each span, (spans, labels): all roots of one quality together."""
     tones, cost = _templates()
     return shares @ tones + BASS * np.tile(low_shares, len(ESTIMATED)) - cost
 
 
 @lru_cache(maxsize=1)
 def _templates() -> tuple[np.ndarray, np.ndarray]:
-    """What each pitch class says for each label, (12, labels), and what each label costs, (labels,)."""
+    """What a pitch class says for a label, (12, labels), and what a label costs, (labels,)."""
     above_root = (np.arange(12)[:, None] - np.arange(12)) % 12  # (pitch class, root)
     tones = [np.where(TONES[quality], 1, -FOREIGN)[above_root] for quality in ESTIMATED]
 

@@ -1,226 +1,450 @@
 """Masks: the region that the model shall compose, bool (128, width), True = regenerate.
-Row 0 = pitch 127, a column = a step. Bars count from 1; bars and pitches are inclusive, steps half-open. Bar lines come from a
-Song (of any grid) or from `bars=` (their steps), else bars of 4/4 at 4 steps a beat are assumed. Masks combine with `|`, `&`
-and `~`. The chord rows at the top and bottom, `border` each, stay known unless `chords=True` or `masks.chords` is added."""
+
+Row 0 is pitch 127, a column is a step. Bars count from 1; bars and pitches are inclusive, steps
+half-open. Bar lines come from a Song (of any grid) or from `bars=` (their steps), else bars of 4/4
+at 4 steps a beat are assumed. The chord rows at the top and bottom stay known unless `chords=True`
+or `masks.chords` is added. Masks combine with `|`, `&` and `~`:
+
+    mask = masks.bars(song, 9, 12)                         # four bars
+    mask = masks.melody(song) & ~masks.bars(song, 1)       # the melody without its first bar
+    mask = masks.from_image("painted.png")                 # white paint
+
+The first argument says how wide the mask is: a picture, another mask, a Song or a number of steps.
+"""
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import OptionError, PictureError, check_range
-from .picture import PITCHES, decode, painted
+from .images import decode
+from .pixels import BORDER, PITCHES, Mask, Picture, painted, row_of_pitch
 from .song import Song
+from .tables import BAR
 
-Size = (
-    np.ndarray | Song | int
-)  # whatever tells a width: a picture or mask, a song, or a number of steps
+# Whatever tells a width: a picture or mask, a song, or a number of steps.
+Size = np.ndarray | Song | int
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+MARGIN = 5  # semitones around the pitches of a melody or an accompaniment
+MELODY_NAME = re.compile("melody|vocal|voice|lead|sopran")
+ALL_PITCHES = (0, PITCHES - 1)
+NOTE_PITCHES = (BORDER, PITCHES - 1 - BORDER)
 
 
 def box(
-    picture: Size,
-    pitch: tuple[int, int] | None = None,
-    steps: tuple[int, int] | None = None,
-    *,
-    border: int = 8,
-) -> np.ndarray:
-    """A rectangle: pitches from `pitch[0]` to `pitch[1]` inclusive (None: all but the chord rows), steps half-open."""
-    width, (low, high) = _width(picture), pitch or (border, PITCHES - 1 - border)
+    picture: Size, pitch: tuple[int, int] | None = None, steps: tuple[int, int] | None = None
+) -> Mask:
+    """A rectangle.
+
+    Args:
+        picture: what tells the width.
+        pitch: lowest and highest pitch, both included (None: all but the chord rows).
+        steps: first step and the one after the last (None: all).
+
+    Returns:
+        bool (128, width).
+
+    Raises:
+        OptionError: a pitch or step is outside the picture, or they fall.
+    """
+    width = _width(picture)
+    low, high = pitch or NOTE_PITCHES
     first, last = steps or (0, width)
-    if not 0 <= low <= high <= 127 or not 0 <= first < last <= width:
+    if not 0 <= low <= high < PITCHES or not 0 <= first < last <= width:
         raise OptionError(
-            f"pitch ({low}, {high}), steps ({first}, {last}): give rising ones within 0-127 (C4 = 60), 0-{width}"
+            f"pitch ({low}, {high}), steps ({first}, {last}): "
+            f"give rising ones within 0-127 (C4 = 60), 0-{width}"
         )
     mask = np.zeros((PITCHES, width), bool)
-    mask[127 - high : 128 - low, first:last] = True
+    mask[row_of_pitch(high) : row_of_pitch(low) + 1, first:last] = True
     return mask
 
 
-def everything(picture: Size, chords: bool = False, border: int = 8) -> np.ndarray:
-    """All cells, without the chord rows unless `chords`."""
-    return box(picture, (0, 127) if chords else None, border=border)
+def everything(picture: Size, chords: bool = False) -> Mask:
+    """All cells, without the chord rows unless `chords`; bool (128, width)."""
+    return box(picture, _pitches(chords))
 
 
 def bars(
     picture: Size,
     first: int,
     last: int | None = None,
-    bars: Sequence[int] | None = None,
+    bars: Sequence[int] | np.ndarray | None = None,
+    *,
     chords: bool = False,
-    border: int = 8,
-) -> np.ndarray:
-    """Whole bars `first` to `last`, counted from 1, both included; bar lines from `bars`, a Song, or 4/4."""
-    width, last = _width(picture), first if last is None else last
-    if bars is None:
-        bars = picture.bar_lines().tolist() if isinstance(picture, Song) else range(0, width, 16)
+) -> Mask:
+    """Whole bars.
+
+    Args:
+        picture: what tells the width, and as a Song also the bar lines.
+        first: the first bar, counted from 1.
+        last: the last bar, included (None: the first).
+        bars: steps of the bar lines (None: the Song's, else bars of 4/4).
+        chords: take the chord rows, too.
+
+    Returns:
+        bool (128, width).
+
+    Raises:
+        OptionError: there are no such bars.
+    """
+    width = _width(picture)
+    last = first if last is None else last
+    if bars is None and isinstance(picture, Song):
+        bars = picture.bar_lines()
+    elif bars is None:
+        bars = range(0, width, BAR)
+
     lines = np.unique([*bars, width]).tolist()
     count = lines.index(width)  # bars that begin inside the picture
     if not 1 <= first <= last <= count:
         raise OptionError(f"bars {first} to {last}: choose first <= last within 1 to {count}")
-    return box(width, (0, 127) if chords else None, (lines[first - 1], lines[last]), border=border)
+    return box(width, _pitches(chords), (lines[first - 1], lines[last]))
 
 
-def continuation(
-    picture: Size, keep: int = 256, chords: bool = False, border: int = 8
-) -> np.ndarray:
-    """Everything from step `keep` on: the model goes on where the music stops."""
+def continuation(picture: Size, keep: int = 256, chords: bool = False) -> Mask:
+    """Everything from a step on: the model goes on where the music stops.
+
+    Args:
+        picture: what tells the width.
+        keep: how many steps stay.
+        chords: take the chord rows, too.
+
+    Returns:
+        bool (128, width).
+
+    Raises:
+        OptionError: nothing is left to compose.
+    """
     width = _width(picture)
     check_range("keep", keep, 0, width - 1, unit="steps, so that something is left to compose")
-    return box(width, (0, 127) if chords else None, (keep, width), border=border)
+    return box(width, _pitches(chords), (keep, width))
+
+
+def chords(picture: Size, steps: tuple[int, int] | None = None) -> Mask:
+    """The chord rows at the top and bottom, over `steps` (None: all); bool (128, width)."""
+    return box(picture, ALL_PITCHES, steps) & ~box(picture)
 
 
 def melody(
     song: Song, part: int | str | None = None, start: int = 0, width: int | None = None
-) -> np.ndarray:
-    """The melody's pitch range +- 5 semitones, without other parts' cells: only its own cells would give the answer away."""
+) -> Mask:
+    """The melody's range of pitches and 5 semitones around it, without the cells of other parts.
+
+    Only the melody's own cells would give the answer away.
+
+    Args:
+        song: whose melody it is.
+        part: the melody's name or number (None: it is looked for, see `melody_notes`).
+        start: the step that is column 0.
+        width: how many steps (None: to the song's end).
+
+    Returns:
+        bool (128, width).
+
+    Raises:
+        OptionError: there is no such part.
+    """
     return _around(song, melody_notes(song, part), start, width)
 
 
 def accompaniment(
     song: Song, part: int | str | None = None, start: int = 0, width: int | None = None
-) -> np.ndarray:
-    """The pitch range of everything but the melody +- 5 semitones, except the melody's cells."""
+) -> Mask:
+    """The range of all but the melody and 5 semitones around it, without the melody's cells.
+
+    Args:
+        song: whose accompaniment it is.
+        part: the melody's name or number (None: it is looked for, see `melody_notes`).
+        start: the step that is column 0.
+        width: how many steps (None: to the song's end).
+
+    Returns:
+        bool (128, width).
+
+    Raises:
+        OptionError: there is no such part.
+    """
     return _around(song, ~melody_notes(song, part), start, width)
 
 
 def melody_notes(song: Song, part: int | str | None = None) -> np.ndarray:
-    """Which notes are the melody, bool (notes,): `part`, else the one named so, else the highest; of one part the skyline."""
-    notes = song.notes
+    """Which notes are the melody: of one part its highest notes, else a whole part.
+
+    Args:
+        song: whose melody it is.
+        part: its name or number (None: the part with a melody's name, else the highest part).
+
+    Returns:
+        bool (notes,).
+
+    Raises:
+        OptionError: there is no such part.
+    """
     if part is not None:
         return song.select([part])
-    used = np.unique(notes["part"])
-    if len(used) > 1:
-        named = [
-            i for i in used if re.search("melody|vocal|voice|lead|sopran", song.parts[i].lower())
-        ]
-        return notes["part"] == max(
-            named or used, key=lambda i: notes["pitch"][notes["part"] == i].mean()
-        )
-    highest = np.zeros(
-        song.end + 1, int
-    )  # skyline: the highest note at its onset, with no earlier one sounding above it
-    for onset, duration, pitch, _, _ in notes.tolist():
-        np.maximum(highest[onset : onset + duration], pitch, out=highest[onset : onset + duration])
-    return notes["pitch"] >= highest[notes["onset"]]
+    part_of_note = song.notes["part"]
+    used = np.unique(part_of_note)
+    if len(used) <= 1:
+        return _skyline(song)
+
+    def height(number: int) -> float:
+        return song.notes["pitch"][part_of_note == number].mean()
+
+    named = [number for number in used if MELODY_NAME.search(song.parts[number].lower())]
+    return part_of_note == max(named or used, key=height)
+
+
+def _skyline(song: Song) -> np.ndarray:
+    """The highest notes at their onset, with no earlier one sounding above them; bool (notes,)."""
+    highest = np.zeros(song.end + 1, int)
+    for onset, duration, pitch, _, _ in song.notes.tolist():
+        steps = highest[onset : onset + duration]
+        np.maximum(steps, pitch, out=steps)
+    return song.notes["pitch"] >= highest[song.notes["onset"]]
+
+
+def _around(song: Song, chosen: np.ndarray, start: int, width: int | None) -> Mask:
+    """The range of `chosen` notes, bool (notes,), +- MARGIN, without the cells of the others."""
+    mask = np.zeros((PITCHES, song.end - start if width is None else width), bool)
+
+    # The range stays within the rows of notes; there may be nothing of it.
+    if chosen.any():
+        pitch = song.notes["pitch"][chosen]
+        low = max(pitch.min() - MARGIN, NOTE_PITCHES[0])
+        high = min(pitch.max() + MARGIN, NOTE_PITCHES[1])
+        mask[row_of_pitch(high) : row_of_pitch(low) + 1] = True
+
+    for onset, duration, pitch, _, _ in song.notes[~chosen].tolist():
+        first = max(onset - start, 0)
+        last = max(onset + duration - start, 0)
+        mask[row_of_pitch(pitch), first:last] = False
+    return mask
 
 
 def stroke(
     picture: Size, points: Sequence[tuple[float, float]] | np.ndarray, radius: float = 2.0
-) -> np.ndarray:
-    """A brush stroke through `points` (step, pitch), both counted at cell centres; `radius` in cells."""
+) -> Mask:
+    """A brush stroke: all cells within a distance of a line.
+
+    Args:
+        picture: what tells the width.
+        points: of the line, (step, pitch), both counted at the middles of cells; one is a dot.
+        radius: of the brush, in cells.
+
+    Returns:
+        bool (128, width).
+
+    Raises:
+        OptionError: there is no point, or a number is out of range.
+    """
     mask = np.zeros((PITCHES, _width(picture)), bool)
-    path = np.asarray(points, float).reshape(-1, 2)
+    path = np.asarray(points, float).reshape(-1, 2)  # (points, 2)
     if not len(path) or not np.isfinite(path).all() or not 0 < radius <= PITCHES:
         raise OptionError(
-            "a stroke needs at least one finite (step, pitch) point and a radius from 0 to 128 cells"
+            "a stroke needs at least one finite (step, pitch) point "
+            "and a radius from 0 to 128 cells"
         )
-    path = np.c_[127 - path[:, 1], path[:, 0]]  # to (row, column)
-    for a, b in pairwise(
-        path if len(path) > 1 else path[[0, 0]]
-    ):  # distance from cells to the segment a-b
+
+    corners = np.c_[row_of_pitch(path[:, 1]), path[:, 0]]  # (points, 2): row, column
+    segments = pairwise(corners) if len(corners) > 1 else [(corners[0], corners[0])]
+    for a, b in segments:
+        # Only the cells of a window around the segment can be near enough.
         top, left = np.maximum(np.floor(np.minimum(a, b) - radius), 0).astype(int)
         bottom, right = np.maximum(np.ceil(np.maximum(a, b) + radius) + 1, 0).astype(int)
-        window = mask[top:bottom, left:right]  # a view: the only cells that can be near
-        cells = np.moveaxis(np.indices(window.shape), 0, -1) + (top, left)
-        along = np.clip(((cells - a) @ (b - a)) / max(((b - a) ** 2).sum(), 1e-12), 0, 1)
-        window |= ((cells - a - along[..., None] * (b - a)) ** 2).sum(-1) <= radius**2
+        window = mask[top:bottom, left:right]
+        cells = np.moveaxis(np.indices(window.shape), 0, -1) + (top, left)  # (rows, columns, 2)
+        window |= _squared_distance(cells, a, b) <= radius**2
     return mask
 
 
-def polygon(picture: Size, points: Sequence[tuple[float, float]]) -> np.ndarray:
-    """The inside of the polygon through at least three `points` (step, pitch), its edge included."""
+def _squared_distance(cells: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The squared distance of cells, (rows, columns, 2), to the segment from point `a` to `b`.
+
+    The segment's nearest point is `a + along * (b - a)`, `along` from 0 to 1.
+    """
+    from_a = cells - a
+    line = b - a
+    # Where `a` is `b` the length is 0; any small number serves.
+    squared_length = max((line**2).sum(), 1e-12)
+    along = np.clip((from_a @ line) / squared_length, 0, 1)  # (rows, columns)
+    return ((from_a - along[..., None] * line) ** 2).sum(-1)
+
+
+def polygon(picture: Size, points: Sequence[tuple[float, float]]) -> Mask:
+    """The inside of a polygon, its edge included.
+
+    Args:
+        picture: what tells the width.
+        points: its corners (step, pitch), at least three.
+
+    Returns:
+        bool (128, width).
+
+    Raises:
+        OptionError: there are too few points, or one is not finite.
+    """
     from PIL import Image, ImageDraw
 
     if len(points) < 3 or not np.isfinite(np.asarray(points, float)).all():
         raise OptionError("a polygon needs at least three finite (step, pitch) points")
     image = Image.new("1", (_width(picture), PITCHES))
-    ImageDraw.Draw(image).polygon(
-        [(float(x), 127 - float(y)) for x, y in points], fill=1, outline=1
-    )
+    corners = [(float(step), row_of_pitch(float(pitch))) for step, pitch in points]
+    ImageDraw.Draw(image).polygon(corners, fill=1, outline=1)
     return np.array(image, bool)
 
 
-def chords(picture: Size, steps: tuple[int, int] | None = None, border: int = 8) -> np.ndarray:
-    """The chord rows at the top and bottom, over `steps` (None: all)."""
-    return box(picture, (0, 127), steps) & ~box(picture, border=border)
+def from_image(image: Any) -> Mask:
+    """The mask that is painted into an image: white paint is True, and pure blue as in the paper.
 
+    Args:
+        image: an array uint8 (128, width, 3 or more), a PIL image, a file's path or bytes, or the
+            open file.
 
-def from_image(image: Any) -> np.ndarray:
-    """The mask painted into an image (array, PIL image, file): white paint is True, and pure blue as in the paper's figures."""
+    Returns:
+        bool (128, width).
+
+    Raises:
+        PictureError: it is no image of 128 rows.
+    """
     pixels = image if isinstance(image, np.ndarray) else decode(image, "RGB")
     if pixels.ndim != 3 or pixels.shape[0] != PITCHES or pixels.shape[2] < 3:
         raise PictureError(f"a painted picture has shape (128, width, 3), not {pixels.shape}")
     return painted(pixels[..., :3])
 
 
-def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The picture with white paint where `mask` is True; `from_image` reads it back."""
+def paint(picture: Picture, mask: Mask) -> Picture:
+    """A picture with white paint where the mask is True; `from_image` reads it back.
+
+    Args:
+        picture: uint8 (128, width, 3).
+        mask: bool (128, width).
+
+    Returns:
+        uint8 (128, width, 3).
+
+    Raises:
+        PictureError: the mask is no mask of the picture.
+    """
     return np.where(check_mask(mask, picture)[..., None], np.uint8(255), picture)
 
 
-def from_text(text: str, song: Song, start: int = 0, width: int | None = None) -> np.ndarray:
-    """A mask from the command line's words, over `width` steps of `song` from `start`. Raises OptionError, PictureError.
-    "melody", "accompaniment", "continuation[:keep steps]", "bars:8-12", "box:60-72,64-128" (pitches, steps), "chords", "all",
-    several joined by "+"; or the path of an image with white paint."""
+class Excerpt(NamedTuple):
+    """The steps of a song that a word of the command line is about.
+
+    Attributes:
+        song: the whole song.
+        start: the step that is column 0.
+        width: how many steps.
+    """
+
+    song: Song
+    start: int
+    width: int
+
+    def bar_lines(self) -> np.ndarray:
+        """Steps of the bar lines from `start`, int (lines,); those before it are negative."""
+        return self.song.bar_lines(self.start + self.width) - self.start
+
+    def middle(self) -> int:
+        """The step of the bar line that is nearest to the middle."""
+        lines = self.bar_lines()
+        return int(lines[np.abs(lines - self.width / 2).argmin()])
+
+
+def _bars_word(part: Excerpt, first: int, last: int | None = None) -> Mask:
+    """Bars, counted from the first bar line at or after the start."""
+    lines = part.bar_lines()
+    return bars(part.width, first, last, lines[lines >= 0])
+
+
+def _box_word(part: Excerpt, *numbers: int) -> Mask:
+    """A rectangle of pitches and steps."""
+    low, high, first, last = numbers
+    return box(part.width, (low, high), (first, last))
+
+
+# What the words of the command line mean: a word, how many numbers follow it, and the mask.
+WORDS: dict[tuple[str, int], Callable[..., Mask]] = {
+    ("melody", 0): lambda part: melody(part.song, start=part.start, width=part.width),
+    ("accompaniment", 0): lambda part: accompaniment(part.song, start=part.start, width=part.width),
+    ("continuation", 0): lambda part: continuation(part.width, part.middle()),
+    ("continuation", 1): lambda part, keep: continuation(part.width, keep),
+    ("bars", 1): _bars_word,
+    ("bars", 2): _bars_word,
+    ("box", 4): _box_word,
+    ("chords", 0): lambda part: chords(part.width),
+    ("all", 0): lambda part: everything(part.width),
+}
+
+
+def from_text(text: str, song: Song, start: int = 0, width: int | None = None) -> Mask:
+    """A mask from the words of the command line.
+
+    Args:
+        text: "melody", "accompaniment", "continuation", "continuation:256" (steps to keep),
+            "bars:8-12", "box:60-72,64-128" (pitches, steps), "chords", "all", several joined by
+            "+"; or the path of an image with white paint.
+        song: what the words are about.
+        start: the step that is column 0.
+        width: how many steps (None: to the song's end).
+
+    Returns:
+        bool (128, width).
+
+    Raises:
+        OptionError: a word is not understood, or names what the song does not have.
+        PictureError: the image is none, or has another size.
+    """
     width = song.end - start if width is None else width
     if text.lower().endswith(IMAGE_FILES):
         return check_mask(from_image(text), width)
-    lines = song.bar_lines(start + width) - start
-    middle, inside = int(lines[np.abs(lines - width / 2).argmin()]), lines[lines >= 0].tolist()
-    kinds: dict[
-        tuple[str, int], Callable[..., np.ndarray]
-    ] = {  # word and how many numbers follow it
-        ("melody", 0): partial(melody, song, None, start, width),
-        ("chords", 0): partial(chords, width),
-        ("accompaniment", 0): partial(accompaniment, song, None, start, width),
-        ("all", 0): partial(everything, width),
-        ("continuation", 0): partial(continuation, width, middle),
-        ("continuation", 1): partial(continuation, width),
-        ("bars", 1): partial(bars, width, bars=inside),
-        ("bars", 2): partial(bars, width, bars=inside),
-        ("box", 4): lambda low, high, first, last: box(width, (low, high), (first, last)),
-    }
+
     mask = np.zeros((PITCHES, width), bool)
     for word in text.split("+"):
-        kind, _, rest = word.strip().partition(":")
-        numbers = re.split("[-,]", rest) if rest else []
-        if (kind, len(numbers)) not in kinds or not all(n.strip().isdecimal() for n in numbers):
-            raise OptionError(
-                f"mask {word!r} is not understood; write melody, accompaniment, continuation, continuation:256, "
-                "bars:8-12, box:60-72,64-128, chords or all"
-            )
-        mask |= kinds[kind, len(numbers)](*map(int, numbers))
+        mask |= _mask_of_word(word, Excerpt(song, start, width))
     return mask
 
 
-def check_mask(mask: np.ndarray, picture: Size) -> np.ndarray:
-    """The mask as bool (128, width); PictureError unless it has the picture's size and a Boolean type."""
-    mask, shape = np.asarray(mask), (PITCHES, _width(picture))
+def _mask_of_word(word: str, part: Excerpt) -> Mask:
+    """The mask of one word with its numbers, like "bars:8-12"."""
+    name, _, rest = word.strip().partition(":")
+    numbers = re.split("[-,]", rest) if rest else []
+    understood = (name, len(numbers)) in WORDS
+    if not understood or not all(number.strip().isdecimal() for number in numbers):
+        raise OptionError(
+            f"mask {word!r} is not understood; write melody, accompaniment, continuation, "
+            "continuation:256, bars:8-12, box:60-72,64-128, chords or all"
+        )
+    return WORDS[name, len(numbers)](part, *map(int, numbers))
+
+
+def check_mask(mask: np.ndarray, picture: Size) -> Mask:
+    """The mask as an array, bool (128, width), of the picture's width.
+
+    Raises:
+        PictureError: it has another size than the picture, or is not Boolean.
+    """
+    mask = np.asarray(mask)
+    shape = (PITCHES, _width(picture))
     if mask.shape != shape or mask.dtype != bool:
         raise PictureError(
-            f"the mask is {mask.dtype} {mask.shape}, it must be bool {shape} as the picture (True = regenerate)"
+            f"the mask is {mask.dtype} {mask.shape}, it must be bool {shape} as the picture "
+            "(True = regenerate)"
         )
     return mask
 
 
-def _around(
-    song: Song, chosen: np.ndarray, start: int, width: int | None, border: int = 8
-) -> np.ndarray:
-    """Pitch range of the chosen notes +- 5, without the cells of the others."""
-    mask = np.zeros((PITCHES, song.end - start if width is None else width), bool)
-    if chosen.any():  # min and max: nothing where all pitches lie in the border
-        pitch = song.notes["pitch"][chosen]
-        mask[127 - min(pitch.max() + 5, 127 - border) : 128 - max(pitch.min() - 5, border)] = True
-    for onset, duration, other, _, _ in song.notes[~chosen].tolist():
-        mask[127 - other, max(onset - start, 0) : max(onset + duration - start, 0)] = False
-    return mask
+def _pitches(chords: bool) -> tuple[int, int]:
+    """The lowest and highest pitch of a mask, with or without the chord rows."""
+    return ALL_PITCHES if chords else NOTE_PITCHES
 
 
 def _width(size: Size) -> int:
+    """The number of steps that a picture, mask, song or number tells; OptionError if below 1."""
     if isinstance(size, Song):
         return size.end
     width = size.shape[1] if isinstance(size, np.ndarray) and size.ndim >= 2 else size

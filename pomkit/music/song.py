@@ -17,10 +17,10 @@ from .chords import (
     UNKNOWN_CHORD,
     Chord,
     chords_from_markers,
-    estimate_chords,
     tidy_chords,
     transpose_chord,
 )
+from .harmony import estimate_chords
 from .midi_events import DRUMS, EMPTY_PART, MAX_BYTES, Events, is_drums, part_names, read_events
 from .tables import (
     BORDERS,

@@ -12,7 +12,9 @@ from ..errors import OptionError, PictureError, check_choice
 from ..files import AnyPath, write
 from ..music.chords import Chord
 from ..music.masks import check_mask
-from ..music.picture import PITCHES, check_picture, palette, read_chords, render
+from ..music.palette import palette, read_chords
+from ..music.picture import render
+from ..music.pixels import PITCHES, check_picture
 from ..music.song import Song
 from ..music.tables import NOTE_DTYPE
 

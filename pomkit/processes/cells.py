@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from ..music.chords import chords_by_step
-from ..music.picture import PITCHES, belonging, draw_spans, read_chords, read_spans
+from ..music.harmony import chords_by_step
+from ..music.palette import read_chords
+from ..music.pixels import PITCHES, belonging, draw_spans, read_spans
 from ..networks.hdit import HDiT
 from .edm import Callback, repaint_schedule
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..errors import OptionError, check_range
 from ..music.chords import Chord, chord_tones, reduce_chord
-from ..music.picture import PITCHES, paint_chords
+from ..music.palette import paint_chords
+from ..music.pixels import PITCHES
 from .cells import ONSET, SUSTAIN, Rule, View, chord_channels, favour, onset_odds
 
 NEVER = -60.0  # log-odds: never drawn where anything else can be

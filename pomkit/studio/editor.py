@@ -16,7 +16,8 @@ import numpy as np
 from ..errors import OptionError, PictureError
 from ..files import AnyPath, write_atomically
 from ..music import masks
-from ..music.picture import PITCHES, check_picture, parse, render
+from ..music.picture import parse, render
+from ..music.pixels import PITCHES, check_picture
 from ..music.song import Song
 from ..music.tables import NOTE_DTYPE
 

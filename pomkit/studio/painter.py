@@ -14,7 +14,9 @@ import numpy as np
 from ..errors import PomkitError
 from ..music import masks
 from ..music.chords import ROOTS
-from ..music.picture import PITCHES, palette, parse, read_chords
+from ..music.palette import palette, read_chords
+from ..music.picture import parse
+from ..music.pixels import PITCHES
 from ..play.plot import BLACK_KEYS, COLOURS, SHORT
 from .editor import BORDER, LOCK, Editor, Music, Points
 

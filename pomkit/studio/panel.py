@@ -23,8 +23,11 @@ from ..data.windows import onsets_per_bar
 from ..errors import OptionError, PictureError, PomkitError, check_choice
 from ..files import AnyPath
 from ..music import masks
-from ..music.chords import KEY_PROFILES, ROOTS, estimate_key
-from ..music.picture import PITCHES, from_image, parse, render
+from ..music.chords import ROOTS
+from ..music.harmony import KEY_PROFILES, estimate_key
+from ..music.images import read_image
+from ..music.picture import parse, render
+from ..music.pixels import PITCHES
 from ..music.song import Song, read_midi
 from ..music.tables import NOTE_DTYPE
 from ..play.audio import LISTEN_RATE, mp3, synthesize, write_wav
@@ -47,7 +50,7 @@ from .painter import (
 
 FRAME = 0.2  # seconds between live pictures, at least
 STRIP, TITLE = 84, 14  # height of a row of small pictures and of their titles, in pixels
-IMAGES = (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM")  # how the files begin that `from_image` reads
+IMAGES = (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM")  # how the files begin that `read_image` reads
 KEYS = [f"{root}:{mode}" for mode in KEY_PROFILES for root in ROOTS]
 SETTINGS = (
     "seed",
@@ -509,7 +512,7 @@ class Studio(MaskPainter):
                 with suppress(Exception):  # a model that is not here
                     self.set(**{setting: value})
         elif data.startswith(IMAGES):
-            image = from_image(data)
+            image = read_image(data)
             self.load(render(parse(image), width=image.shape[1]), masks.from_image(image))
         else:
             self.load(

@@ -122,7 +122,7 @@ class TrainSet(Dataset):
             }
         border = self.windows.border
         return {
-            "mask": mask & masks.everything(picture, border=border),
+            "mask": mask & masks.everything(picture),
             "t": np.float32(1 - u),  # chord rows: no cells
             "cells": self.model.encode(picture, border),
             "chords": chord_channels(picture, mask, border),

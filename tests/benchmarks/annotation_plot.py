@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from pomkit import Song, data
-from pomkit.chords import chord_tones
+from pomkit.music.chords import chord_tones
 
 
 def draw(song: Song, start: int, width: int, path: Path) -> None:

@@ -19,7 +19,8 @@ import numpy as np
 from three_readers import find_archive
 
 from pomkit import Song, data
-from pomkit.chords import estimate_key, reduce_chord
+from pomkit.music.chords import reduce_chord
+from pomkit.music.harmony import estimate_key
 
 COMPARISONS = {
     "root": mir_eval.chord.root,

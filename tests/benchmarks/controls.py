@@ -25,9 +25,9 @@ from three_readers import find_archive
 
 from pomkit import Chord, data, inpaint, load_model, masks, metrics, parse, render, rules
 from pomkit.cells import cell_bound, chord_channels, sample_cells, stratified_t
-from pomkit.chords import chord_tones
 from pomkit.evaluate import held_out
-from pomkit.picture import read_spans
+from pomkit.music.chords import chord_tones
+from pomkit.music.pixels import read_spans
 
 SAMPLER: list[dict[str, Any]] = [
     *({"steps": n} for n in (2, 5, 10, 12, 16, 20, 40)),

@@ -67,7 +67,7 @@ OLD_PATHS = {
     "metrics": "judge.metrics music.harmony",
     "midi": "music.midi_events",
     "model": "networks.attention networks.hdit",
-    "notes": "music.tables music.song",
+    "notes": "music.tables music.grid music.song music.midi music.midi_write",
     "picture": "music.picture music.pixels music.palette music.images music.binary",
     "plot": "play.plot",
     "rules": "processes.rules",
@@ -96,9 +96,11 @@ if TYPE_CHECKING:
     from .music import masks
     from .music.binary import binary_losses, from_binary, split_binary, to_binary
     from .music.chords import Chord
+    from .music.grid import ReadReport
+    from .music.midi import read_midi
     from .music.picture import parse, render
     from .music.pixels import fold, unfold
-    from .music.song import ReadReport, Song, read_midi
+    from .music.song import Song
     from .play.audio import listen, synthesize
     from .play.plot import show
     from .processes import rules

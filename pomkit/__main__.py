@@ -103,13 +103,12 @@ def run(options: argparse.Namespace) -> None:
     from .composing import region as sample
     from .data import windows as data
     from .judge import metrics
-    from .music import masks, picture
-    from .music import song as notes
+    from .music import masks, midi, picture
     from .play import audio, plot
     from .processes import checkpoint
 
     clock["read"] = time.perf_counter()
-    song = notes.read_midi(data.songs().get(options.song, options.song), salvage=options.salvage)
+    song = midi.read_midi(data.songs().get(options.song, options.song), salvage=options.salvage)
     say(
         f"{song.name}: {len(song.notes)} notes, {len(song.bar_lines()) - 1} bars, parts {', '.join(song.parts)}"
         + "".join(f"\n  {remark}" for remark in song.report.remarks)

@@ -29,9 +29,11 @@ from tqdm.auto import tqdm
 from ..errors import MidiError, OptionError, PomkitError, check_choice
 from ..files import AnyPath, write
 from ..music.chords import Chord
+from ..music.grid import ReadReport
 from ..music.harmony import estimate_key
+from ..music.midi import read_midi
 from ..music.midi_events import MAX_BYTES, read_events
-from ..music.song import ReadReport, Song, read_midi
+from ..music.song import Song
 from ..music.tables import NOTE_DTYPE
 
 ARCHIVES = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2", ".zip")

@@ -1,13 +1,15 @@
 """A song, its picture, and the masks over it: numpy alone (notebook 01).
 
-Reading order: tables, pixels, chords, harmony, midi_events, song, palette, images, picture,
-binary, masks.
+Reading order: tables, pixels, chords, harmony, midi_events, grid, midi_write, pretty, song, midi,
+palette, images, picture, binary, masks.
 
 - `tables`: what a note is; notes in order and without overlaps.
 - `pixels`: what a cell of a picture means; cells to notes and back.
 - `chords`: labels in Harte syntax; `harmony`: chords and key estimated from notes.
 - `midi_events`: the bytes of a MIDI file as tables of ticks.
-- `song`: Song, the table of notes on a grid of steps; MIDI in and out.
+- `grid`: ticks to steps, bars and time signatures, and the report of every loss.
+- `midi_write`, `pretty`: a song as a MIDI file; as pretty_midi's object, and back.
+- `song`: Song, the table of notes on a grid of steps; `midi`: `read_midi`, a file as a Song.
 - `palette`: the colours of chords; `images`: any image of a picture as that picture.
 - `picture`: `render` and `parse`, exact inverses of each other.
 - `binary`: the Stanford form, 64 x 64 in black and white.
@@ -24,7 +26,11 @@ __all__, __getattr__, __dir__ = face(
         "chords": "Chord",
         "harmony": "",
         "midi_events": "read_events",
-        "song": "Song ReadReport read_midi",
+        "grid": "ReadReport",
+        "midi_write": "",
+        "pretty": "",
+        "song": "Song",
+        "midi": "read_midi",
         "palette": "",
         "images": "",
         "picture": "render parse",

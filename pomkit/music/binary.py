@@ -12,9 +12,10 @@ Read on: `picture`, which loses none of this.
 import numpy as np
 
 from ..errors import OptionError, PictureError, check_range
+from .grid import ReadReport
 from .picture import parse, render
 from .pixels import PITCHES
-from .song import ReadReport, Song
+from .song import Song
 
 STANFORD_LOW = 31  # its lowest pitch (G1)
 STANFORD_SIZE = 64  # pitches, and steps

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError, check_range
+from .grid import ReadReport
 from .images import decode, read_image
 from .palette import paint_chords, read_chords
 from .pixels import (
@@ -27,7 +28,7 @@ from .pixels import (
     read_spans,
     row_of_pitch,
 )
-from .song import ReadReport, Song
+from .song import Song
 from .tables import BORDERS, DURATION_ROW, MAX_STEPS, ONSET_ROW, columns_of, ranges
 
 EARLY_RED = 255  # the pixel before an early onset

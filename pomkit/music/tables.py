@@ -24,7 +24,13 @@ BORDERS = (0, 32, "rows, 0 for no chords")
 TEMPI = (4, 1000, "beats a minute")
 
 NOTE_DTYPE = np.dtype(
-    [("onset", "i4"), ("duration", "i4"), ("pitch", "i4"), ("velocity", "i4"), ("part", "i4")]
+    [
+        ("onset", "i4"),
+        ("duration", "i4"),
+        ("pitch", "i4"),
+        ("velocity", "i4"),
+        ("part", "i4"),
+    ]
 )
 ONSET_ROW, DURATION_ROW, PITCH_ROW, VELOCITY_ROW, PART_ROW = range(5)  # rows of a table of columns
 NOTE_RANGES = {
@@ -104,7 +110,10 @@ def in_order(columns: np.ndarray, name: str) -> np.ndarray:
     _check_ranges(columns, name)
     onset, duration, pitch, velocity, part = columns
     # All but the velocity in one number: see the shifts above.
-    place = onset << _ONSET_SHIFT | pitch << _PITCH_SHIFT | part << _PART_SHIFT | duration - 1
+    place = onset << _ONSET_SHIFT
+    place |= pitch << _PITCH_SHIFT
+    place |= part << _PART_SHIFT
+    place |= duration - 1
     if (place[1:] > place[:-1]).all():
         return columns
 
@@ -115,7 +124,8 @@ def in_order(columns: np.ndarray, name: str) -> np.ndarray:
     # Notes equal in all of this go by velocity.
     same = place[1:] == place[:-1]
     if same.any():
-        tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
+        tied = np.concatenate([same, [False]])
+        tied[1:] |= same
         rows = order[tied]
         order[tied] = rows[np.lexsort((velocity[rows], place[tied]))]
     return columns.take(order, axis=1)
@@ -159,9 +169,9 @@ def _merge_equal_places(columns: np.ndarray) -> tuple[np.ndarray, int]:
         return columns, 0
 
     # Each further note of a place gives what it has to the first one there.
-    further = (~is_first).nonzero()[0]
+    further = np.flatnonzero(~is_first)
     target = is_first.cumsum()[further] - 1
-    kept = columns.take(is_first.nonzero()[0], axis=1)
+    kept = columns.take(np.flatnonzero(is_first), axis=1)
     np.maximum.at(kept[DURATION_ROW], target, columns[DURATION_ROW, further])
     np.maximum.at(kept[VELOCITY_ROW], target, columns[VELOCITY_ROW, further])
     return kept, merged
@@ -172,9 +182,10 @@ def _steps_to_next_strike(columns: np.ndarray) -> np.ndarray:
     # Line by line, each in time. Numbers of 16 bits are sorted by radix, which is quicker.
     line = columns[PART_ROW] << 7 | columns[PITCH_ROW]
     small = line.max(initial=0) < 2**16
-    order = (line.astype("u2") if small else line).argsort(kind="stable")
+    key = line.astype("u2") if small else line
+    order = key.argsort(kind="stable")
     strikes = (line << _LINE_SHIFT | columns[ONSET_ROW])[order]
 
     reach = np.full(len(order), MAX_STEPS, np.int64)
-    reach[order[:-1]] = strikes[1:] - strikes[:-1]
+    reach[order[:-1]] = np.diff(strikes)
     return reach

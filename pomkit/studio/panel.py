@@ -26,9 +26,10 @@ from ..music import masks
 from ..music.chords import ROOTS
 from ..music.harmony import KEY_PROFILES, estimate_key
 from ..music.images import read_image
+from ..music.midi import read_midi
 from ..music.picture import parse, render
 from ..music.pixels import PITCHES
-from ..music.song import Song, read_midi
+from ..music.song import Song
 from ..music.tables import NOTE_DTYPE
 from ..play.audio import LISTEN_RATE, mp3, synthesize, write_wav
 from ..play.plot import save_png

@@ -1,0 +1,357 @@
+"""From a file's ticks to the steps of a grid: what is rounded, what it costs, where bars stand.
+
+`quantise` makes the fields of a Song from `Events`. Steps come from ticks, never from seconds, so
+every song stands at 120 BPM. A file may lie off its grid by a constant *phase* (a player who is
+late by the same time everywhere). It is measured and taken out. The `ReadReport` tells it, and
+every loss:
+
+    fields = quantise(events, "song.mid", steps_per_beat=4, drums=False)
+    fields["report"].phase, fields["report"].merged
+
+Bars and time signatures lead to each other: `bars_of_meters` and `meters_of_bars`. Read on in
+`song`, which keeps the fields, and in `midi`, which reads files.
+"""
+
+import cmath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+
+from ..errors import MidiError
+from .chords import Chord, chords_from_markers
+from .midi_events import DRUMS, Events, part_names
+from .tables import GRIDS, MAX_STEPS, in_order, notes_of, untangle
+
+MAX_PARTS = 2**16
+# Changes of time signature that are believed.
+MAX_METERS = 4096
+# An onset farther than this from a grid has missed it, in steps.
+FAR = 0.2
+# The share of onsets that may miss a grid which fits.
+MOST_MISSED = 0.03
+# So many onsets are enough to judge a grid by.
+ONSETS_TO_JUDGE = 250
+
+Meter = tuple[int, int, int]  # step, numerator, denominator
+
+
+@dataclass(frozen=True)
+class ReadReport:
+    """What reading or `Song.canonical` did.
+
+    `kept + merged + dropped` is the number of notes that were given.
+
+    Attributes:
+        phase: constant offset of the notes from the grid that was taken out, in steps.
+        quantisation_error: mean distance of the onsets from the grid after that, in steps.
+        kept: notes of the song.
+        merged: notes that shared pitch and step with another note.
+        shortened: notes cut by a re-strike of their pitch.
+        dropped: notes outside the pitches or parts asked for.
+        drums: of these, notes left out as drums.
+        zero_length: notes of no length in the file, now a step.
+        unended: notes without an end in the file, now to the end of their track.
+        pedals: presses of the sustain pedal in the file.
+        bends: pitch bends in the file.
+        controllers: changes of other controllers in the file.
+        better_grid: steps per beat that would fit better, else those in use.
+        chords_changed: labels reduced or cut.
+        chords_dropped: labels that could not be held at all.
+        remarks: sentences on what else was unusual.
+    """
+
+    phase: float = 0.0
+    quantisation_error: float = 0.0
+    kept: int = 0
+    merged: int = 0
+    shortened: int = 0
+    dropped: int = 0
+    drums: int = 0
+    zero_length: int = 0
+    unended: int = 0
+    pedals: int = 0
+    bends: int = 0
+    controllers: int = 0
+    better_grid: int = 4
+    chords_changed: int = 0
+    chords_dropped: int = 0
+    remarks: tuple[str, ...] = ()
+
+
+class SongFields(TypedDict):
+    """The fields of a Song by name, as `Song` explains them."""
+
+    notes: np.ndarray
+    chords: tuple[Chord, ...]
+    parts: tuple[str, ...]
+    bars: tuple[int, ...]
+    steps_per_beat: int
+    name: str
+    source_tempo: float | None
+    report: ReadReport
+    meters: tuple[Meter, ...]
+
+
+class Phase(NamedTuple):
+    """How onsets lie on a grid.
+
+    Attributes:
+        shift: their constant offset, in (-.5, .5] steps; 0 where they have none.
+        error: their mean distance from the grid without it, in steps.
+        missed: the share of them that is then farther than `FAR` from it.
+    """
+
+    shift: float
+    error: float
+    missed: float
+
+
+def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> SongFields:
+    """The fields of a Song from what a file says: ticks to steps, and what that cost.
+
+    Args:
+        events: the file's notes, texts and meters, in ticks.
+        name: of the file, for errors; without folder and ending it is the song's name.
+        steps_per_beat: one of GRIDS.
+        drums: keep channel 10, too.
+
+    Raises:
+        MidiError: the file holds no notes, too many parts, or is too long.
+    """
+    parts = [i for i, (_, channel, _) in enumerate(events.parts) if drums or channel != DRUMS]
+    ticks = _notes_of_parts(events, parts)
+    if not ticks.size:
+        raise MidiError(f"{name} {_why_empty(events)}")
+    per_step = events.per_beat / steps_per_beat
+    _check_size(ticks, per_step, len(parts), name)
+
+    # Notes: the phase is taken out; then a pitch of a part sounds once at a time.
+    title = Path(name).stem
+    phase = measure_phase(ticks[0] / per_step)
+    columns = in_order(_to_steps(ticks, per_step, phase.shift), title)
+    columns, merged, shortened = untangle(columns)
+
+    # Chords last to the end of the notes at most, bars to the end of both.
+    end = int((columns[0] + columns[1]).max())
+    chords = _chords_of_texts(events, per_step, end)
+    if chords:
+        end = max(end, chords[-1].onset + chords[-1].duration)
+    meters = _meters_in_steps(events, per_step, end)
+    bars, remark = bars_of_meters(meters, steps_per_beat, end)
+    if remark:
+        meters = ()
+
+    # What it cost.
+    counts = {"kept": columns.shape[1], "merged": merged, "shortened": shortened}
+    report = _report(
+        events, ticks, phase, steps_per_beat=steps_per_beat, counts=counts, remark=remark
+    )
+
+    names = part_names(events, parts)
+    tempo = next((60e6 / pace for _, pace in events.tempos if pace), None)
+    return SongFields(
+        notes=notes_of(columns),
+        chords=chords,
+        parts=names,
+        bars=bars,
+        steps_per_beat=steps_per_beat,
+        name=title,
+        source_tempo=tempo,
+        report=report,
+        meters=meters,
+    )
+
+
+def _notes_of_parts(events: Events, parts: Sequence[int]) -> np.ndarray:
+    """The notes of some parts, numbered anew from 0, in ticks: rows as in `Events.notes`."""
+    if len(parts) == len(events.parts):
+        return events.notes
+    numbers = np.full(len(events.parts), -1)
+    numbers[parts] = np.arange(len(parts))
+    part = numbers[events.notes[4]]
+    ticks = events.notes[:, part >= 0]  # (5, notes)
+    ticks[4] = part[part >= 0]
+    return ticks
+
+
+def _why_empty(events: Events) -> str:
+    """The rest of the sentence that says that a file holds no notes."""
+    drums = events.notes.shape[1]
+    why = "".join(f" ({remark})" for remark in events.remarks)
+    if drums:
+        why = f" but {drums} of drums (drums=True keeps them)"
+    return f"holds no notes{why}; choose a file with at least one pitched note"
+
+
+def _check_size(ticks: np.ndarray, per_step: float, parts: int, name: str) -> None:
+    """MidiError where a file has too many parts or steps."""
+    if parts > MAX_PARTS:
+        raise MidiError(f"{name} has {parts} parts, more than {MAX_PARTS}; split it")
+    # Half a step less would be rounded to it.
+    if ticks[1].max() / per_step >= MAX_STEPS - 0.5:
+        raise MidiError(
+            f"{name} is longer than {MAX_STEPS} steps; "
+            "cut out the part that you need, or check its time division"
+        )
+
+
+def _to_steps(ticks: np.ndarray, per_step: float, shift: float) -> np.ndarray:
+    """Notes in ticks as columns in steps, int64 (5, notes); each lasts a step or more."""
+    start, end, *others = ticks
+    onset = np.maximum(np.rint(start / per_step - shift), 0)
+    duration = np.maximum(np.rint(end / per_step - shift) - onset, 1)
+    columns = np.empty(ticks.shape, np.int64)
+    for row, values in enumerate([onset, duration, *others]):
+        columns[row] = values
+    return columns
+
+
+def _chords_of_texts(events: Events, per_step: float, end: int) -> tuple[Chord, ...]:
+    """The chords that a file's markers name, or else its lyrics; the last one lasts to `end`."""
+    for texts in (events.markers, events.lyrics):
+        steps = [(min(round(tick / per_step), MAX_STEPS), text) for tick, text in texts]
+        chords = chords_from_markers(steps, end)
+        if chords:
+            return chords
+    return ()
+
+
+def _meters_in_steps(events: Events, per_step: float, end: int) -> tuple[Meter, ...]:
+    """The file's meters that begin before step `end`."""
+    meters = [(round(tick / per_step), n, d) for tick, n, d in sorted(events.meters)]
+    return tuple(meter for meter in meters if meter[0] < end)
+
+
+def _report(
+    events: Events,
+    ticks: np.ndarray,
+    phase: Phase,
+    *,
+    steps_per_beat: int,
+    counts: dict[str, int],
+    remark: str,
+) -> ReadReport:
+    """All that reading did: to `counts` come drums, notes without length, and a better grid."""
+    is_good = phase.missed <= MOST_MISSED
+    beats = ticks[0] / events.per_beat  # (notes,)
+    better, advice = (steps_per_beat, "") if is_good else better_grid(beats, steps_per_beat)
+
+    drums = events.notes.shape[1] - ticks.shape[1]
+    left_out = f"{drums} notes of drums left out" if drums else ""
+    remarks = (*events.remarks, *filter(None, (left_out, remark, advice)))
+
+    counts = counts | events.counts
+    counts["dropped"] = counts["drums"] = drums
+    counts["zero_length"] = int(np.count_nonzero(ticks[0] == ticks[1]))
+    counts["better_grid"] = better
+    return ReadReport(phase.shift, phase.error, remarks=remarks, **counts)
+
+
+def measure_phase(onsets: np.ndarray) -> Phase:
+    """How onsets lie on the grid of whole steps.
+
+    The shift is the circular mean of the onsets' distances from the grid. It is taken only where
+    they agree (a resultant of at least .5) and where the error falls by it.
+
+    Args:
+        onsets: in steps, float (notes,), one or more.
+    """
+    distance = onsets - np.rint(onsets)  # (notes,)
+
+    # Single precision is four times as quick.
+    angle = (2 * np.pi * distance).astype(np.float32)
+    resultant = complex(np.cos(angle).sum(), np.sin(angle).sum())
+    shift = cmath.phase(resultant) / (2 * np.pi)
+
+    before = np.abs(distance)
+    after = distance - shift
+    after = np.abs(after - np.rint(after))
+    if abs(resultant) < 0.5 * len(distance) or after.sum() >= before.sum():
+        shift = 0.0
+        after = before
+    missed = np.count_nonzero(after > FAR) / len(distance)
+    return Phase(shift, float(after.sum()) / len(distance), missed)
+
+
+def better_grid(beats: np.ndarray, steps_per_beat: int) -> tuple[int, str]:
+    """The coarsest grid that holds the present one and all but `MOST_MISSED` of the onsets.
+
+    Args:
+        beats: onsets in beats, float (notes,).
+        steps_per_beat: the present grid.
+
+    Returns:
+        Steps per beat, the present ones where no grid fits; what to tell the reader, or "".
+    """
+    beats = beats[:: len(beats) // ONSETS_TO_JUDGE + 1]
+    for grid in GRIDS:
+        if grid % steps_per_beat or measure_phase(beats * grid).missed > MOST_MISSED:
+            continue
+        if grid == steps_per_beat:
+            return grid, ""
+        return grid, f"steps_per_beat={grid} would fit its onsets better"
+    return (
+        steps_per_beat,
+        "its onsets lie on no grid (played freely?): they were moved to the nearest steps",
+    )
+
+
+def bars_of_meters(
+    meters: Sequence[Meter], steps_per_beat: int, end: int
+) -> tuple[tuple[int, ...], str]:
+    """The bar lines that time signatures ask for; none, which means 4/4, where they cannot be.
+
+    Args:
+        meters: in the order of their steps. POP909 says 1/4 throughout, which is not believed.
+        steps_per_beat: the grid.
+        end: of the song, in steps.
+
+    Returns:
+        Steps of the bar lines, through the first one at or after `end`; what is wrong, or "".
+    """
+    if len(meters) > MAX_METERS:
+        return (), f"{len(meters)} time signatures, more than music has: bars of 4/4 assumed"
+    if not meters or meters[0][0] > 0:
+        meters = [(0, 4, 4), *meters]
+    nexts = [*(step for step, _, _ in meters[1:]), end]
+
+    lines: set[int] = set()
+    for (step, numerator, denominator), after in zip(meters, nexts, strict=True):
+        bar = numerator * 4 * steps_per_beat / denominator  # in steps
+        fits = steps_per_beat <= bar <= 16 * steps_per_beat
+        if numerator < 2 or denominator > 64 or not fits:
+            sign = f"{numerator}/{denominator}"
+            return (), f"implausible time signature {sign}: bars of 4/4 assumed"
+
+        # The song's last bar is closed by a line, any other bar by the line that begins the next.
+        count = int(np.ceil((min(after, end) - step) / bar))
+        count = max(count, int(step < end), 0) + (after == end)
+        lines.update(np.rint(step + bar * np.arange(count)).astype(int).tolist())
+    return tuple(sorted(lines)), ""
+
+
+def meters_of_bars(lines: np.ndarray, steps_per_beat: int) -> list[Meter]:
+    """A time signature wherever the length of a bar changes.
+
+    Args:
+        lines: steps of the bar lines, int (bars + 1,), two or more.
+        steps_per_beat: the grid.
+    """
+    lengths = np.diff(lines)  # (bars,)
+    changes = np.flatnonzero(np.diff(lengths)) + 1
+    return [
+        (int(lines[bar]), *_time_signature(int(lengths[bar]), steps_per_beat))
+        for bar in (0, *changes)
+    ]
+
+
+def _time_signature(bar: int, steps_per_beat: int) -> tuple[int, int]:
+    """Numerator and denominator of a bar of so many steps, in the largest notes that fill it."""
+    # A beat is a quarter; it has one quarter, two 8ths, and so on.
+    whole = (notes for notes in (1, 2, 4, 8) if bar * notes % steps_per_beat == 0)
+    notes = next(whole, 8)
+    numerator = bar * notes // steps_per_beat
+    return min(max(numerator, 1), 255), 4 * notes

@@ -1,0 +1,91 @@
+"""Reading MIDI files as Songs.
+
+    song = read_midi("song.mid")
+    song.report          # every loss, counted
+    song.write_midi("again.mid")
+
+What is written and read again is the same song. `midi_events` reads the bytes, `grid` brings
+ticks to steps; here stand the way from a path to bytes, and both together.
+"""
+
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import MidiError, check_choice
+from ..files import AnyPath
+from .grid import quantise
+from .midi_events import MAX_BYTES, read_events
+from .song import Song
+from .tables import GRIDS
+
+
+def read_midi(
+    source: AnyPath | bytes | IO[bytes],
+    steps_per_beat: int = 4,
+    *,
+    drums: bool = False,
+    pedal: bool = False,
+    salvage: bool = False,
+    estimate: bool = False,
+) -> Song:
+    """Read a MIDI file as a Song on a grid of steps.
+
+    Onsets and ends are rounded to steps after the file's constant phase against the grid is taken
+    out. Each track, channel and program is a part. What was done stands in `song.report`.
+
+    Args:
+        source: path, bytes or open binary file; gzip and RIFF, too.
+        steps_per_beat: of the grid, one of GRIDS; 4 means that a step is a 16th.
+        drums: keep channel 10 as parts, too.
+        pedal: notes last until the sustain pedal is released.
+        salvage: of a damaged file take what can be read.
+        estimate: estimate the chords where the file names none as markers or lyrics.
+
+    Raises:
+        MidiError: the file cannot be read; it names file, fault and remedy.
+        OptionError: there is no such grid.
+    """
+    check_choice("steps_per_beat", steps_per_beat, GRIDS)
+    data, name = _read_bytes(source)
+    events = read_events(data, name, salvage=salvage, pedal=pedal)
+    song = Song.unchecked(quantise(events, name, steps_per_beat=steps_per_beat, drums=drums))
+    return song.with_chords() if estimate and not song.chords else song
+
+
+def _read_bytes(source: Any) -> tuple[bytes, str]:
+    """The bytes, one more than a file may have at most, and what to call them; MidiError."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source), "the bytes given"
+
+    is_open = hasattr(source, "read")
+    name = str(getattr(source, "name", "the file given") if is_open else source)
+    try:
+        data = _read_file(source) if is_open else _read_path(source, name)
+    except (OSError, ValueError, TypeError) as fault:
+        reason = getattr(fault, "strerror", None) or fault
+        raise MidiError(
+            f"{name} cannot be read ({reason}); check the path and its permissions"
+        ) from fault
+    if not isinstance(data, bytes):
+        raise MidiError(f"{name} is open as text; open it in binary mode ('rb')")
+    return data, name
+
+
+def _read_path(path: AnyPath, name: str) -> bytes:
+    """The bytes of the file at a path; MidiError where no file stands there."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise MidiError(f"{name} is a folder or device, not a file; choose a MIDI file in it")
+    with open(path, "rb") as file:
+        return _read_file(file)
+
+
+def _read_file(file: IO[bytes]) -> bytes:
+    """The bytes of an open file; of one that is open as text, something else."""
+    data = file.read(MAX_BYTES + 1)
+    # A pipe gives less than it is asked for.
+    while isinstance(data, bytes) and len(data) <= MAX_BYTES:
+        more = file.read(MAX_BYTES + 1 - len(data))
+        if not more:
+            break
+        data += more
+    return data

@@ -58,7 +58,7 @@ OLD_PATHS = {
     "cells": "processes.cells",
     "checkpoint": "processes.checkpoint",
     "chords": "music.chords music.harmony music.tables",
-    "corpus": "data.corpus",
+    "corpus": "data.corpus data.store data.members data.reading",
     "editor": "studio.editor",
     "edm": "processes.edm",
     "fetch": "data.downloads",
@@ -77,6 +77,15 @@ OLD_PATHS = {
 # Module of 0.1.0 -> old name -> today's name.
 RENAMED: dict[str, dict[str, str]] = {
     "chords": {"MARKER": "CHORD_MARKER"},
+    "corpus": {
+        "FINISHED": "INDEX_FILE",
+        "FORMAT": "CORPUS_FORMAT",
+        "File": "Member",
+        "NOTES": "NOTE_COLUMNS",
+        "NOTHING": "NO_NOTES",
+        "SHARD": "SHARD_FILE",
+        "Table": "Shard",
+    },
     "model": {
         "PIXELS": "PIXEL_AXES",
         "TOKENS": "TOKEN_AXES",

@@ -101,14 +101,14 @@ def run(options: argparse.Namespace) -> None:
     say = (lambda *_: None) if options.quiet else print
     clock = {"import": time.perf_counter()}  # when each part of the work began
     from .composing import region as sample
-    from .data import windows as data
+    from .data.shipped import songs
     from .judge import metrics
     from .music import masks, midi, picture
     from .play import audio, plot
     from .processes import checkpoint
 
     clock["read"] = time.perf_counter()
-    song = midi.read_midi(data.songs().get(options.song, options.song), salvage=options.salvage)
+    song = midi.read_midi(songs().get(options.song, options.song), salvage=options.salvage)
     say(
         f"{song.name}: {len(song.notes)} notes, {len(song.bar_lines()) - 1} bars, parts {', '.join(song.parts)}"
         + "".join(f"\n  {remark}" for remark in song.report.remarks)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .composing.region import inpaint, methods_of
-from .data.corpus import read_corpus
+from .data.reading import read_corpus
 from .errors import exit_code
 from .files import write
 from .judge.judging import (  # noqa: F401

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from pomkit import Chord, Song, corpus
+from pomkit import Chord, Song
+from pomkit.data import reading
 from pomkit.music.chords import QUALITIES, ROOTS
-from pomkit.notes import NOTE_DTYPE
+from pomkit.music.tables import NOTE_DTYPE
 
 
 def make_song(
@@ -91,4 +92,4 @@ def folder(tmp_path):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Several jobs and shards of a few files, so that processes are worth starting."""
-    monkeypatch.setattr(corpus, "CHUNK", 2)
+    monkeypatch.setattr(reading, "CHUNK", 2)

@@ -14,9 +14,16 @@ import numpy as np
 import pytest
 from conftest import all_same, make_song
 
-from pomkit import OptionError, Song, corpus, read_midi
-from pomkit.corpus import Corpus, fingerprint, read_corpus, split_of
-from pomkit.data import SPLITS
+from pomkit import OptionError, Song, read_midi
+from pomkit.data import (
+    ARCHIVES,
+    SPLITS,
+    Corpus,
+    fingerprint,
+    read_corpus,
+    reading,
+    split_of,
+)
 
 COUNTED = ("kept", "merged", "shortened", "dropped")
 COLUMNS = {
@@ -55,7 +62,7 @@ def archive(folder: Path, path: Path) -> Path:
 # What is read
 
 
-@pytest.mark.parametrize("source", ["folder", "glob", "list", *corpus.ARCHIVES])
+@pytest.mark.parametrize("source", ["folder", "glob", "list", *ARCHIVES])
 def test_folders_globs_lists_and_archives_give_the_same_songs(folder, tmp_path, source):
     paths = {
         "folder": folder,
@@ -143,9 +150,9 @@ def test_of_a_cut_archive_comes_what_was_whole_and_a_row_that_says_so(folder, tm
 
 def test_one_bad_file_never_stops_it(folder, monkeypatch):
     """Also where the reader itself would fail in a way that nobody thought of."""
-    real = corpus.read_midi
+    real = reading.read_midi
     monkeypatch.setattr(
-        corpus,
+        reading,
         "read_midi",
         lambda source, **o: 1 / 0 if "song2" in str(source) else real(source, **o),
     )

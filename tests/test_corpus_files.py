@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from conftest import all_same, make_song, same
 
-from pomkit import PomkitError, Song, corpus, data
-from pomkit.corpus import Corpus, read_corpus
+import pomkit
+from pomkit import PomkitError, ReadReport, Song, data
+from pomkit.data import Corpus, read_corpus, reading, store
 
 COUNTED = ("kept", "merged", "shortened", "dropped")
 COLUMNS = {
@@ -43,9 +44,7 @@ def rich(seed: int) -> Song:
         12,
         f"song{seed}",
         97.3,
-        corpus.ReadReport(
-            phase=0.123456789, quantisation_error=1e-3, kept=200, remarks=("one", "two")
-        ),
+        ReadReport(phase=0.123456789, quantisation_error=1e-3, kept=200, remarks=("one", "two")),
         ((0, 3, 4), (72, 4, 4)),
     )
 
@@ -68,14 +67,14 @@ def test_the_file_is_compact_plain_safetensors(folder, tmp_path):
     read = read_corpus(folder, progress=False)
     path = read.save(tmp_path / "corpus")
     with safe_open(path, "np") as file:
-        assert {k: str(file.get_tensor(k).dtype) for k in corpus.NOTES} == {
+        assert {k: str(file.get_tensor(k).dtype) for k in store.NOTE_COLUMNS} == {
             "onset": "int32",
             "duration": "int32",
             "pitch": "uint8",
             "velocity": "uint8",
             "part": "uint16",
         }
-        assert file.metadata() == corpus.FORMAT
+        assert file.metadata() == store.CORPUS_FORMAT
         notes = sum(len(s.notes) for s in read.songs)
         assert file.get_slice("pitch").get_shape() == [notes]
         assert path.stat().st_size < 12 * notes + len(file.get_tensor("text")) + 4000
@@ -97,14 +96,18 @@ def test_songs_are_a_lazy_sequence(folder):
 def test_a_window_touches_only_its_song(tmp_path, monkeypatch):
     loaded = Corpus.load(Corpus([rich(i) for i in range(20)]).save(tmp_path / "corpus"))
     windows = data.Windows(loaded.songs, 64)
-    read, entry = [], corpus._entry
-    monkeypatch.setattr(
-        corpus,
-        "_entry",
-        lambda tables, row: read.append(len(entry(tables, row)[1])) or entry(tables, row),
-    )
+    counts = []
+    notes = store.Shard.notes
+
+    def counted(shard, place):
+        read = notes(shard, place)
+        counts.append(len(read))
+        return read
+
+    monkeypatch.setattr(store.Shard, "notes", counted)
     windows[3]
-    assert len(read) == 1 and 0 < read[0] <= 200
+    assert len(counts) == 1
+    assert 0 < counts[0] <= 200
 
 
 @pytest.mark.parametrize(
@@ -213,17 +216,17 @@ def test_workers_change_nothing(folder, small_chunks):
 
 def test_a_few_files_are_read_in_this_process(folder, monkeypatch):
     here = []
-    monkeypatch.setattr(
-        corpus, "_job", lambda *a, job=corpus._job: here.append(os.getpid()) or job(*a)
-    )
+    job = reading._job
+    monkeypatch.setattr(reading, "_job", lambda *a: here.append(os.getpid()) or job(*a))
     read_corpus(folder, workers=8, progress=False)
     assert here == [os.getpid()]
 
 
 KILLED = """
 import os, sys, time, threading
-from pomkit import corpus, files
-corpus.CHUNK = 1
+from pomkit import files
+from pomkit.data import reading
+reading.CHUNK = 1
 real = files.write_atomically
 count = 0
 import contextlib
@@ -236,7 +239,7 @@ def slow(path):
         if count == 4:
             os.kill(os.getpid(), 9)          # in the middle of the fourth shard
 files.write_atomically = slow
-corpus.read_corpus(sys.argv[1], workers=1, out=sys.argv[2], progress=False)
+reading.read_corpus(sys.argv[1], workers=1, out=sys.argv[2], progress=False)
 """
 
 
@@ -244,7 +247,7 @@ def test_an_interrupted_build_leaves_no_half_shard_and_no_corpus(folder, tmp_pat
     out = tmp_path / "out"
     done = subprocess.run(
         [sys.executable, "-c", KILLED, folder, out],
-        cwd=Path(corpus.__file__).parents[1],
+        cwd=Path(pomkit.__file__).parents[1],
         timeout=60,
     )
     assert done.returncode == -9
@@ -264,7 +267,7 @@ def test_a_corpus_that_was_replaced_is_not_mixed_with_the_new_one(tmp_path):
     Corpus([rich(3)]).save(tmp_path / "corpus")
     os.utime(tmp_path / "corpus", ns=(1, 1))
     assert all_same(loaded.songs, [rich(1), rich(2)])  # what is open stays
-    corpus._opened.cache_clear()
+    store._open.cache_clear()
     with pytest.raises(PomkitError, match="another one than was opened"):
         list(pickle.loads(sent))
     assert all_same(Corpus.load(tmp_path / "corpus").songs, [rich(3)])

@@ -12,8 +12,8 @@ import pytest
 from conftest import make_song
 
 from pomkit import OptionError
-from pomkit.corpus import read_corpus
-from pomkit.fetch import CORPORA, UNPINNED, _keep_pinned, fetch
+from pomkit.data import CORPORA, fetch, read_corpus
+from pomkit.data.downloads import UNPINNED, _keep_pinned
 
 COUNTED = ("kept", "merged", "shortened", "dropped")
 COLUMNS = {
@@ -205,6 +205,6 @@ def test_pop909_is_pinned_by_its_content(corpus_archive, tmp_path):
         "d83e6edba6872a704f5d3b8b32f5cb540088dae6" in source["url"]
         and len(UNPINNED.split("|")) == 30
     )
-    _keep_pinned(tmp_path / "repository.zip", tmp_path / "pop909.zip", **source)
+    _keep_pinned(tmp_path / "repository.zip", tmp_path / "pop909.zip", source)
     with zipfile.ZipFile(tmp_path / "pop909.zip") as kept:
         assert len(kept.namelist()) == 5274

@@ -1,10 +1,16 @@
 """Songs to learn from: the shipped pieces, corpora, and training windows (notebook 02).
 
-Reading order: corpus, downloads, windows.
+Reading order: store, members, pop909, corpus, reading, downloads, shipped, mask_mix, windows.
 
-- `corpus`: many files, read in parallel, kept as tables of notes, divided without leaks.
+- `store`: what is kept of a file; tables of notes in memory and on disk.
+- `members`: the files of folders, globs and archives.
+- `pop909`: POP909's annotations become bars and chords.
+- `corpus`: Corpus and Songs: read lazily, divided without leaks.
+- `reading`: `read_corpus`: many files at once, on one machine or many.
 - `downloads`: corpora from the web, pinned by content.
-- `windows`: the shipped songs; training windows with random masks.
+- `shipped`: the songs that come with pomkit.
+- `mask_mix`: random masks of every kind.
+- `windows`: training windows: a picture and a mask that depend on an index alone.
 """
 
 from ..faces import face
@@ -12,9 +18,15 @@ from ..faces import face
 __all__, __getattr__, __dir__ = face(
     __name__,
     {
-        "corpus": "ARCHIVES SPLITS Corpus Songs fingerprint read_corpus split_of",
+        "store": "fingerprint",
+        "members": "ARCHIVES",
+        "pop909": "",
+        "corpus": "SPLITS Corpus Songs split_of",
+        "reading": "read_corpus",
         "downloads": "CORPORA fetch",
+        "shipped": "songs",
+        "mask_mix": "MASK_MIX draw_kind onsets_per_bar random_mask",
+        "windows": "Window Windows",
         ".files": "assets_dir",
-        "windows": "MASK_MIX Window Windows draw_kind onsets_per_bar random_mask songs",
     },
 )

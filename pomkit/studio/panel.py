@@ -19,7 +19,7 @@ from ipycanvas import Canvas
 from IPython import get_ipython
 
 from ..composing.region import inpaint, methods_of
-from ..data.windows import onsets_per_bar
+from ..data.mask_mix import onsets_per_bar
 from ..errors import OptionError, PictureError, PomkitError, check_choice
 from ..files import AnyPath
 from ..music import masks

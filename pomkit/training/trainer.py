@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from ..composing.region import inpaint, to_pixels
-from ..data.corpus import read_corpus
+from ..data.reading import read_corpus
 from ..data.windows import Windows
 from ..errors import CheckpointError, OptionError, PomkitError, check_choice
 from ..files import assets_dir, write
@@ -120,12 +120,11 @@ class TrainSet(Dataset):
                 "sigma": sample_sigma(self.sigmas, torch.tensor(u)),
                 "density": np.float32(density),
             }
-        border = self.windows.border
         return {
             "mask": mask & masks.everything(picture),
             "t": np.float32(1 - u),  # chord rows: no cells
-            "cells": self.model.encode(picture, border),
-            "chords": chord_channels(picture, mask, border),
+            "cells": self.model.encode(picture),
+            "chords": chord_channels(picture, mask),
             "noise": rng.random(mask.shape, np.float32),
         }
 

@@ -92,6 +92,7 @@ RENAMED: dict[str, dict[str, str]] = {
         "local": "local_level",
         "pocket": "pocket_config",
     },
+    "plot": {"PIXELS": "IMSHOW_OPTIONS"},
     "notes": {"LEAST": "LOWEST_VALUES", "MOST": "HIGHEST_VALUES"},
     "picture": {"from_image": "read_image"},
 }

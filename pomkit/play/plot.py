@@ -1,5 +1,14 @@
-"""Figures for people: a picture with bars, pitch names, chords and mask; input, mask and result; a loss.
-Everything is matplotlib, imported with the first figure; `save_png` writes a picture itself, a pixel a cell."""
+"""Figures for people: a picture as a piano roll, input beside result, the losses of a training.
+
+In a piano roll x counts steps and y MIDI pitches. Notes are brighter than in the model's picture,
+bars are numbered, octaves named, and the cells of a mask lie under white glass:
+
+    show(song)
+    show(result, mask, before=picture)      # the new notes in a colour of their own
+
+Everything is drawn by matplotlib, which is imported with the first figure; only `save_png` writes
+a picture as it is, a pixel for a cell. Files are written whole or not at all.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,22 +23,27 @@ from ..music.chords import Chord
 from ..music.masks import check_mask
 from ..music.palette import palette, read_chords
 from ..music.picture import render
-from ..music.pixels import PITCHES, check_picture
+from ..music.pixels import BORDER, PITCHES, Mask, Picture, check_picture, pitch_of_row
 from ..music.song import Song
-from ..music.tables import NOTE_DTYPE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Onset, sustained; the same of new notes. "picture": the model's red and green; "safe" (Okabe, Ito): for all colour vision.
+DrawOptions = dict[str, Any]  # keyword arguments of matplotlib, by name (str)
+
+# Onset and sustain, then the same of new notes. "picture": the red and green that the model sees;
+# "safe": colours that all eyes tell apart (Okabe and Ito).
 COLOURS = {
     "picture": ((255, 50, 40), (60, 215, 80), (255, 255, 255), (80, 170, 255)),
     "safe": ((240, 228, 66), (86, 180, 233), (255, 255, 255), (230, 110, 20)),
 }
-BLACK_KEYS, BACKGROUND, WHITE_KEYS = (1, 3, 6, 8, 10), (10, 10, 14), (20, 20, 26)
-GRID: dict[str, Any] = {"color": "white", "linewidth": 0.6}
-PIXELS: dict[str, Any] = {"aspect": "auto", "interpolation": "nearest"}
+COLOUR_NAMES = ("note begins", "note sounds on", "new note begins", "new note sounds on")
+BLACK_KEYS = (1, 3, 6, 8, 10)  # semitones above C
+BACKGROUND = (10, 10, 14)  # RGB, the rows of the black keys
+WHITE_KEYS = (20, 20, 26)  # RGB, the rows of the white ones
+GRID: DrawOptions = {"color": "white", "linewidth": 0.6}
+IMSHOW_OPTIONS: DrawOptions = {"aspect": "auto", "interpolation": "nearest"}
 SHORT = {
     "maj": "",
     "min": "m",
@@ -40,121 +54,155 @@ SHORT = {
     "maj6": "6",
     "min6": "m6",
 }
+# How many bars have a number, at the least how many pitches are shown (a bit over two octaves),
+# and of how many cell edges the outline of a mask may consist before it hides the notes.
+MOST_BAR_NUMBERS = 34
+LEAST_PITCHES = 28
+MOST_CLEAR_EDGES = 500
 
 
 def new_figure(width: float, height: float, dpi: int = 110, shown: bool = False) -> "Figure":
-    """An empty figure of `width` x `height` inches, one that a notebook shows or not."""
+    """An empty figure.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        dpi: pixels an inch.
+        shown: whether a notebook shows it at the end of the cell.
+    """
     import matplotlib.pyplot as plt
 
-    return (plt.figure if shown else plt.Figure)(
-        figsize=(width, height), dpi=dpi, layout="constrained"
-    )
+    make = plt.figure if shown else plt.Figure
+    return make(figsize=(width, height), dpi=dpi, layout="constrained")
 
 
 def show(
-    music: Song | np.ndarray,
-    mask: np.ndarray | None = None,
+    music: Song | Picture,
+    mask: Mask | None = None,
     ax: "Axes | None" = None,
     bars: Sequence[int] | None = None,
-    title: str | None = None,
     *,
-    before: np.ndarray | None = None,
+    title: str | None = None,
+    before: Picture | None = None,
     crop: bool | tuple[int, int] = True,
     legend: bool = True,
     colours: str = "picture",
-    border: int = 8,
+    border: int = BORDER,
     steps_per_beat: int = 4,
 ) -> "Axes":
-    """Draw a Song or a picture, uint8 (128, width, 3), as a piano roll for people, and return the Axes: steps by MIDI pitches.
-    `mask`, bool (128, width), is laid over it; with `before`, the picture before inpainting, notes that differ are coloured as
-    new. Bars are numbered from 1 at the steps in `bars` (None: the Song's, else 4/4 at `steps_per_beat`). `crop` True shows the
-    pitches in use, False all, (low, high) these. `colours` "safe" suits colour-blind eyes. PictureError, OptionError."""
-    song = (
-        music
-        if isinstance(music, Song)
-        else Song(np.zeros(0, NOTE_DTYPE), steps_per_beat=steps_per_beat)
-    )
+    """Draw music as a piano roll for people: x counts steps, y MIDI pitches.
+
+    Args:
+        music: a Song, or a picture, uint8 (128, width, 3).
+        mask: bool (128, width), laid over it; None: no mask.
+        ax: the Axes to draw into; None: those of a new figure, which a notebook shows.
+        bars: the steps at which bars begin, numbered from 1; None: those of the Song, for a picture
+            a bar every four beats.
+        title: what stands above, on the left.
+        before: the picture before inpainting, of the same shape; what differs from it is drawn in
+            the colours of new notes.
+        crop: True shows the pitches in use, False all of them, (low, high) these.
+        legend: whether the colours are explained below.
+        colours: "picture", or "safe", which suits colour-blind eyes.
+        border: rows of chord colours at the top and at the bottom of a picture.
+        steps_per_beat: of a picture (a Song knows its own).
+
+    Returns:
+        The Axes.
+
+    Raises:
+        PictureError: the picture, the mask or the picture before does not fit.
+        OptionError: `colours`, `border` or `steps_per_beat` has no such value.
+    """
+    song = music if isinstance(music, Song) else Song([], steps_per_beat=steps_per_beat)
     picture = render(music, border=border) if isinstance(music, Song) else music
     check_picture(picture)
     check_choice("colours", colours, COLOURS)
     region = np.zeros(picture.shape[:2], bool) if mask is None else check_mask(mask, picture)
-    before = picture if before is None else before
-    if before.shape != picture.shape:
-        raise PictureError(
-            f"the picture before is {before.shape}, this one {picture.shape}; make them match"
-        )
-    new = (picture != before).any(axis=2)
-    if not isinstance(crop, tuple):
-        crop = _pitches_in_use([picture], region, border) if crop else (0, PITCHES - 1)
-    if ax is None:
-        ax = new_figure(12, 4.2, shown=True).subplots()
-    ax.imshow(
-        _canvas(picture, new, colours, border),
-        extent=(0, picture.shape[1], -0.5, PITCHES - 0.5),
-        **PIXELS,
-    )
-    _draw_grid(
-        ax,
-        song.bar_lines(picture.shape[1]) if bars is None else np.unique(bars),
-        picture.shape[1],
-        *crop,
-    )
-    if region.any():
-        _draw_mask(ax, region)
-    height = 6.0
-    if crop[1] < PITCHES - border:  # the chord rows are cut off: a strip on top shows them
-        height = _draw_chords(ax, read_chords(picture, border), region[:border])
+    new = _new_cells(picture, before)
+    width = picture.shape[1]
+    low, high = _limits(crop, picture, region, border)
+
+    # The notes, the lines over them, and the glass over both.
+    ax = new_figure(12, 4.2, shown=True).subplots() if ax is None else ax
+    canvas = _canvas(picture, new, colours, border)
+    ax.imshow(canvas, extent=(0, width, -0.5, PITCHES - 0.5), **IMSHOW_OPTIONS)
+    lines = song.bar_lines(width) if bars is None else np.unique(bars)
+    _draw_grid(ax, lines, width, (low, high))
+    _draw_mask(ax, region)
+
+    # Where the chord rows are cut off, a strip on top shows them.
+    above = 6.0
+    if high < PITCHES - border:
+        above = _draw_chords(ax, read_chords(picture, border), region[:border])
     if legend:
-        _draw_legend(
-            ax,
-            colours,
-            mask is not None,
-            bool(new.any()),
-            loc="upper right",
-            bbox_to_anchor=(1, -0.06),
-        )
+        below: DrawOptions = dict(loc="upper right", bbox_to_anchor=(1, -0.06))
+        _draw_legend(ax, colours, mask is not None, bool(new.any()), **below)
     if title:
-        ax.set_title(title, loc="left", fontsize=11, pad=height)
+        ax.set_title(title, loc="left", fontsize=11, pad=above)
     return ax
 
 
 def side_by_side(
-    before: np.ndarray,
-    mask: np.ndarray,
-    after: np.ndarray,
+    before: Picture,
+    mask: Mask,
+    after: Picture,
     path: AnyPath | None = None,
+    *,
     bars: Sequence[int] | None = None,
 ) -> "tuple[Axes, ...]":
-    """Input, mask and result below each other (in a row if narrower than 10 bars), with the new notes marked.
-    `before` and `after` are pictures, uint8 (128, width, 3), `mask` is bool (128, width). With `path` the figure is written
-    there as PNG, atomically, and not shown. Returns the three Axes; raises as `show`."""
-    for picture in (before, after):
-        check_picture(picture)
-    (width, height), grid = ((12, 10), (3, 1)) if before.shape[1] >= 160 else ((15, 4.6), (1, 3))
-    figure = new_figure(width, height, shown=path is None)
-    common: dict[str, Any] = dict(
-        bars=bars, crop=_pitches_in_use([before, after], mask), legend=False
-    )
-    axes = tuple(figure.subplots(*grid).ravel())
-    show(before, None, axes[0], title="input", **common)
-    show(before, mask, axes[1], title="mask", **common)
-    show(after, mask, axes[2], title="result", before=before, **common)
+    """Draw input, mask and result below each other, the new notes in a colour of their own.
+
+    Pictures of less than ten bars stand in a row.
+
+    Args:
+        before: the input, uint8 (128, width, 3).
+        mask: bool (128, width).
+        after: the result, of the same shape as the input.
+        path: where the figure is written as PNG; None: a notebook shows it.
+        bars: the steps at which bars begin, as in `show`.
+
+    Returns:
+        The three Axes.
+
+    Raises:
+        PictureError: a picture or the mask does not fit.
+    """
+    check_picture(before)
+    check_picture(after)
+
+    if before.shape[1] >= 160:
+        figure = new_figure(12, 10, shown=path is None)
+        axes = tuple(figure.subplots(3, 1))
+    else:
+        figure = new_figure(15, 4.6, shown=path is None)
+        axes = tuple(figure.subplots(1, 3))
+
+    crop = _pitches_in_use([before, after], mask, BORDER)
+    options: DrawOptions = dict(bars=bars, crop=crop, legend=False)
+    show(before, None, axes[0], title="input", **options)
+    show(before, mask, axes[1], title="mask", **options)
+    show(after, mask, axes[2], title="result", before=before, **options)
     _draw_legend(figure, "picture", masked=True, new=True, loc="outside lower right")
+
     if path is not None:
         write(path, partial(figure.savefig, format="png"))
     return axes
 
 
-def save_pairs(
-    path: AnyPath, pairs: Sequence[tuple[np.ndarray, np.ndarray]], mask: np.ndarray
-) -> Path:
-    """Write pairs of pictures, before and after inpainting the same mask, as one figure of rows, atomically."""
+def save_pairs(path: AnyPath, pairs: Sequence[tuple[Picture, Picture]], mask: Mask) -> Path:
+    """Write pairs of pictures as one figure, a row a pair, and return its path.
+
+    Args:
+        path: of the PNG.
+        pairs: before and after inpainting, each uint8 (128, width, 3).
+        mask: bool (128, width), the same for all.
+    """
     figure = new_figure(15, 3 * len(pairs), 90)
-    for axes, (before, after) in zip(
-        figure.subplots(len(pairs), 2, squeeze=False), pairs, strict=True
-    ):
-        show(before, None, axes[0], legend=False)
-        show(after, mask, axes[1], before=before, legend=False)
+    rows = figure.subplots(len(pairs), 2, squeeze=False)
+    for (left, right), (before, after) in zip(rows, pairs, strict=True):
+        show(before, None, left, legend=False)
+        show(after, mask, right, before=before, legend=False)
     return write(path, partial(figure.savefig, format="png"))
 
 
@@ -164,131 +212,205 @@ def loss_plot(
     losses: Sequence[float],
     valid: Sequence[tuple[int, float]] | None = None,
 ) -> Path:
-    """Write a training's losses against its steps as PNG, atomically; `valid`: (step, loss) on other data."""
-    x, y = np.asarray(steps, float), np.asarray(losses, float)
+    """Draw the losses of a training as PNG and return its path.
+
+    Args:
+        path: of the PNG.
+        steps: the training's steps, (n,).
+        losses: the loss at each of them, (n,).
+        valid: pairs (step, loss), the loss on other data.
+
+    Raises:
+        OptionError: there is not one loss a step.
+    """
+    x = np.asarray(steps, float)
+    y = np.asarray(losses, float)
     if x.shape != y.shape or x.ndim != 1:
         raise OptionError(f"{len(x)} steps and {len(y)} losses; give one loss a step")
-    ax = (figure := new_figure(8, 4)).subplots()
+
+    figure = new_figure(8, 4)
+    ax = figure.subplots()
     ax.plot(x, y, color="0.75", linewidth=0.8, label="training")
-    if (n := len(y) // 50) > 1:
-        ax.plot(
-            x[n - 1 :],
-            np.convolve(y, np.ones(n) / n, "valid"),
-            color="C0",
-            label=f"training, mean of {n}",
-        )
+
+    # Single batches differ much: a running mean over a fiftieth of the training shows the way.
+    window = len(y) // 50
+    if window > 1:
+        running_mean = np.convolve(y, np.ones(window) / window, "valid")
+        ax.plot(x[window - 1 :], running_mean, color="C0", label=f"training, mean of {window}")
     if valid:
         ax.plot(*np.transpose(valid), "o-", color="C1", markersize=4, label="validation")
-    finite = y[np.isfinite(y)]
-    if len(finite) > 1:  # a few outliers do not set the scale
-        ax.set_ylim(*np.quantile(finite, (0, 0.99)) + np.array([-0.1, 0.3]) * (finite.std() + 1e-9))
+
+    # A few outliers shall not set the scale.
+    finite = y[np.isfinite(y)]  # (up to n,)
+    if len(finite) > 1:
+        low, high = np.quantile(finite, (0, 0.99))
+        spread = finite.std() + 1e-9
+        ax.set_ylim(low - 0.1 * spread, high + 0.3 * spread)
+
     ax.set(xlabel="step", ylabel="loss")
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return write(path, partial(figure.savefig, format="png"))
 
 
-def save_png(path: AnyPath, picture: np.ndarray, scale: int = 1) -> Path:
-    """Write a picture, uint8 (128, width, 3), as PNG with `scale` x `scale` pixels a cell, atomically."""
+def save_png(path: AnyPath, picture: Picture, scale: int = 1) -> Path:
+    """Write a picture as PNG and return its path.
+
+    Args:
+        path: of the PNG.
+        picture: uint8 (128, width, 3).
+        scale: a cell becomes `scale` x `scale` pixels, 1 to 64.
+
+    Raises:
+        PictureError: this is no picture.
+        OptionError: `scale` is no whole number in its range.
+    """
     from PIL import Image
 
     check_picture(picture)
     if not (isinstance(scale, int) and 1 <= scale <= 64):
         raise OptionError(f"scale is {scale}; choose 1 to 64 pixels a cell")
-    return write(
-        path,
-        partial(
-            Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1)).save, format="png"
-        ),
-    )
+    enlarged = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+    return write(path, partial(Image.fromarray(enlarged).save, format="png"))
 
 
-def _canvas(picture: np.ndarray, new: np.ndarray, colours: str, border: int) -> np.ndarray:
-    """The picture in colours that read well, uint8 (128, width, 3): quiet notes lifted, key rows shaded."""
+def _new_cells(picture: Picture, before: Picture | None) -> np.ndarray:
+    """Where a picture differs from the one before, bool (128, width)."""
+    if before is None:
+        return np.zeros(picture.shape[:2], bool)
+    if before.shape != picture.shape:
+        raise PictureError(
+            f"the picture before is {before.shape}, this one {picture.shape}; make them match"
+        )
+    return (picture != before).any(axis=2)  # (128, width)
+
+
+def _limits(
+    crop: bool | tuple[int, int], picture: Picture, mask: Mask, border: int
+) -> tuple[int, int]:
+    """Lowest and highest pitch to show: what `crop` of `show` means."""
+    if isinstance(crop, tuple):
+        return crop
+    if crop:
+        return _pitches_in_use([picture], mask, border)
+    return 0, PITCHES - 1
+
+
+def _pitches_in_use(pictures: Sequence[Picture], mask: Mask, border: int) -> tuple[int, int]:
+    """Lowest and highest pitch to show: of all notes, and of a mask that leaves pitches out."""
+    in_use = np.any([picture[..., :2].any(axis=(1, 2)) for picture in pictures], axis=0)  # (128,)
+    masked = mask.any(axis=1)  # (128,)
+    if masked[border : PITCHES - border].mean() < 0.8:
+        in_use |= masked
+    in_use[:border] = False
+    in_use[PITCHES - border :] = False
+
+    pitches = pitch_of_row(np.flatnonzero(in_use)) if in_use.any() else np.array([60])
+    low = int(pitches.min()) - 3
+    high = int(pitches.max()) + 3
+    missing = max(LEAST_PITCHES - (high - low), 0) // 2  # rows on either side
+    return max(low - missing, border), min(high + missing, PITCHES - 1 - border)
+
+
+def _canvas(picture: Picture, new: np.ndarray, colours: str, border: int) -> Picture:
+    """A picture in colours that read well, uint8 (128, width, 3)."""
+    # Rows as dark as the keys of a piano.
     canvas = np.full(picture.shape, WHITE_KEYS, float)
-    canvas[np.isin((127 - np.arange(PITCHES)) % 12, BLACK_KEYS)] = BACKGROUND
-    onset, loud = picture[..., 0] > picture[..., 1], picture[..., :2].max(axis=-1)  # (128, width)
-    colour = np.array(COLOURS[colours])[np.where(onset, 0, 1) + 2 * new]  # (128, width, 3)
-    canvas[loud > 0] = (colour * (0.45 + 0.55 * loud / 254)[..., None])[loud > 0]
-    rows = np.r_[:border, PITCHES - border : PITCHES]
-    canvas[rows] = picture[rows]
+    tone = pitch_of_row(np.arange(PITCHES)) % 12
+    canvas[np.isin(tone, BLACK_KEYS)] = BACKGROUND
+
+    # The softest note keeps almost half of its colour, so that it can be seen.
+    red = picture[..., 0]
+    green = picture[..., 1]
+    is_onset = red > green  # (128, width)
+    loudness = np.maximum(red, green)  # (128, width), 0 to 254
+    kind = np.where(is_onset, 0, 1) + 2 * new  # (128, width), place in the table of colours
+    colour = np.array(COLOURS[colours])[kind]  # (128, width, 3)
+    brightness = 0.45 + 0.55 * loudness / 254  # (128, width)
+    sounds = loudness > 0
+    canvas[sounds] = (colour * brightness[..., None])[sounds]
+
+    # The chord rows as they are.
+    canvas[:border] = picture[:border]
+    canvas[PITCHES - border :] = picture[PITCHES - border :]
     return canvas.clip(0, 255).astype(np.uint8)
 
 
-def _pitches_in_use(
-    pictures: Sequence[np.ndarray], mask: np.ndarray, border: int = 8
-) -> tuple[int, int]:
-    """Lowest and highest pitch to show: all notes, and the mask unless it is as high as the picture."""
-    used = np.any([picture[..., :2].any(axis=(1, 2)) for picture in pictures], axis=0)  # (128,)
-    if mask[border : PITCHES - border].any(axis=1).mean() < 0.8:
-        used |= mask.any(axis=1)
-    used[:border] = used[PITCHES - border :] = False
-    pitches = 127 - np.flatnonzero(used) if used.any() else np.array([60])
-    low, high = int(pitches.min()) - 3, int(pitches.max()) + 3
-    spread = max(28 - (high - low), 0) // 2  # show two octaves at least
-    return max(low - spread, border), min(high + spread, PITCHES - 1 - border)
-
-
-def _draw_grid(ax: "Axes", lines: np.ndarray, width: int, low: int, high: int) -> None:
+def _draw_grid(ax: "Axes", lines: np.ndarray, width: int, pitches: tuple[int, int]) -> None:
     """Bar lines (steps) with numbers from 1, a line under every C, and the names of the octaves."""
     lines = lines[(lines >= 0) & (lines < width)]
-    every = next(n for n in 2 ** np.arange(21) if len(lines) / n <= 34)
-    numbers, octaves = np.arange(0, len(lines), every), np.arange(0, PITCHES, 12)
-    ax.vlines(lines[numbers], -0.5, PITCHES - 0.5, alpha=0.28, **GRID)
+    octaves = np.arange(0, PITCHES, 12)
+
+    # Of many bars every second, fourth ... has a number; lines without one are fainter.
+    every = next(n for n in 2 ** np.arange(21) if len(lines) / n <= MOST_BAR_NUMBERS)
+    counts = np.arange(0, len(lines), every)
+    ax.vlines(lines[counts], -0.5, PITCHES - 0.5, alpha=0.28, **GRID)
     ax.vlines(lines, -0.5, PITCHES - 0.5, alpha=0.28 / every**2, **GRID)
     ax.hlines(octaves - 0.5, 0, width, alpha=0.28, **GRID)
-    ax.set_xticks(lines[numbers], [str(n + 1) for n in numbers], fontsize=8)
+
+    # The octave of MIDI pitch 0 is number -1.
+    ax.set_xticks(lines[counts], [str(count + 1) for count in counts], fontsize=8)
     ax.set_yticks(octaves, [f"C{n - 1}" for n in range(len(octaves))], fontsize=8)
-    ax.set(xlim=(0, width), ylim=(low - 0.5, high + 0.5), ylabel="pitch")
+    ax.set(xlim=(0, width), ylim=(pitches[0] - 0.5, pitches[1] + 0.5), ylabel="pitch")
     ax.set_xlabel("bar", loc="left")
     ax.tick_params(length=2)
     ax.spines[:].set_visible(False)
 
 
-def _draw_mask(ax: "Axes", mask: np.ndarray) -> None:
+def _draw_mask(ax: "Axes", mask: Mask) -> None:
     """Lay white glass over the cells of a mask, bool (128, width), and draw its outline."""
-    ax.imshow(mask[..., None] * (1, 1, 1, 0.2), extent=ax.images[0].get_extent(), **PIXELS)
-    upright, level = (
-        np.nonzero(np.diff(mask, axis=axis, prepend=False, append=False)) for axis in (1, 0)
-    )  # edges: row, x
-    faint = 0.45 if len(upright[0]) > 500 else 1.0  # a mask full of holes would hide the notes
-    line: dict[str, Any] = dict(
-        colors="white", alpha=faint, linewidth=0.9 * faint, capstyle="round"
-    )
-    ax.vlines(upright[1], 127.5 - upright[0], 126.5 - upright[0], **line)
-    ax.hlines(127.5 - level[0], level[1], level[1] + 1, **line)
+    if not mask.any():
+        return
+    glass = mask[..., None] * (1, 1, 1, 0.2)  # (128, width, 4), RGBA
+    ax.imshow(glass, extent=ax.images[0].get_extent(), **IMSHOW_OPTIONS)
+
+    # An edge is where a cell and the one before it differ.
+    upright_row, upright_x = np.nonzero(np.diff(mask, axis=1, prepend=False, append=False))
+    level_row, level_x = np.nonzero(np.diff(mask, axis=0, prepend=False, append=False))
+
+    # A mask full of holes has so many edges that they would hide the notes.
+    alpha = 0.45 if len(upright_row) > MOST_CLEAR_EDGES else 1.0
+    line: DrawOptions = {
+        "colors": "white",
+        "alpha": alpha,
+        "linewidth": 0.9 * alpha,
+        "capstyle": "round",
+    }
+    top = pitch_of_row(upright_row) + 0.5
+    ax.vlines(upright_x, top, top - 1, **line)
+    ax.hlines(pitch_of_row(level_row) + 0.5, level_x, level_x + 1, **line)
 
 
-def _draw_chords(ax: "Axes", chords: Sequence[Chord], mask: np.ndarray) -> float:
-    """A strip of the chords' colours and names over the Axes, white where `mask`, (border, width), is; its height in points."""
+def _draw_chords(ax: "Axes", chords: Sequence[Chord], mask: Mask) -> float:
+    """A strip of chords over the Axes, white where `mask`, (border, width), is; its height (pt)."""
     place = ax.get_xaxis_transform()  # x in steps, y in heights of the Axes
-    strip = partial(
-        ax.broken_barh, yrange=(1.005, 0.025), transform=place, clip_on=False
-    )  # bottom and height
+    strip = partial(ax.broken_barh, yrange=(1.005, 0.025), transform=place, clip_on=False)
+
+    # Names stand upright where they would run into each other.
     inches = ax.bbox.width / ax.figure.dpi / ax.get_xlim()[1]  # of a step, about
-    many = min((c.duration for c in chords), default=0) * inches < 0.4
+    shortest = min((chord.duration for chord in chords), default=0)
+    narrow = shortest * inches < 0.4
+    font: DrawOptions = dict(fontsize=6.5, rotation=90) if narrow else dict(fontsize=8)
+
     for onset, duration, label in chords:
         strip([(onset, duration)], facecolors=[np.array(palette()[label]) / 255])
-        root, _, quality = label.partition(":")
-        ax.text(
-            onset,
-            1.04,
-            root + SHORT.get(quality, quality),
-            transform=place,
-            fontsize=6.5 if many else 8,
-            rotation=90 if many else 0,
-            va="bottom",
-            color="0.25",
-        )
+        name = _short_name(label)
+        ax.text(onset, 1.04, name, transform=place, va="bottom", color="0.25", **font)
+
     if mask.any():
         edges = np.flatnonzero(np.diff(mask.any(axis=0), prepend=False, append=False))
-        strip(
-            list(zip(edges[::2], np.diff(edges)[::2], strict=True)),
-            facecolors="white",
-            edgecolors="0.4",
-            alpha=0.7,
-        )
-    return 6 if not chords else 38 if many else 24
+        runs = list(zip(edges[::2], np.diff(edges)[::2], strict=True))  # (begin, length)
+        strip(runs, facecolors="white", edgecolors="0.4", alpha=0.7)
+
+    if not chords:
+        return 6
+    return 38 if narrow else 24
+
+
+def _short_name(label: str) -> str:
+    """A chord label in Harte's syntax as musicians write it: "A:min7" is "Am7"."""
+    root, _, quality = label.partition(":")
+    return root + SHORT.get(quality, quality)
 
 
 def _draw_legend(
@@ -297,22 +419,15 @@ def _draw_legend(
     """What the colours mean, in one row of keys."""
     from matplotlib.patches import Patch
 
-    names = ["note begins", "note sounds on", "new note begins", "new note sounds on"][
-        : 4 if new else 2
-    ]
-    keys = [
-        Patch(
-            facecolor=(red / 255, green / 255, blue / 255),
-            edgecolor="0.3",
-            linewidth=0.5,
-            label=name,
-        )
-        for name, (red, green, blue) in zip(names, COLOURS[colours], strict=False)
-    ]
+    keys = []
+    for name, colour in zip(COLOUR_NAMES, COLOURS[colours], strict=True):
+        if new or not name.startswith("new"):
+            rgb = [value / 255 for value in colour]
+            keys.append(Patch(facecolor=rgb, edgecolor="0.3", linewidth=0.5, label=name))
     if masked:
-        keys.append(
-            Patch(facecolor="0.25", edgecolor="black", linewidth=0.9, label="to regenerate")
-        )
+        key = Patch(facecolor="0.25", edgecolor="black", linewidth=0.9, label="to regenerate")
+        keys.append(key)
+
     place.legend(
         handles=keys,
         ncols=len(keys),

@@ -11,7 +11,7 @@ import pytest
 
 from pomkit import OptionError, PictureError, Song, audio, render
 from pomkit.audio import LISTEN_RATE, RELEASE, listen, sound_name, synthesize, write_wav
-from pomkit.notes import GRIDS
+from pomkit.music.tables import GRIDS
 
 
 def song(*notes):

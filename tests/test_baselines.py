@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pomkit import Chord, Song, baselines, masks, metrics, render
-from pomkit.notes import NOTE_DTYPE
+from pomkit.music.tables import NOTE_DTYPE
 
 SCALE = np.array([0, 2, 4, 5, 7, 9, 11])
 

@@ -7,7 +7,7 @@ from conftest import make_song
 from pomkit import Chord, Song, data, read_midi
 from pomkit.music.chords import QUALITIES, ROOTS, chords_from_markers, reduce_chord
 from pomkit.music.harmony import estimate_chords, estimate_key, viterbi
-from pomkit.notes import NOTE_DTYPE
+from pomkit.music.tables import NOTE_DTYPE
 
 PLAIN = ("maj", "min", "7", "maj7", "min7", "sus4", "dim")
 

@@ -9,7 +9,7 @@ import torch
 from pomkit import Chord, OptionError, Song, data, evaluate, load_model, parse, save_model
 from pomkit.cells import Cells
 from pomkit.model import HDiT, HDiTConfig, Level
-from pomkit.notes import NOTE_DTYPE
+from pomkit.music.tables import NOTE_DTYPE
 
 SCALE = np.array([0, 2, 4, 5, 7, 9, 11])
 

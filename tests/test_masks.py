@@ -5,7 +5,7 @@ import pytest
 from conftest import make_song
 
 from pomkit import OptionError, PictureError, Song, masks, render
-from pomkit.notes import GRIDS, NOTE_DTYPE
+from pomkit.music.tables import GRIDS, NOTE_DTYPE
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pomkit import Chord, OptionError, Song, masks, metrics, render
 from pomkit.metrics import BAR
-from pomkit.notes import NOTE_DTYPE
+from pomkit.music.tables import NOTE_DTYPE
 
 # What muspy 0.5.0 gives for `muspy_clip(seed)`, seeds 0 to 2 (Music of resolution 4; groove consistency at 16 steps a measure;
 # pitch classes of each bar's notes averaged): entropy, scale, groove, polyphony, pitch classes a bar, pitches used, range.

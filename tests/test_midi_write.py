@@ -11,7 +11,7 @@ from test_midi import GRIDS, ZOO, accounted, rows
 
 from pomkit import Chord, Song, read_midi
 from pomkit.music.chords import QUALITIES, ROOTS
-from pomkit.notes import NOTE_DTYPE
+from pomkit.music.tables import NOTE_DTYPE
 
 LABELS = [
     "N",
@@ -40,10 +40,8 @@ NAMES = [
 @st.composite
 def songs(draw):
     """A Song as a file can hold it: at any grid, no two notes of a part, pitch and step, none longer than to the next."""
-    grid, names = (
-        draw(st.sampled_from(GRIDS)),
-        draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True)),
-    )
+    grid = draw(st.sampled_from(GRIDS))
+    names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True))
     onsets = draw(
         st.dictionaries(
             st.tuples(st.integers(0, len(names) - 1), st.integers(0, 127), st.integers(0, 900)),
@@ -77,14 +75,19 @@ def songs(draw):
 def test_write_then_read_gives_the_same_song_on_every_grid(song, bpm, tmp_path):
     path = song.write_midi(tmp_path / "song.mid", bpm=bpm)
     again = read_midi(path, song.steps_per_beat, drums=True)
-    assert again == song and rows(again) == rows(song) and again.chords == song.chords
-    assert len(again.parts) == len(song.parts) and again.steps_per_beat == song.steps_per_beat
+    assert again == song
+    assert rows(again) == rows(song)
+    assert again.chords == song.chords
+    assert len(again.parts) == len(song.parts)
+    assert again.steps_per_beat == song.steps_per_beat
     assert again.bar_lines(song.end).tolist() == song.bar_lines(song.end).tolist()
     assert again.source_tempo == pytest.approx(bpm, rel=1e-5)
-    assert again.report.kept == len(song.notes) and again.report.better_grid in GRIDS
+    assert again.report.kept == len(song.notes)
+    assert again.report.better_grid in GRIDS
     assert m.note_ons(path.read_bytes()) == len(song.notes) == len(m.walk(path.read_bytes()))
     if set(song.notes["part"]) == set(range(len(song.parts))):  # else mido sees fewer parts
-        assert m.disagreement(path.read_bytes()) == "" and again.parts == song.parts
+        assert m.disagreement(path.read_bytes()) == ""
+        assert again.parts == song.parts
     step = 60 / bpm / song.steps_per_beat
     assert mido.MidiFile(path).length >= (
         song.notes["onset"] + song.notes["duration"]
@@ -98,7 +101,8 @@ def test_the_longest_song_is_written_and_read_again(grid, tmp_path):
         np.array([(0, 1, 60, 80, 0), (2**20 - 3, 2, 62, 80, 0)], NOTE_DTYPE), steps_per_beat=grid
     )
     path = song.write_midi(tmp_path / "song.mid")
-    assert read_midi(path, grid) == song and m.note_ons(path.read_bytes()) == 2
+    assert read_midi(path, grid) == song
+    assert m.note_ons(path.read_bytes()) == 2
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -110,16 +114,16 @@ def test_pretty_midi_and_back_on_every_grid(grid):
         song.notes["onset"].max() * 0.5 / grid
     )
     again = Song.from_pretty_midi(pm, steps_per_beat=grid, drums=True)
-    assert sorted(n[:4] for n in rows(again)) == sorted(n[:4] for n in rows(song)) and set(
-        again.parts
-    ) == set(song.parts)
+    assert sorted(n[:4] for n in rows(again)) == sorted(n[:4] for n in rows(song))
+    assert set(again.parts) == set(song.parts)
 
 
 def test_forty_parts_survive(tmp_path):
     notes = np.array([(i, 2, 60, 80, i) for i in range(40)], NOTE_DTYPE)
     song = Song(notes, parts=tuple(f"p{i}" for i in range(40)))
     again = read_midi(song.write_midi(tmp_path / "song.mid"))
-    assert again == song and again.parts == song.parts
+    assert again == song
+    assert again.parts == song.parts
     assert 9 not in {n.channel for n in m.walk((tmp_path / "song.mid").read_bytes())}
 
 
@@ -127,17 +131,11 @@ def test_forty_parts_survive(tmp_path):
 @pytest.mark.parametrize("grid", [1, 4, 12])
 def test_what_was_read_is_written_and_read_again(feature, grid, tmp_path):
     song = read_midi(ZOO[feature], steps_per_beat=grid, drums=True)
-    assert (
-        accounted(song.report) == len(m.walk(ZOO[feature]))
-        and fuzz_midi.untruth(song, drums=True) == ""
-    )
+    assert accounted(song.report) == len(m.walk(ZOO[feature]))
+    assert fuzz_midi.untruth(song, drums=True) == ""
     again = read_midi(song.write_midi(tmp_path / "again.mid"), grid, drums=True)
-    assert (
-        again == song
-        and again.parts == song.parts
-        and again.steps_per_beat == grid == song.steps_per_beat
-    )
-    assert (
-        again.meter == song.meter
-        and again.bar_lines(song.end).tolist() == song.bar_lines(song.end).tolist()
-    )
+    assert again == song
+    assert again.parts == song.parts
+    assert again.steps_per_beat == song.steps_per_beat == grid
+    assert again.meter == song.meter
+    assert again.bar_lines(song.end).tolist() == song.bar_lines(song.end).tolist()

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from conftest import make_song
 
 from pomkit import Chord, MidiError, OptionError, Song, data, read_midi
 from pomkit.music.chords import QUALITIES, ROOTS, chord_tones, reduce_chord, transpose_chord
+from pomkit.music.grid import bars_of_meters, meters_of_bars
 from pomkit.music.harmony import estimate_chords
-from pomkit.notes import NOTE_DTYPE
+from pomkit.music.tables import GRIDS, NOTE_DTYPE, columns_of, in_order, notes_of, untangle
 
 
 def table(*rows):
@@ -53,7 +55,8 @@ def test_a_handmade_file_is_read_note_for_note():
         )
     )
     assert song.notes.tolist() == [(0, 4, 60, 100, 0), (5, 2, 64, 80, 0)]
-    assert song.parts == ("Piano",) and song.source_tempo == pytest.approx(100)
+    assert song.parts == ("Piano",)
+    assert song.source_tempo == pytest.approx(100)
 
 
 def test_tempo_changes_do_not_move_steps():
@@ -97,7 +100,8 @@ def test_write_then_read_gives_the_song_back(tmp_path):
         chords = make_song(np.random.default_rng(seed)).canonical().chords
         song = Song(song.notes, chords, ("one",))
         again = read_midi(song.write_midi(tmp_path / "song.mid"))
-        assert again == song and again.report.kept == len(song.notes)
+        assert again == song
+        assert again.report.kept == len(song.notes)
         assert Song.from_pretty_midi(song.to_pretty_midi()).notes.tolist() == song.notes.tolist()
 
 
@@ -246,6 +250,58 @@ def test_shipped_songs_are_read_without_loss():
     songs = {name: read_midi(path) for name, path in data.songs().items()}
     assert len(songs) >= 12
     for song in songs.values():
-        assert (
-            song.report.merged == song.report.dropped == 0 and song.report.quantisation_error == 0
-        )
+        assert song.report.merged == song.report.dropped == 0
+        assert song.report.quantisation_error == 0
+        assert_needs_no_check(song)
+        assert_needs_no_check(song.canonical())
+
+
+def assert_needs_no_check(song):
+    """What `Song.unchecked` was given is what a checked Song makes of it."""
+    checked = Song(**song.__getstate__())
+    assert checked.notes.tobytes() == song.notes.tobytes()
+    assert not song.notes.flags.writeable
+    for field in ("chords", "parts", "bars", "meters", "report", "name", "source_tempo"):
+        assert getattr(checked, field) == getattr(song, field), field
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("sign", [(2, 4), (3, 4), (4, 4), (6, 8), (7, 8), (5, 16), (12, 8)])
+def test_a_meter_gives_bars_that_give_the_meter(grid, sign):
+    numerator, denominator = sign
+    bar = Fraction(4 * numerator * grid, denominator)
+    bars, remark = bars_of_meters([(0, *sign)], grid, 8 * grid * numerator)
+    assert remark == ""
+    if bar.denominator == 1:
+        (step, above, below), *others = meters_of_bars(np.array(bars), grid)
+        assert (step, others) == (0, [])
+        assert Fraction(above, below) == Fraction(numerator, denominator)
+
+
+def test_a_note_table_goes_to_columns_and_back(rng):
+    notes = make_song(rng).notes
+    assert notes_of(columns_of(notes)).tobytes() == notes.tobytes()
+
+
+def test_notes_in_any_order_become_the_same_table(rng):
+    """Against plain sorting, with notes that differ in nothing but their velocity."""
+    rows = rng.integers([0, 1, 60, 1, 0], [4, 3, 62, 128, 3], (300, 5))
+    wanted = rows[np.lexsort(rows.T[[3, 1, 4, 2, 0]])]
+    assert in_order(rows.T.copy(), "x").T.tolist() == wanted.tolist()
+
+
+def test_untangled_notes_are_those_of_a_plain_loop(rng):
+    rows = rng.integers([0, 1, 60, 1, 0], [40, 30, 64, 128, 2], (300, 5))
+    columns, merged, shortened = untangle(in_order(rows.T.copy(), "x"))
+    notes, cut = {}, 0
+    for onset, duration, pitch, velocity, part in rows.tolist():
+        longest, loudest = notes.get((onset, pitch, part), (0, 0))
+        notes[onset, pitch, part] = (max(longest, duration), max(loudest, velocity))
+    for (onset, pitch, part), (duration, velocity) in list(notes.items()):
+        later = [o for o, p, q in notes if (p, q) == (pitch, part) and o > onset]
+        reach = min(later, default=10_000) - onset
+        cut += duration > reach
+        notes[onset, pitch, part] = (min(duration, reach), velocity)
+    wanted = sorted((o, p, q, d, v) for (o, p, q), (d, v) in notes.items())
+    assert columns[[0, 2, 4, 1, 3]].T.tolist() == list(map(list, wanted))
+    assert (merged, shortened) == (len(rows) - len(notes), cut)

@@ -33,7 +33,7 @@ from pomkit.music.harmony import estimate_chords
 from pomkit.music.images import read_image
 from pomkit.music.palette import palette
 from pomkit.music.pixels import belonging, read_spans
-from pomkit.notes import GRIDS, NOTE_DTYPE
+from pomkit.music.tables import GRIDS, NOTE_DTYPE
 
 NOTE = st.tuples(
     st.integers(0, 60),

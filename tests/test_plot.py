@@ -7,7 +7,7 @@ from matplotlib.collections import LineCollection
 from PIL import Image
 
 from pomkit import Chord, OptionError, PictureError, Song, masks, render, show
-from pomkit.notes import GRIDS
+from pomkit.music.tables import GRIDS
 from pomkit.plot import COLOURS, loss_plot, save_png, side_by_side
 
 NOTES = [(0, 8, 60, 127, 0), (8, 8, 64, 127, 0), (16, 16, 67, 127, 0), (40, 24, 72, 127, 0)]

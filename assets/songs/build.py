@@ -25,7 +25,8 @@ except ImportError:  # a clone that is not installed
 from pomkit.errors import PomkitError  # noqa: E402
 from pomkit.files import write_atomically  # noqa: E402
 from pomkit.music.chords import Chord, reduce_chord  # noqa: E402
-from pomkit.notes import NOTE_DTYPE, Song  # noqa: E402
+from pomkit.music.song import Song  # noqa: E402
+from pomkit.music.tables import NOTE_DTYPE  # noqa: E402
 
 FIELDS = ("title", "composer", "year", "key", "meter", "tempo", "parts", "source", "remarks")
 DYNAMICS = {"pp": 44, "p": 54, "mp": 64, "mf": 74, "f": 88, "ff": 102}  # velocities

@@ -47,8 +47,10 @@ LOWEST_VALUES, HIGHEST_VALUES = np.array(list(NOTE_RANGES.values())).T
 _PART_SHIFT = 20
 _PITCH_SHIFT = _PART_SHIFT + 16
 _ONSET_SHIFT = _PITCH_SHIFT + 7
-# A line is one pitch of one part. Its onsets go below it in one number, with a bit to spare:
-# so two lines lie more than MAX_STEPS apart, farther than any note reaches.
+# A line is one pitch of one part: part (16 bits), then pitch (7).
+_LINE_BITS = 16 + 7
+# Its onsets go below it in one number, with a bit to spare: so two lines lie more than MAX_STEPS
+# apart, farther than any note reaches.
 _LINE_SHIFT = 21
 
 
@@ -161,31 +163,36 @@ def untangle(columns: np.ndarray) -> tuple[np.ndarray, int, int]:
 
 def _merge_equal_places(columns: np.ndarray) -> tuple[np.ndarray, int]:
     """One note for each onset, pitch and part, the loudest and longest; how many went into it."""
-    place = columns[[ONSET_ROW, PITCH_ROW, PART_ROW]]  # (3, notes)
-    changes = (place[:, 1:] != place[:, :-1]).any(axis=0)
-    is_first = np.concatenate([[True], changes])[: columns.shape[1]]  # (notes,)
-    merged = len(is_first) - int(np.count_nonzero(is_first))
+    place = columns[ONSET_ROW] << _LINE_BITS | _lines(columns)
+    is_first = np.ones(len(place), bool)
+    np.not_equal(place[1:], place[:-1], out=is_first[1:])
+    merged = len(place) - int(np.count_nonzero(is_first))
     if not merged:
         return columns, 0
 
     # Each further note of a place gives what it has to the first one there.
-    further = np.flatnonzero(~is_first)
+    further = (~is_first).nonzero()[0]
     target = is_first.cumsum()[further] - 1
-    kept = columns.take(np.flatnonzero(is_first), axis=1)
-    np.maximum.at(kept[DURATION_ROW], target, columns[DURATION_ROW, further])
-    np.maximum.at(kept[VELOCITY_ROW], target, columns[VELOCITY_ROW, further])
+    kept = columns.take(is_first.nonzero()[0], axis=1)
+    for row in (DURATION_ROW, VELOCITY_ROW):
+        np.maximum.at(kept[row], target, columns[row].take(further))
     return kept, merged
 
 
 def _steps_to_next_strike(columns: np.ndarray) -> np.ndarray:
     """For every note the steps until its part strikes its pitch again, else MAX_STEPS or more."""
     # Line by line, each in time. Numbers of 16 bits are sorted by radix, which is quicker.
-    line = columns[PART_ROW] << 7 | columns[PITCH_ROW]
+    line = _lines(columns)
     small = line.max(initial=0) < 2**16
     key = line.astype("u2") if small else line
     order = key.argsort(kind="stable")
-    strikes = (line << _LINE_SHIFT | columns[ONSET_ROW])[order]
 
+    strikes = (line << _LINE_SHIFT | columns[ONSET_ROW])[order]
     reach = np.full(len(order), MAX_STEPS, np.int64)
-    reach[order[:-1]] = np.diff(strikes)
+    reach[order[:-1]] = strikes[1:] - strikes[:-1]
     return reach
+
+
+def _lines(columns: np.ndarray) -> np.ndarray:
+    """The line of each note: one number for each pitch of each part, int64 (notes,)."""
+    return columns[PART_ROW] << 7 | columns[PITCH_ROW]

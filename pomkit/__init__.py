@@ -55,12 +55,12 @@ _HOMES = {
 OLD_PATHS = {
     "audio": "play.audio",
     "baselines": "judge.baselines",
-    "cells": "processes.cells",
+    "cells": "processes.states processes.schedules processes.uncover processes.cells",
     "checkpoint": "processes.checkpoint",
     "chords": "music.chords music.harmony music.tables",
     "corpus": "data.corpus data.store data.members data.reading",
     "editor": "studio.editor",
-    "edm": "processes.edm",
+    "edm": "processes.contract processes.schedules processes.samplers processes.densities processes.edm",
     "fetch": "data.downloads",
     "kdiffusion": "processes.kdiffusion",
     "masks": "music.masks",
@@ -71,11 +71,13 @@ OLD_PATHS = {
     "picture": "music.picture music.pixels music.palette music.images music.binary",
     "plot": "play.plot",
     "rules": "processes.rules",
-    "sample": "composing.region",
+    "sample": "processes.contract processes.wide processes.edm processes.cells composing.former composing.options composing.region music.tables",
     "widgets": "studio.painter",
 }
 # Module of 0.1.0 -> old name -> today's name.
 RENAMED: dict[str, dict[str, str]] = {
+    "cells": {"View": "Draft"},
+    "checkpoint": {"FORMAT": "CHECKPOINT_FORMAT"},
     "chords": {"MARKER": "CHORD_MARKER"},
     "corpus": {
         "FINISHED": "INDEX_FILE",
@@ -86,6 +88,7 @@ RENAMED: dict[str, dict[str, str]] = {
         "SHARD": "SHARD_FILE",
         "Table": "Shard",
     },
+    "edm": {"draw": "normal_like"},
     "model": {
         "PIXELS": "PIXEL_AXES",
         "TOKENS": "TOKEN_AXES",
@@ -95,6 +98,8 @@ RENAMED: dict[str, dict[str, str]] = {
     "plot": {"PIXELS": "IMSHOW_OPTIONS"},
     "notes": {"LEAST": "LOWEST_VALUES", "MOST": "HIGHEST_VALUES"},
     "picture": {"from_image": "read_image"},
+    "rules": {"MOST": "MOST_RAISED"},
+    "sample": {"INK": "INK_THRESHOLD"},
 }
 keep_old_paths(__name__, OLD_PATHS, RENAMED)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .composing.region import inpaint, methods_of
+from .composing.region import inpaint
 from .data.reading import read_corpus
 from .errors import exit_code
 from .files import write
@@ -36,6 +36,7 @@ from .judge.judging import (  # noqa: F401
 )
 from .play import plot
 from .processes.checkpoint import card_path, load_model
+from .processes.contract import methods_of
 
 
 def run(o: argparse.Namespace, options: dict[str, Any]) -> None:

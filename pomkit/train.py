@@ -4,43 +4,59 @@ The command; what it does stands in `pomkit.training`, whose names are also reac
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
+from typing import Any
 
 from .errors import exit_code
-from .training.trainer import (  # noqa: F401
-    VALID_SEED,
-    Trainer,
-    TrainOptions,
-    TrainSet,
-    loss_of,
-    new_model,
-)
+from .training.examples import TrainSet, loss_of, new_model  # noqa: F401
+from .training.options import TrainOptions
+from .training.trainer import VALID_SEED, Trainer  # noqa: F401
+
+# Options that had another name in version 0.1.0.
+OLDER_NAMES = {"sigma_density": "--density"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point: one option for each field of TrainOptions; exit code 2 and one line where the input is bad."""
+    """Entry point: one option for each field of TrainOptions.
+
+    Returns:
+        The exit code: 2, and one line on stderr, where the input is bad.
+    """
+    values = vars(parser().parse_args(arguments))
+    resume = values.pop("resume")
+
+    def work() -> None:
+        print("the model is", Trainer(TrainOptions(**values), resume).run())
+
+    return exit_code("pomkit.train", work)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     p = argparse.ArgumentParser(
         "python -m pomkit.train",
         description=(__doc__ or "").splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    for f in fields(TrainOptions):
-        kind = (
-            {"action": argparse.BooleanOptionalAction}
-            if isinstance(f.default, bool)
-            else {"type": type(f.default)}
-        )
-        p.add_argument(
-            "--" + f.name.replace("_", "-"), default=f.default, help=f.metadata["help"], **kind
-        )
+    for field in fields(TrainOptions):
+        names = ["--" + field.name.replace("_", "-")]
+        if field.name in OLDER_NAMES:
+            names.append(OLDER_NAMES[field.name])
+        p.add_argument(*names, dest=field.name, help=field.metadata["help"], **kind_of(field))
     p.add_argument("--resume", action="store_true", help="go on from the state in the run folder")
-    values = vars(p.parse_args(arguments))
-    resume = values.pop("resume")
-    return exit_code(
-        "pomkit.train", lambda: print("the model is", Trainer(TrainOptions(**values), resume).run())
-    )
+    return p
+
+
+def kind_of(field: Field) -> dict[str, Any]:
+    """How the command line reads a field: its type and default."""
+    if field.name == "own":
+        return {"type": json.loads, "default": {}}
+    if isinstance(field.default, bool):
+        return {"action": argparse.BooleanOptionalAction, "default": field.default}
+    return {"type": type(field.default), "default": field.default}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def counts(path) -> dict[str, int]:
     report = style.measure(path)
     found = {rule: report.count(rule) for rule in style.RULES}
     dense = report.nodes / max(report.code_lines, 1)
-    found["nodes per line"] = int(dense > style.MOST_NODES_A_LINE)
+    found["nodes per line"] = int(dense > style.MOST_NODES_A_LINE_OF_A_FILE)
     return {rule: count for rule, count in found.items() if count}
 
 

@@ -1,8 +1,14 @@
-"""Composing: picture in, pictures out (notebooks 07, 10).
+"""Composing: a picture in, pictures out (notebooks 07, 10).
 
-Reading order: region.
+Reading order: former, options, region.
+
+- `options`: what `inpaint` may be given, checked against what a model knows.
+- `region`: `inpaint` and `generate`.
+- `former`: tables for programs that were written for version 0.1.0.
 """
 
 from ..faces import face
 
-__all__, __getattr__, __dir__ = face(__name__, {"region": "inpaint generate Pictures"})
+__all__, __getattr__, __dir__ = face(
+    __name__, {"former": "", "options": "check_options", "region": "inpaint generate Pictures"}
+)

@@ -27,7 +27,8 @@ import numpy as np
 from einops import rearrange
 from tqdm.auto import tqdm
 
-from ..composing.region import METHODS, inpaint, methods_of
+from ..composing.former import METHODS
+from ..composing.region import inpaint
 from ..data.windows import Windows
 from ..errors import OptionError, check_choice
 from ..files import write
@@ -36,6 +37,7 @@ from ..music.picture import parse, render
 from ..music.song import Song
 from ..play import audio, plot
 from ..processes.checkpoint import Model
+from ..processes.contract import methods_of
 from . import baselines, metrics
 
 Window = tuple[Song, int, np.ndarray]  # a song, the step where the picture begins, the picture

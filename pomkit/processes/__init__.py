@@ -1,10 +1,15 @@
-"""How a model learns and composes: Gaussian noise on pixels, and hiding cells (notebooks 03, 06, 07).
+"""How a model learns and composes (notebooks 03, 06, 07).
 
-Reading order: kdiffusion, edm, cells, rules, checkpoint.
+Reading order: contract, registry, schedules, kdiffusion, samplers, densities, wide, states, edm,
+uncover, cells, rules, checkpoint.
 
-- `kdiffusion`: a bridge to k-diffusion's samplers, where it is installed.
-- `edm`: Gaussian noise: preconditioning, losses, samplers, RePaint.
-- `cells`: absorbing diffusion on cells {off, sustain, onset}.
+- `contract`: what every family of models answers; `registry`: the families by name.
+- `schedules`: levels of noise, numbers of cells: plain lists.
+- `samplers`: from noise to a picture, and RePaint; `kdiffusion`: others by name.
+- `densities`: noise in training.
+- `wide`: pictures wider than what a model learned.
+- `edm`: the paper's process, Gaussian noise on pixels.
+- `states`, `uncover`, `cells`: absorbing diffusion on cells {off, sustain, onset}.
 - `rules`: what bends sampling, without training.
 - `checkpoint`: models as files.
 """
@@ -14,8 +19,16 @@ from ..faces import face
 __all__, __getattr__, __dir__ = face(
     __name__,
     {
+        "contract": "Model Options Process",
+        "registry": "FAMILIES family",
+        "schedules": "karras_sigmas repaint_schedule uncovering",
         "kdiffusion": "",
+        "samplers": "SAMPLERS get_sampler repaint",
+        "densities": "",
+        "wide": "",
+        "states": "Draft",
         "edm": "Denoiser",
+        "uncover": "sample_cells",
         "cells": "Cells",
         "rules": "",
         "checkpoint": "load_model save_model model_names",

@@ -1,51 +1,40 @@
-"""Checkpoints: NAME.safetensors (weights) and NAME.json (architecture, sha256 of the weights, model card)."""
+"""Checkpoints: NAME.safetensors (weights) and NAME.json (architecture, sha256, model card).
+
+    model = load_model("tiny")                     # a shipped one, or the path of a file
+    save_model("runs/mine/model", model, card={"data": "my songs"})
+
+Nothing is unpickled. The family of a model stands in its specification, and makes the model anew.
+"""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load, save
 
-from ..errors import CheckpointError, OptionError, check_choice
+from ..errors import CheckpointError, OptionError
 from ..files import AnyPath, assets_dir, write
-from ..networks.hdit import HDiT, HDiTConfig
-from .cells import Cells
-from .edm import Denoiser
+from .contract import Model
+from .registry import family
 
-FORMAT = "pomkit-1"
-Model = Cells | Denoiser
+CHECKPOINT_FORMAT = "pomkit-1"
 
 
-def build_model(spec: dict[str, Any]) -> Model:
-    """A model with fresh weights from its specification: process, network, width and the process's own options."""
-    check_choice("process", spec["process"], ("cells", "edm"))
-    network = HDiT(HDiTConfig.from_dict(spec["network"]))
-    if spec["process"] == "cells":
-        return Cells(network, spec["velocities"], spec["width"])
-    return Denoiser(
-        network, spec["sigma_data"], spec["conditioned"], spec["width"], spec.get("centre", 0.0)
-    )
+def build_model(spec: Mapping[str, Any]) -> Model:
+    """A model with fresh weights from its specification: process, network, width and the rest.
+
+    Raises:
+        OptionError: the process or a part of the network is unknown.
+    """
+    return family(spec["process"]).from_spec(spec)
 
 
 def spec_of(model: Model) -> dict[str, Any]:
-    """The specification from which `build_model` makes the same architecture again; plain JSON values."""
-    own = (
-        {"velocities": list(model.velocities)}
-        if isinstance(model, Cells)
-        else {
-            "sigma_data": model.sigma_data,
-            "centre": model.centre,
-            "conditioned": model.conditioned,
-        }
-    )
-    return {
-        "process": model.process,
-        "width": model.width,
-        "network": model.network.config.to_dict(),
-        **own,
-    }
+    """The specification from which `build_model` makes the same architecture: JSON values."""
+    return model.spec()
 
 
 def save_model(
@@ -54,47 +43,49 @@ def save_model(
     card: dict[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Path:
-    """Write PATH.safetensors, its floating-point weights as `dtype`, and PATH.json, atomically."""
+    """Write a model's two files, each whole or not at all.
+
+    Args:
+        path: of the files, with or without a suffix.
+        model: the model.
+        card: what is known of it, JSON values; None is `model.card`.
+        dtype: of the floating-point weights in the file.
+
+    Returns:
+        The path of the .safetensors file.
+    """
     path = Path(path).with_suffix(".safetensors")
-    data = save(
-        {
-            k: v.to("cpu", dtype if v.is_floating_point() else None).contiguous()
-            for k, v in model.state_dict().items()
-        }
-    )
-    spec = {
-        "format": FORMAT,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        **spec_of(model),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "card": card or model.card,
-    }
+    weights = {}
+    for name, value in model.state_dict().items():
+        kind = dtype if value.is_floating_point() else None
+        weights[name] = value.to("cpu", kind).contiguous()
+    data = save(weights)
+
+    parameters = sum(p.numel() for p in model.parameters())
+    spec: dict[str, Any] = {"format": CHECKPOINT_FORMAT, "sha256": hashlib.sha256(data).hexdigest()}
+    spec |= {**model.spec(), "parameters": parameters, "card": card or model.card}
     write(path, data)
     write(path.with_suffix(".json"), json.dumps(spec, indent=1).encode() + b"\n")
     return path
 
 
 def load_model(name: AnyPath, device: str | torch.device | None = None) -> Model:
-    """Load a shipped model by name ("tiny", "tiny-edm"), or any by the path of its .safetensors or .json file, for evaluation,
-    to `device` (default: a CUDA GPU where there is one, else the CPU); it has `.process` and `.card`. CheckpointError."""
-    weights = (path := card_path(name)).with_suffix(".safetensors")
-    try:
-        spec, data = json.loads(path.read_text()), weights.read_bytes()
-    except (OSError, ValueError) as fault:
-        raise CheckpointError(
-            f"{path} or {weights.name} is missing or damaged ({fault}); get both files again"
-        ) from fault
-    if not isinstance(spec, dict) or spec.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} is no checkpoint of format {FORMAT}; get it again or train anew"
-        )
-    if hashlib.sha256(data).hexdigest() != spec.get("sha256"):
-        raise CheckpointError(
-            f"{weights} is damaged or not the one that {path.name} tells of (sha256); get both files again"
-        )
+    """Load a model for evaluation; it has `.process` and `.card`.
+
+    Args:
+        name: of a shipped model ("tiny", "tiny-edm"), or the path of either of its files.
+        device: where it shall be; None is a CUDA GPU where there is one, else the CPU.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, foreign, or of another architecture.
+    """
+    path = card_path(name)
+    spec, data = read_files(path)
+    weights = path.with_suffix(".safetensors")
     try:
         model = build_model(spec)
-        model.load_state_dict(load(data))  # half-precision weights become float32
+        # Half-precision weights become float32.
+        model.load_state_dict(load(data))
     except (OptionError, KeyError, TypeError, RuntimeError) as fault:
         reason = str(fault).splitlines()[0][:200]
         raise CheckpointError(
@@ -104,19 +95,54 @@ def load_model(name: AnyPath, device: str | torch.device | None = None) -> Model
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
 
 
+def read_files(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The specification and the bytes of the weights of a checkpoint, checked.
+
+    Args:
+        path: of the .json file.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or foreign.
+    """
+    weights = path.with_suffix(".safetensors")
+    try:
+        spec = json.loads(path.read_text())
+        data = weights.read_bytes()
+    except (OSError, ValueError) as fault:
+        raise CheckpointError(
+            f"{path} or {weights.name} is missing or damaged ({fault}); get both files again"
+        ) from fault
+
+    if not isinstance(spec, dict) or spec.get("format") != CHECKPOINT_FORMAT:
+        raise CheckpointError(
+            f"{path} is no checkpoint of format {CHECKPOINT_FORMAT}; get it again or train anew"
+        )
+    if hashlib.sha256(data).hexdigest() != spec.get("sha256"):
+        raise CheckpointError(
+            f"{weights} is damaged or not the one that {path.name} tells of (sha256); "
+            "get both files again"
+        )
+    return spec, data
+
+
 def model_names() -> list[str]:
     """The names of the shipped models."""
     return sorted(p.stem for p in (assets_dir() / "models").glob("*.safetensors"))
 
 
 def card_path(name: AnyPath) -> Path:
-    """The .json file of a model, by the model's name or by the path of either of its files; CheckpointError."""
+    """The .json file of a model, by the model's name or by the path of either of its files.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
     path = Path(name)
     if path.suffix in (".safetensors", ".json"):
         return path.with_suffix(".json")
     for card in (Path(f"{path}.json"), assets_dir() / "models" / f"{path}.json"):
         if card.exists():
             return card
+    names = ", ".join(model_names())
     raise CheckpointError(
-        f"there is no model {str(name)!r}; choose one of {', '.join(model_names())} or a .safetensors file"
+        f"there is no model {str(name)!r}; choose one of {names} or a .safetensors file"
     )

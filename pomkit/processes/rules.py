@@ -1,8 +1,14 @@
-"""Rules for the cells process: what a model composes, bent at every step of sampling, without training.
-A rule is a function (logits, level, view) -> logits, given to `inpaint` as `rule=`, alone or in a list. It may change the
-logits, float (batch, states, 128, width), in place; `view` is a `cells.View`. The functions of this module make rules:
-`rule=[rules.key("C:maj"), rules.polyphony(4)]`. A `dial` from 0 (no effect) to 1 (never) takes that share off the odds of what
-a rule is against. What is known stays, and a known note may sound on."""
+"""Rules: what a model composes, bent at every call of sampling, without training.
+
+A rule is a function (logits, level, draft) -> logits, given to `inpaint` as `rule=`, alone or in a
+list. It may change the logits, float (batch, states, 128, width), in place; `draft` is a
+`states.Draft`. The functions of this module make rules:
+
+    pomkit.inpaint(model, picture, mask, rule=[rules.key("C:maj"), rules.polyphony(4)])
+
+A `dial` from 0 (no effect) to 1 (never) takes that share off the odds of what a rule is against.
+What is known stays, and a known note may sound on.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,136 +21,193 @@ from torch import Tensor
 from ..errors import OptionError, check_range
 from ..music.chords import Chord, chord_tones, reduce_chord
 from ..music.palette import paint_chords
-from ..music.pixels import PITCHES
-from .cells import ONSET, SUSTAIN, Rule, View, chord_channels, favour, onset_odds
+from ..music.pixels import PITCHES, pitch_of_row
+from .states import ONSET, SUSTAIN, Draft, Rule, chord_channels, favour, onset_odds
 
-NEVER = -60.0  # log-odds: never drawn where anything else can be
-MOST = 1.5  # log-odds that a lock gives the other notes of a step at most, to keep the rhythm
-PITCH = 127 - torch.arange(PITCHES)[:, None]  # of every row, (128, 1)
+# Log-odds: never drawn where anything else can be.
+NEVER = -60.0
+# Log-odds that a lock gives the other notes of a step at most, to keep the rhythm.
+MOST_RAISED = 1.5
+PITCH = pitch_of_row(torch.arange(PITCHES))[:, None]  # of every row, (128, 1)
 SCALES = {"maj": (0, 2, 4, 5, 7, 9, 11), "min": (0, 2, 3, 5, 7, 8, 10)}
 
 
 def key(scale: str | Iterable[int], dial: float = 1.0) -> Rule:
-    """Key lock: no new notes off the scale, "C:maj", "A:min" (natural) or pitch classes 0-11; others take their place."""
-    if isinstance(scale, str):
-        name, _, mode = reduce_chord(scale).partition(":")
-        if mode not in SCALES:
-            raise OptionError(
-                f"{scale!r} is no key; write it like C:maj or F#:min, or give pitch classes"
-            )
-        scale = [(step + chord_tones(name + ":maj")[0]) % 12 for step in SCALES[mode]]
-    cost = _cost(dial) * ~torch.isin(PITCH % 12, torch.tensor(sorted(scale)))  # (128, 1)
-    return lambda logits, level, view: against(logits, view, cost.to(logits))
+    """Key lock: no new notes off the scale; others take their place.
+
+    Args:
+        scale: "C:maj", "A:min" (natural), or pitch classes 0-11.
+        dial: from 0 (no effect) to 1 (never).
+
+    Raises:
+        OptionError: the text is no key, or the dial is outside 0 to 1.
+    """
+    classes = scale_classes(scale) if isinstance(scale, str) else scale
+    outside = ~torch.isin(PITCH % 12, torch.tensor(sorted(classes)))
+    cost = _cost(dial) * outside  # (128, 1)
+    return lambda logits, level, draft: against(logits, draft, cost.to(logits))
+
+
+def scale_classes(name: str) -> list[int]:
+    """The pitch classes of a key, "C:maj" or "A:min"; OptionError where it is none."""
+    root, _, mode = reduce_chord(name).partition(":")
+    if mode not in SCALES:
+        raise OptionError(
+            f"{name!r} is no key; write it like C:maj or F#:min, or give pitch classes"
+        )
+    tonic, _ = chord_tones(root + ":maj")
+    return [(degree + tonic) % 12 for degree in SCALES[mode]]
 
 
 def chords(given: Sequence[Chord] | None = None, dial: float = 1.0) -> Rule:
-    """Chord lock: new notes begin on tones of the chord of their step; others take their place, so the rhythm stays.
-    `given`: chords by step of the picture (None: what its chord rows show). Free where no chord is known, and under "N"."""
+    """Chord lock: new notes begin on tones of their step's chord; the rhythm stays.
+
+    It is free where no chord is known, and under "N".
+
+    Args:
+        given: chords by step of the picture; None is what its chord rows show.
+        dial: from 0 (no effect) to 1 (never); OptionError outside.
+    """
     cost = _cost(dial)
 
-    def rule(logits: Tensor, level: int, view: View) -> Tensor:
-        tones = view.chords[:, 1]  # (batch, 128, width)
+    def rule(logits: Tensor, level: int, draft: Draft) -> Tensor:
+        tones = draft.chords[:, 1]  # (batch, 128, width)
         if given is not None:
             rows = np.zeros((PITCHES, logits.shape[-1], 3), np.uint8)
-            paint_chords(rows, given, view.start)
+            paint_chords(rows, given, draft.start)
             tones = torch.from_numpy(chord_channels(rows)[1]).to(logits)  # (128, width)
-        return against(logits, view, cost * (tones.amax(-2, keepdim=True) - tones))
+        foreign = tones.amax(-2, keepdim=True) - tones
+        return against(logits, draft, cost * foreign)
 
     return rule
 
 
 def pitches(low: int, high: int, dial: float = 1.0) -> Rule:
-    """Pitch range: no new notes below MIDI pitch `low` or above `high`; what is lost is not made up."""
+    """Pitch range: no new notes outside it; what is lost is not made up.
+
+    Args:
+        low: the lowest MIDI pitch that may come.
+        high: the highest one.
+        dial: from 0 (no effect) to 1 (never); OptionError outside.
+    """
     cost = _cost(dial) * (PITCH.lt(low) | PITCH.gt(high))  # (128, 1)
-    return lambda logits, level, view: favour(logits, view.hidden, cost.to(logits))
+    return lambda logits, level, draft: favour(logits, draft.hidden, cost.to(logits))
 
 
 def polyphony(most: int) -> Rule:
-    """Maximum polyphony: at most `most` notes sound in a step, known ones counted, if it is the last rule of a list."""
+    """Maximum polyphony: at most `most` notes sound in a step, known ones counted.
 
-    def rule(logits: Tensor, level: int, view: View) -> Tensor:
-        forced = view.hidden & (
-            F.pad(view.cells, (-1, 1)) == SUSTAIN
-        )  # sure to sound: a sustain follows
-        sounding = (~view.hidden & (view.cells >= SUSTAIN)) | forced
-        value, state = (logits + view.noise).max(1)
-        taken = _strongest(value, view.new & ~forced & (state >= SUSTAIN), most - sounding.sum(1))
-        logits[:, SUSTAIN:].masked_fill_((view.new & ~forced & ~taken)[:, None], NEVER)
-        room = F.pad(
-            most - (sounding | taken).sum(1), (1, -1)
-        )  # in the step before: a sustain wants one there too
-        reaching = (
-            view.new
-            & (taken | forced)
-            & (state == SUSTAIN)
-            & F.pad(view.hidden & ~forced & ~taken, (1, -1))
-        )
-        logits[:, SUSTAIN].masked_fill_(reaching & ~_strongest(value, reaching, room), NEVER)
+    It must be the last rule of a list.
+    """
+
+    def rule(logits: Tensor, level: int, draft: Draft) -> Tensor:
+        # Cells that are sure to sound: known notes, and hidden cells that a sustain follows.
+        forced = draft.hidden & (F.pad(draft.cells, (-1, 1)) == SUSTAIN)
+        known = ~draft.hidden & (draft.cells >= SUSTAIN)
+        sounding = known | forced
+
+        # Of the cells that would sound, the strongest may, as many as there is room for.
+        value, state = (logits + draft.noise).max(1)
+        free = draft.new & ~forced
+        taken = _strongest(value, free & (state >= SUSTAIN), most - sounding.sum(1))
+        logits[:, SUSTAIN:].masked_fill_((free & ~taken)[:, None], NEVER)
+
+        # A sustain wants a note in the step before, and there must be room for that, too.
+        room = F.pad(most - (sounding | taken).sum(1), (1, -1))
+        sustained = draft.new & (taken | forced) & (state == SUSTAIN)
+        reaching = sustained & F.pad(draft.hidden & ~forced & ~taken, (1, -1))
+        too_many = reaching & ~_strongest(value, reaching, room)
+        logits[:, SUSTAIN].masked_fill_(too_many, NEVER)
         return logits
 
     return rule
 
 
 def lone_off_beats(beat: int = 4) -> Rule:
-    """Example of an own rule: between the beats (every `beat` steps) no two notes begin together, unless a sustain needs it."""
+    """Example of a rule of one's own: no two notes begin together between the beats.
 
-    def rule(logits: Tensor, level: int, view: View) -> Tensor:
+    Unless a sustain needs it. A beat is `beat` steps.
+    """
+
+    def rule(logits: Tensor, level: int, draft: Draft) -> Tensor:
         off_beat = torch.arange(logits.shape[-1], device=logits.device) % beat > 0
-        begun = (~view.hidden & (view.cells >= ONSET)).any(1)  # (batch, width)
-        favour(logits, view.hidden, NEVER * (begun & off_beat)[:, None])
-        value, state = (logits + view.noise).max(1)  # what will be drawn
-        wants = view.new & (state >= ONSET) & off_beat
-        logits[:, ONSET:].masked_fill_(
-            (wants & ~_strongest(value, wants, 1 - begun.int()))[:, None], NEVER
-        )
+        occupied = (~draft.hidden & (draft.cells >= ONSET)).any(1)  # (batch, width)
+        favour(logits, draft.hidden, NEVER * (occupied & off_beat)[:, None])
+
+        # Of the onsets that would be drawn now, the strongest of a step stays.
+        value, state = (logits + draft.noise).max(1)
+        wants = draft.new & (state >= ONSET) & off_beat
+        too_many = wants & ~_strongest(value, wants, 1 - occupied.int())
+        logits[:, ONSET:].masked_fill_(too_many[:, None], NEVER)
         return logits
 
     return rule
 
 
 def echo(period: int = 32) -> Rule:
-    """Example of an own rule: call and response. Phrases of `period` steps go in pairs that have one rhythm: notes begin in a
-    step of one where they do in the other, known or composed."""
+    """Example of a rule of one's own: call and response.
 
-    def rule(logits: Tensor, level: int, view: View) -> Tensor:
+    Phrases of `period` steps go in pairs that have one rhythm: notes begin in a step of one where
+    they do in the other, known or composed.
+    """
+
+    def rule(logits: Tensor, level: int, draft: Draft) -> Tensor:
+        # The step of the other phrase that stands at the same place, where there is one.
         column = torch.arange(logits.shape[-1], device=logits.device)
-        partner = column + period * (
-            1 - (column + view.start).div(period, rounding_mode="floor") % 2 * 2
-        )
-        paired, partner = (
-            (partner >= 0) & (partner < len(column)),
-            partner.clamp(0, len(column) - 1),
-        )
-        begins = (~view.hidden & (view.cells >= ONSET)).any(1)  # (batch, width)
-        silent = ~begins & ~view.hidden.any(1)  # all of it is visible, and nothing begins
-        push = (begins[:, partner] & ~begins) * -_onsets(logits, view).log().clamp(
-            max=0
-        )  # to about one onset
-        return favour(
-            logits, view.hidden, (torch.where(silent[:, partner], NEVER, push) * paired)[:, None]
-        )
+        phrase = (column + draft.start).div(period, rounding_mode="floor")
+        partner = column + period * (1 - phrase % 2 * 2)
+        paired = (partner >= 0) & (partner < len(column))
+        partner = partner.clamp(0, len(column) - 1)
+
+        # Where the partner begins a note, push to about one onset; where it is silent, to none.
+        begins = (~draft.hidden & (draft.cells >= ONSET)).any(1)  # (batch, width)
+        silent = ~begins & ~draft.hidden.any(1)
+        lacking = -_onsets(logits, draft).log().clamp(max=0)
+        push = (begins[:, partner] & ~begins) * lacking
+        bias = torch.where(silent[:, partner], NEVER, push) * paired
+        return favour(logits, draft.hidden, bias[:, None])
 
     return rule
 
 
-def against(logits: Tensor, view: View, bias: Tensor) -> Tensor:
-    """`favour` with a bias <= 0, and the other notes of a step raised by as much as the step loses, at most by MOST."""
-    before = _onsets(logits, view)
-    lost = before / _onsets(favour(logits, view.hidden, bias), view)
-    return favour(logits, view.hidden, lost.log().clamp(0, MOST)[:, None])
+def against(logits: Tensor, draft: Draft, bias: Tensor) -> Tensor:
+    """Lower notes, and raise the other notes of a step by as much as the step loses.
+
+    Args:
+        logits: float (batch, states, h, w), changed in place.
+        draft: the window.
+        bias: float, at most 0, broadcastable to (batch, h, w), on the log-odds.
+
+    Returns:
+        The same logits; others are raised by MOST_RAISED at most.
+    """
+    before = _onsets(logits, draft)
+    after = _onsets(favour(logits, draft.hidden, bias), draft)
+    raised = (before / after).log().clamp(0, MOST_RAISED)
+    return favour(logits, draft.hidden, raised[:, None])
 
 
-def _onsets(logits: Tensor, view: View) -> Tensor:
-    """How many onsets are expected in the hidden cells of each column, float (batch, w), never quite 0."""
-    return (onset_odds(logits).sigmoid() * view.hidden).sum(1).clamp(min=1e-9)
+def _onsets(logits: Tensor, draft: Draft) -> Tensor:
+    """How many onsets are expected in the hidden cells of a column, (batch, w), never quite 0."""
+    return (onset_odds(logits).sigmoid() * draft.hidden).sum(1).clamp(min=1e-9)
 
 
 def _cost(dial: float) -> float:
+    """The log-odds that a dial takes away; OptionError outside 0 to 1."""
     check_range("dial", dial, 0, 1, unit="(never)")
     return math.log1p(-dial) if dial < 1 else NEVER
 
 
 def _strongest(value: Tensor, among: Tensor, room: Tensor) -> Tensor:
-    """The strongest cells of `among`, bool (batch, h, w), as many in each column as there is `room`, int (batch, w)."""
+    """The strongest cells of `among` in each column, as many as there is room for.
+
+    Args:
+        value: float (batch, h, w), how strong.
+        among: bool (batch, h, w).
+        room: int (batch, w).
+
+    Returns:
+        bool (batch, h, w).
+    """
     rank = value.masked_fill(~among, -math.inf).argsort(1, descending=True).argsort(1)
     return among & (rank < room[:, None])

@@ -18,7 +18,7 @@ import numpy as np
 from ipycanvas import Canvas
 from IPython import get_ipython
 
-from ..composing.region import inpaint, methods_of
+from ..composing.region import inpaint
 from ..data.mask_mix import onsets_per_bar
 from ..errors import OptionError, PictureError, PomkitError, check_choice
 from ..files import AnyPath
@@ -35,6 +35,7 @@ from ..play.audio import LISTEN_RATE, mp3, synthesize, write_wav
 from ..play.plot import save_png
 from ..processes import rules
 from ..processes.checkpoint import Model, load_model, model_names
+from ..processes.contract import methods_of
 from .editor import LOCK, Music, State, begun, load_states, save_states
 from .painter import (
     DARK,

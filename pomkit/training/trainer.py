@@ -1,396 +1,302 @@
-"""Training: `python -m pomkit.train --data CORPUS --out runs/NAME`; resumable to the same weights.
-Everything random depends on the seed and the window's number, the whole state is one atomically written file: a killed run goes
-on with `--resume` as if nothing had happened, and `accelerate launch -m pomkit.train` steps as one device with all windows."""
+"""Training: one loop for every process, resumable to the same weights.
 
-import hashlib
-import json
+    Trainer(TrainOptions(data="songs/", out="runs/mine", steps=2000)).run()
+
+Everything random depends on the seed and on the window's number, and the whole state is one
+atomically written file: a killed run goes on with `resume=True` as if nothing had happened, and
+`accelerate launch -m pomkit.train` steps as one device with all windows. Read on: `examples` (what
+is learned), `state` (the file, the card), `processes.contract` (what a family of models says).
+"""
+
 import time
+from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
-from ..composing.region import inpaint, to_pixels
+from ..composing.region import inpaint
 from ..data.reading import read_corpus
 from ..data.windows import Windows
-from ..errors import CheckpointError, OptionError, PomkitError, check_choice
-from ..files import assets_dir, write
+from ..errors import OptionError, PomkitError
+from ..files import assets_dir
 from ..music import masks
-from ..networks.hdit import CONFIGS
+from ..music.tables import BAR
 from ..play import plot
-from ..processes.cells import ONSET, VELOCITIES, Cells, cell_bound, chord_channels
-from ..processes.checkpoint import Model, build_model, load_model, save_model, spec_of
-from ..processes.edm import denoising_loss, sample_sigma
+from ..processes.checkpoint import save_model
+from ..processes.contract import Model
+from .examples import TrainSet, loss_of, new_model
+from .options import TrainOptions, with_init
+from .state import Progress, damage_told, load_state, make_card, save_state
 
-VALID_SEED = 10**6  # the validation windows are drawn apart from all training windows
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What a training run is made of; every field is an option of the command line."""
-
-    data: str = field(
-        default="",
-        metadata={"help": "corpus: a folder, glob, tar/zip archive (default: the shipped songs)"},
-    )
-    out: str = field(
-        default="runs/tiny",
-        metadata={"help": "run folder: state, model, loss plot, sample pictures"},
-    )
-    process: str = field(default="cells", metadata={"help": "cells or edm"})
-    model: str = field(default="tiny", metadata={"help": f"network size: {', '.join(CONFIGS)}"})
-    init: str = field(
-        default="",
-        metadata={"help": "fine-tune this checkpoint, by name or path; its process and width hold"},
-    )
-    width: int = field(default=256, metadata={"help": "steps (16ths) of a window"})
-    steps: int = field(default=10000, metadata={"help": "optimiser steps in all"})
-    batch: int = field(default=16, metadata={"help": "windows a step and process"})
-    lr: float = field(default=1e-3, metadata={"help": "AdamW learning rate (the paper: 5e-4)"})
-    warmup: int = field(default=200, metadata={"help": "steps of linear warm-up"})
-    cooldown: float = field(
-        default=0.2,
-        metadata={"help": "share of the steps, at the end, in which the rate falls to 0"},
-    )
-    weighting: str = field(
-        default="unit", metadata={"help": "edm: loss weight: unit, soft-min-snr, edm, snr"}
-    )
-    density: str = field(
-        default="lognormal:-0.6,1.3", metadata={"help": "edm: density of sigma, KIND[:a,b]"}
-    )
-    sigma_data: float = field(
-        default=0.5, metadata={"help": "edm: spread of the pixels about `centre`"}
-    )
-    centre: float = field(
-        default=-1.0,
-        metadata={"help": "edm: the pixel that is 0 to the network; -1: black (the paper: 0)"},
-    )
-    conditioned: bool = field(
-        default=True, metadata={"help": "edm: known pixels and mask as input channels"}
-    )
-    seed: int = field(default=0, metadata={"help": "seed of everything random"})
-    precision: str = field(
-        default="auto",
-        metadata={"help": "no, bf16, fp16; auto: bf16 on a GPU that has it, else no"},
-    )
-    threads: int = field(default=0, metadata={"help": "CPU threads (0: all)"})
-    compile: bool = field(
-        default=False, metadata={"help": "torch.compile the network: for a GPU and long runs"}
-    )
-    loaders: int = field(
-        default=0, metadata={"help": "processes that draw windows (0: the training process)"}
-    )
-    save_every: int = field(default=500, metadata={"help": "steps between saved states"})
-    sample_every: int = field(default=2000, metadata={"help": "steps between sample pictures"})
-    valid_windows: int = field(default=64, metadata={"help": "validation windows a measurement"})
-
-
-@dataclass(eq=False)
-class TrainSet(Dataset):
-    """Windows and the random numbers of their losses, without end: what an item holds depends on its index alone.
-    Of each `batch` windows in turn, one has its noise level (edm: of density `sigmas`) in each `batch`-th part of the range."""
-
-    windows: Windows
-    model: Model
-    batch: int
-    sigmas: str
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        picture, mask, density, *_ = self.windows[index]
-        rng = np.random.default_rng(
-            (self.windows.seed, index, 1)
-        )  # the window's own is without the 1
-        u = (index % self.batch + rng.random()) / self.batch
-        if not isinstance(self.model, Cells):
-            density = density if rng.random() < 0.5 else np.nan  # half the time unknown
-            return {
-                "mask": mask[None],
-                "x0": to_pixels(picture),
-                "noise": rng.standard_normal((3, *mask.shape), np.float32),
-                "sigma": sample_sigma(self.sigmas, torch.tensor(u)),
-                "density": np.float32(density),
-            }
-        return {
-            "mask": mask & masks.everything(picture),
-            "t": np.float32(1 - u),  # chord rows: no cells
-            "cells": self.model.encode(picture),
-            "chords": chord_channels(picture, mask),
-            "noise": rng.random(mask.shape, np.float32),
-        }
-
-
-def loss_of(model: Any, batch: dict[str, Tensor], options: TrainOptions) -> Tensor:
-    """Loss of a batch of TrainSet, float (batch,): bits per hidden cell (cells) or the weighted denoising error (edm)."""
-    mask, noise = batch["mask"], batch["noise"]
-    if options.process == "cells":
-        t, states = (
-            batch["t"],
-            getattr(model, "module", model).states,
-        )  # out of accelerate's wrapper
-        hidden = mask & (noise < t[:, None, None])
-        bits = cell_bound(
-            lambda cells, chords, _: model(cells, chords, t),
-            batch["cells"],
-            batch["chords"],
-            hidden,
-            states,
-            torch.ones_like(t),
-        )  # of each hidden cell: which ones, the item has said
-        return bits * hidden.sum((1, 2)) / (t * mask.sum((1, 2)).clamp(min=1))
-    x0 = batch["x0"]
-    conditions = (
-        {"region": mask, "known": x0, "mask": mask, "density": batch["density"]}
-        if options.conditioned
-        else {}
-    )
-    return denoising_loss(model, x0, noise, batch["sigma"], options.weighting, **conditions)
-
-
-def new_model(options: TrainOptions) -> Model:
-    """The model that the options begin with: a fresh one, or that of `init`."""
-    if options.init:
-        return load_model(options.init, "cpu").train()
-    check_choice("model", options.model, CONFIGS)
-    channels = {"in_channels": 7, "mapping_cond_dim": 2} if options.conditioned else {}
-    if options.process == "cells":
-        channels = {
-            "in_channels": Cells.in_channels(len(VELOCITIES)),
-            "out_channels": ONSET + len(VELOCITIES),
-        }
-    return build_model(
-        asdict(options)
-        | {"network": CONFIGS[options.model].to_dict() | channels, "velocities": VELOCITIES}
-    )
+# The validation windows are drawn apart from all training windows.
+VALID_SEED = 10**6
+# The paper's average of weights: 1 - (1 + step)^-power, at most MOST_DECAY.
+EMA_POWER = 0.75
+MOST_DECAY = 0.9999
+WEIGHT_DECAY = 1e-3
+LARGEST_GRADIENT = 1.0
+LOG_EVERY = 50  # steps
 
 
 class Trainer:
-    """One run: `Trainer(options).run()` trains, saves and draws as it goes; `resume=True` goes on from the state."""
+    """One run: `Trainer(options).run()` trains, saves and draws as it goes."""
 
     def __init__(self, options: TrainOptions, resume: bool = False, progress: bool = True) -> None:
-        if options.init:
-            own = spec_of(load_model(options.init))
-            options = replace(
-                options, **{name: own[name] for name in own.keys() & vars(options).keys()}
-            )
-        self.options, self.out = options, Path(options.out)
+        """Read the songs, make the model, or go on from the state of a run folder.
+
+        Args:
+            options: of the run.
+            resume: go on from the state in `options.out`.
+            progress: show bars.
+
+        Raises:
+            OptionError: there is a state and no `resume`, or the reverse; an option is unknown.
+            CheckpointError: the state, or the model to fine-tune, cannot be loaded.
+        """
+        self.options = with_init(options)
+        self.out = Path(options.out)
         state = self.out / "state.safetensors"
-        if resume != state.exists():
-            raise OptionError(
-                f"{state} does not exist, so there is nothing to resume; leave --resume out"
-                if resume
-                else f"{state} exists; add --resume to go on with it, or choose another --out"
-            )
+        check_state(state, resume)
+
         torch.set_num_threads(options.threads or torch.get_num_threads())
-        auto = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
-        precision = auto if options.precision == "auto" else options.precision
         self.accelerator = Accelerator(
-            mixed_precision=precision, cpu=not torch.accelerator.is_available()
+            mixed_precision=precision_of(options), cpu=not torch.accelerator.is_available()
         )
         self.progress = progress and self.accelerator.is_main_process
-        corpus = read_corpus(options.data or assets_dir() / "songs", progress=self.progress)
-        train, valid = (
-            corpus.split(s).songs if options.data else corpus.songs for s in ("train", "valid")
-        )  # few ship: all
-        self.windows = Windows(train, options.width, seed=options.seed)
-        self.valid = Windows(valid or train, options.width, semitones=(0, 0), seed=VALID_SEED)
-        torch.manual_seed(options.seed)
-        self.model: Model = new_model(options).to(self.accelerator.device)
-        self.optimizer: Any = torch.optim.AdamW(
-            self.model.network.param_groups(1e-3), betas=(0.9, 0.95)
-        )
-        self.step, self.seconds, self.speed = (
-            0,
-            0.0,
-            dict[str, float](),
-        )  # speed: since it began or resumed
-        self.log, self.valid_log = list[tuple[int, float]](), list[tuple[int, float]]()
-        self.wrapped, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
-        self.ema = deepcopy(self.model).eval()  # its weights are judged, drawn with and shipped
+        self.windows, self.valid = self._read_windows()
+        self._make_model()
         if resume:
             self._load(state)
         if options.compile:
             self.model.network.compile()
 
+    def _read_windows(self) -> tuple[Windows, Windows]:
+        """Training and validation windows; of the shipped songs, which are few, all serve both."""
+        o = self.options
+        corpus = read_corpus(o.data or assets_dir() / "songs", progress=self.progress)
+        train = corpus.split("train").songs if o.data else corpus.songs
+        valid = corpus.split("valid").songs if o.data else corpus.songs
+        windows = Windows(train, o.width, seed=o.seed)
+        return windows, Windows(valid or train, o.width, semitones=(0, 0), seed=VALID_SEED)
+
+    def _make_model(self) -> None:
+        """The model, its optimiser, and the average of its weights."""
+        torch.manual_seed(self.options.seed)
+        self.model: Model = new_model(self.options).to(self.accelerator.device)
+        groups = self.model.parameter_groups(WEIGHT_DECAY)
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
+        self.wrapped, self.optimizer = self.accelerator.prepare(self.model, optimizer)
+        # The average is judged, drawn with and shipped.
+        self.ema = deepcopy(self.model).eval()
+        self.reached = Progress()
+        self.speed: dict[str, float] = {}
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps done."""
+        return self.reached.step
+
+    @property
+    def log(self) -> list[tuple[int, float]]:
+        """(step, training loss), the mean since the entry before."""
+        return self.reached.log
+
+    @property
+    def valid_log(self) -> list[tuple[int, float]]:
+        """(step, validation loss)."""
+        return self.reached.valid
+
     def rate(self, step: int) -> float:
         """Factor on the learning rate: linear warm-up, constant, linear cool-down to 0."""
         o = self.options
-        return min(1.0, (step + 1) / max(o.warmup, 1)) * min(
-            1.0, (o.steps - step) / max(o.cooldown * o.steps, 1)
-        )
+        warmup = (step + 1) / max(o.warmup, 1)
+        cooldown = (o.steps - step) / max(o.cooldown * o.steps, 1)
+        return min(1.0, warmup) * min(1.0, cooldown)
 
     def run(self) -> Path:
-        """Train to the last step; the path of the finished model (EMA weights)."""
-        o, first, before, started = (
-            self.options,
-            self.step,
-            self.seconds,
-            time.monotonic() - self.seconds,
-        )
-        order = np.arange(o.steps * self.accelerator.num_processes * o.batch).reshape(
-            o.steps, -1, o.batch
-        )
-        loader = DataLoader(
-            TrainSet(self.windows, self.model, order[0].size, o.density),
-            num_workers=o.loaders,
-            batch_sampler=list(order[first:, self.accelerator.process_index]),
-        )
+        """Train to the last step.
+
+        Returns:
+            The path of the finished model: the averaged weights.
+
+        Raises:
+            PomkitError: the loss is not finite.
+        """
+        o = self.options
+        clock = Clock(self.reached, self.pictures_per_step)
         bar = tqdm(
-            loader,
-            f"training {o.process}",
-            o.steps,
-            initial=first,
-            smoothing=0.05,
+            self._batches(), f"training {o.process}", o.steps, initial=self.step, smoothing=0.05,
             disable=not self.progress,
-        )
-        recent, waited, free = list[float](), 0.0, time.monotonic()
+        )  # fmt: skip
+        recent: list[float] = []
         for batch in bar:
             batch = send_to_device(batch, self.accelerator.device)
-            waited += time.monotonic() - free
-            recent.append(self._train_step(batch))  # it reads the loss, so the device has finished
-            self.step += 1
-            self.seconds = time.monotonic() - started
-            self.speed = {
-                "pictures_per_second": round(
-                    (self.step - first) * order[0].size / (self.seconds - before), 1
-                ),
-                "waiting_for_data": round(waited / (self.seconds - before), 3),
-            }
-            saving, drawing = (
-                self.step % every == 0 or self.step == o.steps
-                for every in (o.save_every, o.sample_every)
-            )
-            if saving or self.step % 50 == 0:
+            clock.begin_step()
+            # It reads the loss, so the device has finished.
+            recent.append(self._train_step(batch))
+            self.reached.step += 1
+            self.speed = clock.end_step()
+
+            saving = self._due(o.save_every)
+            if saving or self.step % LOG_EVERY == 0:
                 self.log.append((self.step, float(np.mean(recent))))
                 bar.set_postfix(loss=f"{self.log[-1][1]:.4f}", **self.speed)
                 recent = []
             if saving and self.accelerator.is_main_process:
                 self._save()
-            if drawing and self.accelerator.is_main_process:
+            if self._due(o.sample_every) and self.accelerator.is_main_process:
                 self._draw()
-            free = time.monotonic()
+            clock.wait_for_data()
         return self.out / "model.safetensors"
 
+    @property
+    def pictures_per_step(self) -> int:
+        """Windows of one optimiser step, on all devices together."""
+        return self.options.batch * self.accelerator.num_processes
+
+    def _due(self, every: int) -> bool:
+        """Whether something is done now that is done every so many steps, and at the end."""
+        return self.step % every == 0 or self.step == self.options.steps
+
+    def _batches(self) -> Iterator[dict[str, Tensor]]:
+        """The batches of the steps that are left, those of this device."""
+        o = self.options
+        numbers = np.arange(o.steps * self.pictures_per_step)
+        order = numbers.reshape(o.steps, -1, o.batch)  # (steps, devices, batch)
+        mine = order[self.step :, self.accelerator.process_index]
+        items = TrainSet(self.windows, self.model, self.pictures_per_step, o)
+        return iter(DataLoader(items, num_workers=o.loaders, batch_sampler=list(mine)))
+
     def _train_step(self, batch: dict[str, Tensor]) -> float:
+        """One step of the optimiser; its loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.lr * self.rate(self.step) * group["lr_scale"]
         with self.accelerator.autocast():
             loss = loss_of(self.wrapped, batch, self.options).mean()
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        decay = min(0.9999, 1 - (1 + self.step) ** -0.75)
-        torch._foreach_lerp_(
-            list(self.ema.state_dict().values()), list(self.model.state_dict().values()), 1 - decay
-        )
-        if not np.isfinite(value := self.accelerator.reduce(loss.detach(), "mean").item()):
+        self._average()
+
+        value = self.accelerator.reduce(loss.detach(), "mean").item()
+        if not np.isfinite(value):
             raise PomkitError(
-                f"the loss is {value} at step {self.step}; resume from the last state with a lower --lr"
+                f"the loss is {value} at step {self.step}; "
+                "resume from the last state with a lower --lr"
             )
         return value
 
+    def _average(self) -> None:
+        """Move the averaged weights towards the present ones."""
+        decay = min(MOST_DECAY, 1 - (1 + self.step) ** -EMA_POWER)
+        averages = list(self.ema.state_dict().values())
+        torch._foreach_lerp_(averages, list(self.model.state_dict().values()), 1 - decay)
+
     @torch.inference_mode()
     def valid_loss(self) -> float:
-        """Loss of the EMA weights on fixed validation windows with fixed noise."""
+        """Loss of the averaged weights on fixed validation windows with fixed noise."""
         n = self.options.valid_windows
-        loader = DataLoader(
-            Subset(TrainSet(self.valid, self.model, n, self.options.density), range(n)), 16
-        )
-        losses = [
-            loss_of(self.ema, send_to_device(batch, self.accelerator.device), self.options)
-            for batch in loader
-        ]
+        items = Subset(TrainSet(self.valid, self.model, n, self.options), range(n))
+        losses = []
+        for batch in DataLoader(items, 16):
+            batch = send_to_device(batch, self.accelerator.device)
+            losses.append(loss_of(self.ema, batch, self.options))
         return float(torch.cat(losses).mean())
 
     def _save(self) -> None:
-        o = self.options
+        """Write the state, the model with its card, and the plot of the losses."""
         self.valid_log.append((self.step, self.valid_loss()))
-        parts = {
-            "model": self.model.state_dict(),
-            "ema": self.ema.state_dict(),
-            **{
-                f"optimizer.{name}": self.optimizer.state[p]
-                for name, p in self.model.named_parameters()
-            },
-        }
-        tensors = {
-            f"{part}.{k}": v.cpu().contiguous()
-            for part, values in parts.items()
-            for k, v in values.items()
-        }
-        info = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "log": self.log,
-            "valid": self.valid_log,
-            "options": asdict(o),
-        }
-        write(self.out / "state.safetensors", save(tensors, {"info": json.dumps(info)}))
-        names, gpu = (
-            "\n".join(sorted(song.name for song in self.windows.songs)),
-            torch.cuda.is_available(),
-        )
-        card = {
-            "options": {k: v for k, v in asdict(o).items() if k not in ("data", "out")},
-            "data": Path(o.data).name if o.data else "the shipped songs",
-            "songs": len(self.windows.songs),
-            "songs_sha256": hashlib.sha256(names.encode()).hexdigest()[:12],
-            "curve": self.valid_log,
-            "device": torch.cuda.get_device_name()
-            if gpu
-            else f"CPU, {torch.get_num_threads()} threads",
-            "steps": self.step,
-            "pictures": self.step * o.batch * self.accelerator.num_processes,
-            "hours": round(self.seconds / 3600, 3),
-            "train_loss": self.log[-1][1],
-            "valid_loss": self.valid_log[-1][1],
-            **self.speed,
-        }
-        save_model(self.out / "model", self.ema, card)
+        save_state(self.out / "state.safetensors", self.reached, self.options, self._state_parts())
+        songs = [song.name for song in self.windows.songs]
+        pictures = self.step * self.pictures_per_step
+        card = make_card(self.reached, self.options, songs, pictures)
+        save_model(self.out / "model", self.ema, card | self.speed)
         steps, losses = zip(*self.log, strict=True)
         plot.loss_plot(self.out / "loss.png", steps, losses, valid=self.valid_log)
 
+    def _state_parts(self) -> dict[str, dict[str, Tensor]]:
+        """What the state holds: the weights, their average, the optimiser's moments."""
+        parts = {"model": self.model.state_dict(), "ema": self.ema.state_dict()}
+        for name, parameter in self.model.named_parameters():
+            parts[f"optimizer.{name}"] = self.optimizer.state[parameter]
+        return parts
+
     def _load(self, path: Path) -> None:
-        try:
-            with safe_open(path, "pt") as file:
-                info = json.loads(file.metadata()["info"])
-                tensors = {k: file.get_tensor(k).to(self.accelerator.device) for k in file.keys()}  # noqa: SIM118 (no dict)
-            names = [
-                "model.",
-                "ema.",
-                *(f"optimizer.{name}." for name, _ in self.model.named_parameters()),
-            ]
-            model, ema, *states = (
-                {k.removeprefix(n): v for k, v in tensors.items() if k.startswith(n)} for n in names
-            )
-            self.model.load_state_dict(model)
-            self.ema.load_state_dict(ema)
-            self.optimizer.state.update(zip(self.model.parameters(), states, strict=True))
-        except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as fault:
-            raise CheckpointError(
-                f"{path} is damaged or of another architecture ({str(fault).splitlines()[0][:150]}); "
-                "resume with the options it was made with, or start anew in another --out"
-            ) from fault
-        self.step, self.seconds, self.log, self.valid_log = (
-            info[key] for key in ("step", "seconds", "log", "valid")
-        )
+        """Go on from a state."""
+        optimizer = [f"optimizer.{name}" for name, _ in self.model.named_parameters()]
+        names = ["model", "ema", *optimizer]
+        reached, parts = load_state(path, names, self.accelerator.device)
+        with damage_told(path):
+            self.model.load_state_dict(parts["model"])
+            self.ema.load_state_dict(parts["ema"])
+            moments = [parts[name] for name in optimizer]
+            pairs = zip(self.model.parameters(), moments, strict=True)
+            self.optimizer.state.update(pairs)
+        self.reached = reached
 
     def _draw(self) -> None:
-        """Four validation windows and their middle half composed anew: what the model can do by now, as a figure."""
+        """Four validation windows and their middle half composed anew, as a figure."""
         width = self.options.width
-        mask = masks.bars(width, width // 64 + 1, width // 16 - width // 64)
-        pairs = [
-            (picture := self.valid[i].picture, inpaint(self.ema, picture, mask, seed=i)[0])
-            for i in range(4)
-        ]
+        mask = masks.bars(width, width // (4 * BAR) + 1, width // BAR - width // (4 * BAR))
+        pairs = []
+        for i in range(4):
+            picture = self.valid[i].picture
+            pairs.append((picture, inpaint(self.ema, picture, mask, seed=i)[0]))
         plot.save_pairs(self.out / f"samples_{self.step:07d}.png", pairs, mask)
+
+
+class Clock:
+    """How long a run has taken, and how much of that it waited for data."""
+
+    def __init__(self, reached: Progress, pictures_per_step: int) -> None:
+        self.reached = reached
+        self.pictures_per_step = pictures_per_step
+        self.first_step = reached.step
+        self.seconds_before = reached.seconds
+        self.started = time.monotonic() - reached.seconds
+        self.waited = 0.0
+        self.free = time.monotonic()
+
+    def wait_for_data(self) -> None:
+        """The device is free: what follows is waiting."""
+        self.free = time.monotonic()
+
+    def begin_step(self) -> None:
+        """The data are there."""
+        self.waited += time.monotonic() - self.free
+
+    def end_step(self) -> dict[str, float]:
+        """The step is done: the speed since the run began or resumed."""
+        self.reached.seconds = time.monotonic() - self.started
+        spent = self.reached.seconds - self.seconds_before
+        pictures = (self.reached.step - self.first_step) * self.pictures_per_step
+        return {
+            "pictures_per_second": round(pictures / spent, 1),
+            "waiting_for_data": round(self.waited / spent, 3),
+        }
+
+
+def check_state(state: Path, resume: bool) -> None:
+    """Raise OptionError unless there is a state to resume, or none and nothing to resume."""
+    if resume and not state.exists():
+        raise OptionError(
+            f"{state} does not exist, so there is nothing to resume; leave --resume out"
+        )
+    if state.exists() and not resume:
+        raise OptionError(f"{state} exists; add --resume to go on with it, or choose another --out")
+
+
+def precision_of(options: TrainOptions) -> str:
+    """The precision of the arithmetic: bf16 where a GPU has it, unless the options say more."""
+    if options.precision != "auto":
+        return options.precision
+    capable = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return "bf16" if capable else "no"

@@ -1,0 +1,251 @@
+"""The process contract: what a family of models answers, so that nobody else asks which it is.
+
+A *process* is a way to learn music and to compose it: hiding cells, Gaussian noise on pixels, or
+one of your own. Sampling, training, checkpoints, the judge and the studio speak to a model only
+through the names of `Process`. A new family is one file with a class that has them, and one line
+in `registry.FAMILIES`; CONTRIBUTING.md says how, step by step.
+
+    model.methods                      # {"uncover": 16}: ways to answer a mask, calls of one pass
+    "temperature" in model.options     # does `inpaint(..., temperature=0.9)` make sense for it?
+    model.compose(canvas, region, options, report)     # fill the region of some pictures
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..data.windows import Window
+from ..errors import check_choice
+from ..networks.hdit import CONFIGS, HDiT
+
+Callback = Callable[[dict[str, Any]], None]  # is told of every network call
+Drawn = list[tuple[np.ndarray, int]]  # of each candidate: picture (128, width, 3), cells cleared
+# Takes an event, and what draws the state of the window.
+Report = Callable[[dict[str, Any], Callable[[], Drawn]], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a region shall be composed: the options of `inpaint`, checked, with their defaults.
+
+    Attributes:
+        method: one of the model's `methods`.
+        calls: network calls in one pass.
+        U: times that each stretch is walked (RePaint's resampling, arXiv 2201.09865).
+        jump: calls in such a stretch.
+        sampler: the name of a sampler; None is the family's own.
+        density: onsets per masked bar of 16 steps; None is as learned.
+        guidance: weight of the known surroundings; 1 is as learned.
+        temperature: below 1 plays safe, above 1 takes risks.
+        top_p: share of the probability from which notes are drawn.
+        rule: functions that bend what is drawn, see `rules`.
+        pitch_bias: float (12,), added to the log-odds of each pitch class.
+        own: options that this family alone knows, by name.
+        generator: where all random numbers come from.
+        start: the step of the picture at which the window begins.
+    """
+
+    method: str
+    calls: int
+    U: int = 1
+    jump: int = 1
+    sampler: str | None = None
+    density: float | None = None
+    guidance: float = 1.0
+    temperature: float = 1.0
+    top_p: float | None = None
+    rule: Any = None
+    pitch_bias: Any = None
+    own: Mapping[str, Any] = field(default_factory=dict)
+    generator: torch.Generator | None = None
+    start: int = 0
+
+
+class Process(Protocol):
+    """What a family of models answers; arrays are of pictures 128 pixels high.
+
+    Attributes:
+        process: the family's name, as in `--process`.
+        options: the names of `inpaint`'s options that it knows, beside n, seed, chords, bars.
+        composes_chords: whether it composes masked chord rows itself; else they are estimated
+            from the notes.
+        card: what is known of the trained model: plain JSON values.
+        width: columns that it learned.
+        span: columns of the widest picture that it composes at once.
+        unit: a picture's width must be a multiple of it.
+    """
+
+    process: ClassVar[str]
+    options: ClassVar[frozenset[str]]
+    composes_chords: ClassVar[bool]
+    card: dict[str, Any]
+    width: int
+    span: int
+
+    @property
+    def unit(self) -> int:
+        """Columns: a picture's width must be a multiple of it."""
+
+    @property
+    def methods(self) -> Mapping[str, int]:
+        """How it can answer a mask: name -> network calls in one pass, the default first."""
+
+    def check(self, options: Options) -> Options:
+        """The options with the family's own defaults; OptionError where they do not fit."""
+
+    def compose(
+        self, canvas: np.ndarray, region: np.ndarray, options: Options, report: Report
+    ) -> Drawn:
+        """Compose a region of pictures anew.
+
+        Args:
+            canvas: uint8 (n, 128, width, 3), the pictures.
+            region: bool (128, width), True = compose.
+            options: how.
+            report: is told of each network call, with a function that draws the state.
+
+        Returns:
+            For each picture the composed one, uint8 (128, width, 3), and how many cells inside
+            the region were no music and were cleared.
+        """
+
+    def example(
+        self, window: Window, u: float, rng: np.random.Generator, options: Any
+    ) -> dict[str, Any]:
+        """What training needs of a window: arrays by name.
+
+        Args:
+            window: picture, mask and density.
+            u: in [0, 1), evenly spread over a batch: how much is hidden, or how loud the noise.
+            rng: for all other random numbers of the example.
+            options: the `TrainOptions` of the run.
+        """
+
+    def loss(self, batch: dict[str, Tensor], forward: Any, options: Any) -> Tensor:
+        """The loss of each example of a batch, float (batch,).
+
+        Args:
+            batch: examples, collated.
+            forward: the model itself, perhaps wrapped for several devices.
+            options: the `TrainOptions` of the run.
+        """
+
+    def spec(self) -> dict[str, Any]:
+        """What `from_spec` needs to make the same architecture again: plain JSON values."""
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> "Model":
+        """A model with fresh weights from what `spec` gave."""
+
+    @classmethod
+    def from_options(cls, options: Any) -> "Model":
+        """A model with fresh weights for a training run with these `TrainOptions`."""
+
+    def parameter_groups(self, weight_decay: float) -> Iterable[dict[str, Any]]:
+        """The optimiser's groups of parameters, with `lr_scale` and `weight_decay` each."""
+
+
+class Model(nn.Module):
+    """What the families share: a network, how wide it learned, and defaults of the contract.
+
+    A family derives from it, sets `process` and `options`, and writes `methods`, `compose`,
+    `example`, `loss`, `spec`, `from_spec` and `from_options`; see `Process`.
+    """
+
+    process: ClassVar[str]
+    options: ClassVar[frozenset[str]] = frozenset()
+    composes_chords: ClassVar[bool] = False
+
+    def __init__(self, network: Any, width: int, span: int | None = None) -> None:
+        """Keep the network and the widths.
+
+        Args:
+            network: an nn.Module.
+            width: columns that are learned.
+            span: columns of the widest picture that is composed at once; None is `width`.
+        """
+        super().__init__()
+        self.network = network
+        self.width = width
+        self.span = max(width, span or 0)
+        self.card: dict[str, Any] = {}
+
+    @property
+    def unit(self) -> int:
+        """Columns: a picture's width must be a multiple of it."""
+        return self.network.multiple[1] if hasattr(self.network, "multiple") else 1
+
+    @property
+    def methods(self) -> Mapping[str, int]:
+        """How it can answer a mask: name -> network calls in one pass, the default first."""
+        raise NotImplementedError(f"{type(self).__name__} names no methods")
+
+    def check(self, options: Options) -> Options:
+        """The options as they are: this family has nothing to add to them."""
+        return options
+
+    def compose(
+        self, canvas: np.ndarray, region: np.ndarray, options: Options, report: Report
+    ) -> Drawn:
+        """Compose a region of pictures, uint8 (n, 128, width, 3); see `Process.compose`."""
+        raise NotImplementedError(f"{type(self).__name__} does not compose")
+
+    def example(
+        self, window: Window, u: float, rng: np.random.Generator, options: Any
+    ) -> dict[str, Any]:
+        """What training needs of a window: arrays by name; see `Process.example`."""
+        raise NotImplementedError(f"{type(self).__name__} does not learn")
+
+    def loss(self, batch: dict[str, Tensor], forward: Any, options: Any) -> Tensor:
+        """The loss of each example of a batch, float (batch,); see `Process.loss`."""
+        raise NotImplementedError(f"{type(self).__name__} does not learn")
+
+    def spec(self) -> dict[str, Any]:
+        """The process, the width, and the network's configuration."""
+        return {
+            "process": self.process,
+            "width": self.width,
+            "network": self.network.config.to_dict(),
+        }
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> "Model":
+        """A model with fresh weights from what `spec` gave."""
+        raise NotImplementedError(f"{cls.__name__} is not made from a specification")
+
+    @classmethod
+    def from_options(cls, options: Any) -> "Model":
+        """A model with fresh weights for a training run with these `TrainOptions`."""
+        raise NotImplementedError(f"{cls.__name__} is not trained")
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """The optimiser's groups of parameters; a network may know better which decay."""
+        if hasattr(self.network, "param_groups"):
+            return self.network.param_groups(weight_decay)
+        return [{"params": list(self.parameters()), "lr_scale": 1.0, "weight_decay": weight_decay}]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+
+def sized_network(size: str, **changes: Any) -> HDiT:
+    """An HDiT of one of the sizes in CONFIGS, with some fields changed; OptionError."""
+    check_choice("model", size, CONFIGS)
+    return HDiT(replace(CONFIGS[size], **changes))
+
+
+def methods_of(model: Process) -> list[str]:
+    """The methods by which a model can inpaint, its default first."""
+    return list(model.methods)
+
+
+def names_of(options: Sequence[str] | frozenset[str]) -> str:
+    """Names in a sentence: "a, b and c"."""
+    *first, last = sorted(options)
+    return f"{', '.join(first)} and {last}" if first else last

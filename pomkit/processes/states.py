@@ -1,0 +1,149 @@
+"""Cell states: every pixel as one of a few: off, sustain, or an onset in a velocity bin.
+
+What the processes share that speak of states: encoding and decoding, chords as input channels, and
+what a rule of sampling sees. A hidden cell is in the state after the last.
+
+    cells = encode(picture, VELOCITIES)                         # int64 (128, width)
+    picture, cleared = decode(cells, picture, mask, VELOCITIES)
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..music.harmony import chords_by_step
+from ..music.palette import read_chords
+from ..music.pixels import BORDER, PITCHES, belonging, draw_spans, pitch_of_row, read_spans
+
+OFF = 0
+SUSTAIN = 1
+# The first of the onsets: velocity bin b is state ONSET + b.
+ONSET = 2
+# What each velocity bin is played with: near the quartiles of pop piano.
+VELOCITIES = (60, 78, 90, 108)
+CHORD_CHANNELS = 3
+
+
+class Draft(NamedTuple):
+    """What a rule may look at: one window while it is composed.
+
+    Attributes:
+        cells: int64 (batch, h, w), the states so far, known or drawn.
+        hidden: bool (batch, h, w), the cells still to be drawn.
+        new: bool (batch, h, w), those of them that this call settles.
+        noise: float (batch, states, h, w); the state with the largest logit + noise is drawn.
+        chords: float (batch, 3, h, w), see `chord_channels`.
+        start: the step of the picture at which the window begins; windows begin on bar lines.
+    """
+
+    cells: Tensor
+    hidden: Tensor
+    new: Tensor
+    noise: Tensor
+    chords: Tensor
+    start: int
+
+
+Rule = Callable[[Tensor, int, Draft], Tensor]  # (logits, level, draft) -> logits
+
+
+def encode(picture: np.ndarray, velocities: Sequence[int] = VELOCITIES) -> np.ndarray:
+    """Turn a picture into cell states; the chord rows are off.
+
+    Args:
+        picture: uint8 (128, width, 3).
+        velocities: the MIDI velocity of each onset bin; an onset takes the nearest one.
+
+    Returns:
+        int64 (128, width).
+    """
+    spans = read_spans(picture)
+    distance = np.abs(spans.velocity[..., None].astype(int) - np.array(velocities))
+    onset_state = ONSET + distance.argmin(-1)  # (128, width)
+    states = np.where(spans.onset, onset_state, np.where(spans.sustain, SUSTAIN, OFF))
+    return states.astype(np.int64)
+
+
+def decode(
+    cells: np.ndarray,
+    picture: np.ndarray,
+    mask: np.ndarray,
+    velocities: Sequence[int] = VELOCITIES,
+) -> tuple[np.ndarray, int]:
+    """Draw the masked cells into a picture.
+
+    Args:
+        cells: int64 (128, width); hidden cells are drawn black.
+        picture: uint8 (128, width, 3); a known note keeps its own velocity.
+        mask: bool (128, width), True = draw.
+        velocities: the MIDI velocity of each onset bin.
+
+    Returns:
+        uint8 (128, width, 3), and how many sustain cells inside the mask followed no note and
+        were cleared.
+    """
+    hidden = ONSET + len(velocities)
+    onset = (cells >= ONSET) & (cells < hidden)
+    sustain, _ = belonging(onset, cells == SUSTAIN)
+    cleared = int(((cells == SUSTAIN) & ~sustain & mask).sum())
+
+    known = read_spans(picture)
+    loudness = np.array([0] * ONSET + [*velocities, 0], np.uint8)
+    velocity = np.where(mask | ~known.onset, loudness[cells], known.velocity)
+    drawn = draw_spans(onset, sustain, velocity)
+    return np.where(mask[..., None], drawn, picture), cleared
+
+
+def chord_channels(picture: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """The chords of a picture's border rows as input: root, chord tones, known; by pitch and step.
+
+    Args:
+        picture: uint8 (128, width, 3).
+        mask: bool (128, width), or None; where it covers chord rows the chord is unknown.
+
+    Returns:
+        float32 (3, 128, width). Where a chord is unknown all three are 0; where there is surely
+        none ("N") only the third is 1.
+    """
+    code, tones = chords_by_step(read_chords(picture), picture.shape[1])
+    root = np.where(code < 0, -1, code % 12)
+    pitch_class = pitch_of_row(np.arange(PITCHES)) % 12
+    known = np.broadcast_to(code > -2, picture.shape[:2])
+    planes = [pitch_class[:, None] == root, tones.T[pitch_class], known]
+    channels = np.stack(planes).astype(np.float32)  # (3, 128, width)
+    if mask is not None:
+        channels[:, :, chord_columns(mask)] = 0
+    return channels
+
+
+def chord_columns(mask: np.ndarray) -> np.ndarray:
+    """The columns where a mask, bool (128, width), covers chord rows: bool (width,)."""
+    rows = np.concatenate([mask[:BORDER], mask[-BORDER:]])  # (2 * BORDER, width)
+    return np.asarray(rows.any(axis=0))
+
+
+def favour(logits: Tensor, hidden: Tensor, bias: Tensor) -> Tensor:
+    """Change the log-odds of notes that begin at a cell, in place.
+
+    Of onsets, and of a sustain that wants its note to begin at the hidden cell before it; else a
+    quarter of the notes came in that way.
+
+    Args:
+        logits: float (batch, states, h, w).
+        hidden: bool (batch, h, w), the cells still to be drawn.
+        bias: float, broadcastable to (batch, h, w).
+
+    Returns:
+        The same logits.
+    """
+    logits[:, ONSET:] += bias.unsqueeze(-3)
+    logits[:, SUSTAIN] += F.pad(bias * hidden, (1, -1))
+    return logits
+
+
+def onset_odds(logits: Tensor) -> Tensor:
+    """Log-odds of an onset of any velocity: float (batch, h, w) of (batch, states, h, w)."""
+    return logits[:, ONSET:].logsumexp(1) - logits[:, :ONSET].logsumexp(1)

@@ -1,0 +1,353 @@
+"""Sampling of the cells process: begin with the region hidden, uncover it in a few calls.
+
+Each call asks the network about all hidden cells, bends its answer (temperature, density, rules),
+draws every hidden cell from it, and keeps a random part of them: as many as `uncovering` says
+(MaskGIT, arXiv 2202.04200). Known cells never change.
+
+`sample_cells` is the loop. `Walk` holds what changes on the way; `Walk.changes` is the list of
+steps on the logits, in their order.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import OptionError
+from .contract import Callback
+from .schedules import repaint_schedule, uncovering
+from .states import OFF, ONSET, SUSTAIN, Draft, Rule, favour, onset_odds
+
+CellModel = Callable[[Tensor, Tensor, Tensor], Tensor]  # (cells, chords, t) -> logits
+BISECTIONS = 24
+# Of onsets, on their log-odds.
+WIDEST_BIAS = 12.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uncovering:
+    """How cells are uncovered; OptionError for values that do not fit.
+
+    Attributes:
+        calls: network calls in one pass.
+        U: times that each stretch is walked: redone with more known around it.
+        jump: calls in such a stretch.
+        temperature: sharpens which notes there are, not how many.
+        density: how many onsets there shall be, known ones not counted; None is as many as the
+            first call expects.
+        pitch_bias: float (12,), added to the log-odds of notes by pitch class from C.
+        guidance: g in u + g (c - u), where u does not see the known cells and chords (arXiv
+            2207.12598).
+        top_p: onsets come only in the fewest cells that hold this share of all that are expected.
+        rule: a function, or several, that may change anything, see `rules`. What they take is not
+            made up elsewhere, unless `density` asks for a number.
+        whole_notes: forbids what is no note, draws cells that contradict each other again, and
+            holds the number of onsets: a sustain that is drawn early makes sure of one.
+        start: the step of the picture at which the window begins.
+    """
+
+    calls: int = 16
+    U: int = 1
+    jump: int = 1
+    temperature: float = 1.0
+    density: float | None = None
+    pitch_bias: Any = None
+    guidance: float = 1.0
+    top_p: float = 1.0
+    rule: Rule | Sequence[Rule] = ()
+    whole_notes: bool = False
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0 or not 0 < self.top_p <= 1:
+            raise OptionError(
+                f"temperature is {self.temperature}, top_p {self.top_p}; "
+                "choose numbers above 0 (1 = as learned), top_p to 1"
+            )
+
+        if not all(map(callable, self.rules)):
+            raise OptionError(
+                f"rule is {self.rule!r}; give a function of (logits, level, draft) or a list of "
+                "such functions"
+            )
+
+        if self.pitch_bias is not None and np.shape(self.pitch_bias) != (12,):
+            raise OptionError(
+                f"pitch_bias has shape {tuple(np.shape(self.pitch_bias))}; "
+                "give 12 numbers, one for each pitch class from C"
+            )
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules as a list."""
+        return list(self.rule) if isinstance(self.rule, Sequence) else [self.rule]
+
+    @property
+    def holds_onsets(self) -> bool:
+        """Whether the number of onsets must be held: something else would change it."""
+        changed = self.temperature != 1 or self.top_p < 1
+        return self.density is not None or changed or self.whole_notes
+
+
+@torch.inference_mode()
+def sample_cells(
+    model: CellModel,
+    cells: Tensor,
+    chords: Tensor,
+    mask: Tensor,
+    hidden_state: int,
+    calls: int = 16,
+    *,
+    generator: torch.Generator | None = None,
+    callback: Callback | None = None,
+    **options: Any,
+) -> Tensor:
+    """Fill the masked cells; the others stay as they are.
+
+    Args:
+        model: (cells, chords, t) -> logits, float (batch, states, h, w).
+        cells: int64 (batch, h, w), the states.
+        chords: float (batch, 3, h, w), see `states.chord_channels`.
+        mask: bool (h, w), True = fill.
+        hidden_state: the number of the state "hidden".
+        calls: network calls in one pass; `steps` is its older name.
+        generator: of all random numbers.
+        callback: is given {"i", "n", "cells", "logits"} at each call.
+        options: those of `Uncovering`.
+
+    Returns:
+        int64 (batch, h, w).
+
+    Raises:
+        OptionError: an option does not fit.
+    """
+    plan = Uncovering(calls=options.pop("steps", calls), **options)
+    if not mask.any():
+        return cells.clone()
+
+    walk = Walk(model, plan, generator)
+    walk.begin(cells, chords, mask, hidden_state)
+    path = repaint_schedule(walk.last, plan.U, plan.jump)
+    # One more call settles what is broken.
+    levels = path + [walk.last] * plan.whole_notes
+    for i, (level, after) in enumerate(pairwise(levels)):
+        if after < level:
+            walk.go_back(level, after)
+            continue
+        if not walk.hidden.any():
+            break
+        logits = walk.ask()
+        for change in walk.changes():
+            logits = change(logits)
+        logits = walk.settle(logits, level, after)
+        if callback is not None and i < len(path) - 1:
+            callback({"i": i, "n": len(path) - 1, "cells": walk.cells, "logits": logits})
+    return torch.where(walk.hidden, OFF, walk.cells)
+
+
+class Walk:
+    """One run of `sample_cells`: the cells so far, and what a call changes of them."""
+
+    def __init__(
+        self, model: CellModel, plan: Uncovering, generator: torch.Generator | None
+    ) -> None:
+        self.model = model
+        self.plan = plan
+        self.generator = generator
+        self.goal: Any = plan.density
+
+    def begin(self, cells: Tensor, chords: Tensor, mask: Tensor, hidden_state: int) -> None:
+        """Hide the masked cells, int64 (batch, h, w); for the arguments see `sample_cells`."""
+        self.chords = chords
+        self.mask = mask
+        self.hidden_state = hidden_state
+        self.total = int(mask.sum())
+        self.counts = uncovering(self.total, self.plan.calls)
+        self.last = len(self.counts) - 1
+        self.hidden = mask.expand_as(cells).clone()
+        self.cells = torch.where(self.hidden, hidden_state, cells)
+        # Onsets that count for the density.
+        self.counted = torch.zeros_like(self.hidden)
+
+    def go_back(self, level: int, after: int) -> None:
+        """Hide a random part of the new cells again, down to an earlier level."""
+        number = self.counts[level] - self.counts[after]
+        self.hidden |= choose(self.mask & ~self.hidden, number, self.generator)
+        self.cells = torch.where(self.hidden, self.hidden_state, self.cells)
+
+    def hidden_count(self) -> Tensor:
+        """How many cells of each picture are hidden, int64 (batch,)."""
+        return self.hidden.flatten(1).sum(1)  # (batch,)
+
+    def ask(self) -> Tensor:
+        """What the network says of the cells, guided: logits, float (batch, states, h, w)."""
+        t = (self.hidden_count() / self.total).to(self.chords)
+        logits = self.model(self.cells, self.chords, t)
+
+        # As many onsets as the first call expects, before anything bends it.
+        if self.goal is None:
+            self.goal = (onset_odds(logits).sigmoid() * self.hidden).flatten(1).sum(1)  # (batch,)
+        if self.plan.guidance != 1:
+            blind = torch.where(self.mask, self.cells, self.hidden_state)
+            free = self.model(blind, torch.zeros_like(self.chords), t)
+            logits = free + self.plan.guidance * (logits - free)
+        return logits
+
+    def changes(self) -> list[Callable[[Tensor], Tensor]]:
+        """The changes of a call's logits, float (batch, states, h, w), in their order."""
+        plan = self.plan
+        wanted = {
+            self.sharpen: True,
+            self.favour_pitches: plan.pitch_bias is not None,
+            self.forbid_fragments: plan.whole_notes,
+            self.keep_likeliest: plan.top_p < 1,
+            self.hold_onsets: plan.holds_onsets,
+        }
+        return [change for change in wanted if wanted[change]]
+
+    def sharpen(self, logits: Tensor) -> Tensor:
+        """Divide the logits, float (batch, states, h, w), by the temperature."""
+        return logits / self.plan.temperature
+
+    def favour_pitches(self, logits: Tensor) -> Tensor:
+        """Add the bias of each pitch class to the logits, float (batch, states, h, w)."""
+        # Row 0 is the highest pitch.
+        pitch_class = torch.arange(self.cells.shape[1]).flip(0) % 12
+        bias = torch.as_tensor(self.plan.pitch_bias).to(logits)
+        return favour(logits, self.hidden, bias[pitch_class, None])
+
+    def forbid_fragments(self, logits: Tensor) -> Tensor:
+        """Forbid what would be no note, in logits of shape (batch, states, h, w)."""
+        # A sustain right after a visible off cell, and an off cell right before a visible sustain.
+        before = F.pad(self.cells, (1, -1), value=OFF)
+        after = F.pad(self.cells, (-1, 1), value=OFF)
+        logits[:, SUSTAIN].masked_fill_(before == OFF, -math.inf)
+        logits[:, OFF].masked_fill_(after == SUSTAIN, -math.inf)
+        return logits
+
+    def keep_likeliest(self, logits: Tensor) -> Tensor:
+        """Forbid onsets outside the nucleus, in logits of shape (batch, states, h, w)."""
+        likely = likeliest(onset_odds(logits).sigmoid() * self.hidden, self.plan.top_p)
+        logits[:, ONSET:].masked_fill_((self.hidden & ~likely)[:, None], -math.inf)
+        return logits
+
+    def hold_onsets(self, logits: Tensor) -> Tensor:
+        """Bias the onsets so that as many come as shall; logits float (batch, states, h, w)."""
+        placed = (self.counted & ~self.hidden).flatten(1).sum(1)  # (batch,)
+        wanted = (self.goal - placed).clamp(min=0)
+        shift = onset_bias(onset_odds(logits), self.hidden, wanted)[:, None, None]
+        logits[:, ONSET:] += shift[:, None]
+        # Fewer notes: fewer sustains that want a beginning, too.
+        if self.plan.density is not None:
+            logits[:, SUSTAIN] += shift.clamp(max=0)
+        return logits
+
+    def settle(self, logits: Tensor, level: int, after: int) -> Tensor:
+        """Draw all hidden cells, keep a part of them; the logits as the rules left them.
+
+        Args:
+            logits: float (batch, states, h, w).
+            level: cells uncovered so far, as a place in `counts`.
+            after: those after this call.
+        """
+        # Gumbel-max: the state with the largest logit + noise is a draw from softmax(logits).
+        noise = gumbel_like(logits, self.generator)
+        drawn = as_learned = (logits + noise).max(1).indices
+        new = self.choose_new(level, after)
+        for change in self.plan.rules:
+            draft = Draft(self.cells, self.hidden, new, noise, self.chords, self.plan.start)
+            logits = change(logits, level, draft)
+            drawn = (logits + noise).max(1).indices
+
+        # What a rule takes away is made up elsewhere only where a number was asked for.
+        onsets = (as_learned if self.plan.density is None else drawn) >= ONSET
+        self.counted = torch.where(new, onsets, self.counted)
+        self.cells = torch.where(new, drawn, self.cells)
+        if self.plan.whole_notes:
+            new = self.hide_broken(new)
+        self.hidden = self.hidden & ~new
+        return logits
+
+    def choose_new(self, level: int, after: int) -> Tensor:
+        """Which hidden cells this call settles, bool (batch, h, w): at the end, all of them."""
+        if after == self.last:
+            return self.hidden
+        # Broken notes of earlier calls, which were hidden again, are late.
+        late = self.hidden_count().max().item() - (self.total - self.counts[level])
+        number = self.counts[after] - self.counts[level] + int(late)
+        return choose(self.hidden, number, self.generator)
+
+    def hide_broken(self, new: Tensor) -> Tensor:
+        """Hide new sustains that follow no note again; the other new cells, bool (batch, h, w).
+
+        Two cells that are drawn at once may not fit together.
+        """
+        before = F.pad(self.cells, (1, -1), value=OFF)
+        broken = new & (self.cells == SUSTAIN) & (before == OFF)
+        self.cells = torch.where(broken, self.hidden_state, self.cells)
+        return new & ~broken
+
+
+def gumbel_like(logits: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Gumbel noise in the shape of the logits, from uniform numbers: float like them."""
+    noise = torch.rand(logits.shape, generator=generator).to(logits).clamp_(1e-20, 1 - 1e-7)
+    return noise.log_().neg_().log_().neg_()
+
+
+def choose(among: Tensor, number: int, generator: torch.Generator | None = None) -> Tensor:
+    """Choose `number` random cells of each picture.
+
+    Args:
+        among: bool (batch, h, w), the cells to choose from.
+        number: how many; all of them where there are fewer.
+        generator: of the random numbers.
+
+    Returns:
+        bool (batch, h, w).
+    """
+    rank = torch.rand(among.shape, generator=generator).to(among.device) + ~among
+    ranks = rank.flatten(1)  # (batch, h * w)
+    first = ranks.topk(number, dim=1, largest=False, sorted=False).indices
+    chosen = torch.zeros_like(among).flatten(1).scatter(1, first, True)  # (batch, h * w)
+    return chosen.reshape(among.shape) & among  # (batch, h, w)
+
+
+def likeliest(p: Tensor, share: float) -> Tensor:
+    """The fewest cells of each picture that hold a share of the sum of p: bool (batch, h, w).
+
+    Args:
+        p: float (batch, h, w), at least 0.
+        share: between 0 and 1.
+    """
+    ranked = p.flatten(1).sort(dim=1, descending=True).values  # (batch, h * w)
+    wanted = share * ranked.sum(1, keepdim=True)
+    last = (ranked.cumsum(1) < wanted).sum(1, keepdim=True).clamp(max=ranked.shape[1] - 1)
+    return p >= ranked.gather(1, last)[..., None]
+
+
+def onset_bias(odds: Tensor, hidden: Tensor, wanted: Tensor) -> Tensor:
+    """The bias on the onsets' log-odds with which as many are expected as are wanted.
+
+    Args:
+        odds: float (batch, h, w), log-odds of an onset.
+        hidden: bool (batch, h, w), the cells that count.
+        wanted: float (batch,), onsets.
+
+    Returns:
+        float (batch,), by bisection: the sum rises with the bias.
+    """
+    low = torch.full_like(wanted, -WIDEST_BIAS, dtype=odds.dtype)
+    high = torch.full_like(wanted, WIDEST_BIAS, dtype=odds.dtype)
+    odds = odds.masked_fill(~hidden, -math.inf).flatten(1)  # (batch, h * w)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        too_few = (odds + middle[:, None]).sigmoid().sum(1) < wanted
+        low = torch.where(too_few, middle, low)
+        high = torch.where(too_few, high, middle)
+    return (low + high) / 2

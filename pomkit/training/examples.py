@@ -1,0 +1,77 @@
+"""What a model learns from: windows with the random numbers of their losses, and the loss.
+
+    items = TrainSet(Windows(songs, 256), model, batch=8)
+    loss = loss_of(model, default_collate([items[i] for i in range(8)]), options)    # float (8,)
+
+What an example holds and what it costs, the model's family says (`processes.contract`).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..data.windows import Windows
+from ..processes.checkpoint import load_model
+from ..processes.contract import Model
+from ..processes.registry import family
+from .options import TrainOptions
+
+
+@dataclass(eq=False)
+class TrainSet(Dataset):
+    """Windows and the random numbers of their losses, without end.
+
+    What an item holds depends on its index alone. Of each `batch` windows in turn, one has its
+    noise level, or hidden share, in each `batch`-th part of the range.
+
+    Attributes:
+        windows: the training windows.
+        model: its family says what an example holds.
+        batch: windows over which the levels are spread.
+        options: of the run; a text stands for options with that density of sigma.
+    """
+
+    windows: Windows
+    model: Model
+    batch: int
+    options: TrainOptions | str = field(default_factory=TrainOptions)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.options, str):
+            self.options = TrainOptions(sigma_density=self.options)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        window = self.windows[index]
+        # The window's own numbers are drawn without the 1.
+        rng = np.random.default_rng((self.windows.seed, index, 1))
+        u = (index % self.batch + rng.random()) / self.batch
+        return self.model.example(window, u, rng, self.options)
+
+
+def loss_of(model: Any, batch: dict[str, Tensor], options: TrainOptions) -> Tensor:
+    """The loss of each item of a batch of TrainSet, float (batch,).
+
+    Bits per hidden cell (cells), or the weighted denoising error (edm).
+
+    Args:
+        model: the model, perhaps wrapped for several devices.
+        batch: items of TrainSet, collated.
+        options: of the run.
+    """
+    family_model = getattr(model, "module", model)
+    return family_model.loss(batch, model, options)
+
+
+def new_model(options: TrainOptions) -> Model:
+    """The model that a run begins with: a fresh one, or that of `init`.
+
+    Raises:
+        OptionError: the process or the size is unknown.
+        CheckpointError: `init` cannot be loaded.
+    """
+    if options.init:
+        return load_model(options.init, "cpu").train()
+    return family(options.process).from_options(options)

@@ -1,0 +1,62 @@
+"""What a training run is made of: every field is an option of the command line.
+
+TrainOptions(data="songs/", out="runs/mine", steps=2000)
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from ..networks.hdit import CONFIGS
+from ..processes.checkpoint import load_model, spec_of
+from ..processes.registry import FAMILIES
+
+
+def option(default: Any, text: str) -> Any:
+    """A field of TrainOptions: its default and its help."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a training run is made of; the help of each field says what it means.
+
+    The fields that begin with "edm:" in their help are of that process alone. A process of one's
+    own takes its options from `own`, a dict.
+    """
+
+    data: str = option("", "corpus: a folder, glob, tar/zip archive (default: the shipped songs)")
+    out: str = option("runs/tiny", "run folder: state, model, loss plot, sample pictures")
+    process: str = option("cells", f"what the model learns: {', '.join(FAMILIES)}")
+    model: str = option("tiny", f"network size: {', '.join(CONFIGS)}")
+    init: str = option("", "fine-tune this checkpoint, by name or path; its process and width hold")
+    width: int = option(256, "steps (16ths) of a window")
+    steps: int = option(10000, "optimiser steps in all")
+    batch: int = option(16, "windows of one step, on each device")
+    lr: float = option(1e-3, "AdamW learning rate (the paper: 5e-4)")
+    warmup: int = option(200, "steps of linear warm-up")
+    cooldown: float = option(0.2, "share of the steps, at the end, in which the rate falls to 0")
+    weighting: str = option("unit", "edm: loss weight: unit, soft-min-snr, edm, snr")
+    sigma_density: str = option("lognormal:-0.6,1.3", "edm: density of sigma, KIND[:a,b]")
+    sigma_data: float = option(0.5, "edm: spread of the pixels about `centre`")
+    centre: float = option(-1.0, "edm: the pixel that is 0 to the network; black is -1 (paper: 0)")
+    conditioned: bool = option(True, "edm: known pixels and mask as input channels")
+    seed: int = option(0, "seed of everything random")
+    precision: str = option("auto", "no, bf16, fp16; auto: bf16 on a GPU that has it, else no")
+    threads: int = option(0, "CPU threads (0: all)")
+    compile: bool = option(False, "torch.compile the network: for a GPU and long runs")
+    loaders: int = option(0, "processes that draw windows (0: the training process)")
+    save_every: int = option(500, "steps between saved states")
+    sample_every: int = option(2000, "steps between sample pictures")
+    valid_windows: int = option(64, "validation windows of one measurement")
+    own: dict[str, Any] = field(
+        default_factory=dict, metadata={"help": "options of your own process, as JSON"}
+    )
+
+
+def with_init(options: TrainOptions) -> TrainOptions:
+    """The options of a run that fine-tunes: what `init`'s architecture says holds."""
+    if not options.init:
+        return options
+    spec = spec_of(load_model(options.init))
+    known = {each.name for each in fields(TrainOptions)}
+    return replace(options, **{name: spec[name] for name in spec.keys() & known})

@@ -60,7 +60,8 @@ OLD_PATHS = {
     "chords": "music.chords music.harmony music.tables",
     "corpus": "data.corpus data.store data.members data.reading",
     "editor": "studio.editor",
-    "edm": "processes.contract processes.schedules processes.samplers processes.densities processes.edm",
+    "edm": "processes.contract processes.schedules processes.samplers processes.densities "
+    "processes.edm",
     "fetch": "data.downloads",
     "kdiffusion": "processes.kdiffusion",
     "masks": "music.masks",
@@ -71,7 +72,8 @@ OLD_PATHS = {
     "picture": "music.picture music.pixels music.palette music.images music.binary",
     "plot": "play.plot",
     "rules": "processes.rules",
-    "sample": "processes.contract processes.wide processes.edm processes.cells composing.former composing.options composing.region music.tables",
+    "sample": "processes.contract processes.wide processes.edm processes.cells composing.former "
+    "composing.options composing.region music.tables",
     "widgets": "studio.painter",
 }
 # Module of 0.1.0 -> old name -> today's name.

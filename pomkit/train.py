@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 2, and one line on stderr, where the input is bad.
     """
-    values = vars(parser().parse_args(arguments))
+    values = vars(command_line().parse_args(arguments))
     resume = values.pop("resume")
 
     def work() -> None:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code("pomkit.train", work)
 
 
-def parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
         "python -m pomkit.train",

@@ -256,7 +256,7 @@ def test_a_run_is_not_overwritten_and_nothing_is_not_resumed(tmp_path):
         {"process": "gan"},
         {"model": "huge"},
         {"data": "no/such/folder"},
-        {"process": "edm", "density": "lognormal:wide"},
+        {"process": "edm", "sigma_density": "lognormal:wide"},
     ],
 )
 def test_bad_options(wrong, tmp_path, capsys):

@@ -27,7 +27,7 @@ from ..music import masks
 from ..music.tables import BAR
 from ..networks.hdit import HDiT, HDiTConfig
 from .contract import Drawn, Model, Options, Report, sized_network
-from .states import CHORD_CHANNELS, ONSET, VELOCITIES, chord_channels, decode, encode
+from .states import CHORD_CHANNELS, ONSET, VELOCITIES, chord_channels, decode_cells, encode_cells
 from .uncover import CellModel, sample_cells
 from .wide import blended
 
@@ -101,7 +101,7 @@ class Cells(Model):
 
     def encode(self, picture: np.ndarray) -> np.ndarray:
         """The cells of a picture, uint8 (128, width, 3): int64 (128, width); see `states`."""
-        return encode(picture, self.velocities)
+        return encode_cells(picture, self.velocities)
 
     def decode(
         self, cells: np.ndarray, picture: np.ndarray, mask: np.ndarray
@@ -113,7 +113,7 @@ class Cells(Model):
             picture: uint8 (128, width, 3).
             mask: bool (128, width), True = draw.
         """
-        return decode(cells, picture, mask, self.velocities)
+        return decode_cells(cells, picture, mask, self.velocities)
 
     # The process contract.
 

@@ -211,7 +211,8 @@ class Denoiser(Model):
     ) -> dict[str, Any]:
         """A window's pixels and mask, noise and its level, and the density, half the time.
 
-        Pixels and noise are float32 (3, 128, width), the mask bool (1, 128, width); see `Process.example`.
+        Pixels and noise are float32 (3, 128, width), the mask bool (1, 128, width); see
+        `Process.example`; `u`, `rng` and `options` are as there.
         """
         # Half the time the density is unknown.
         density = window.density if rng.random() < 0.5 else np.nan

@@ -3,8 +3,8 @@
 What the processes share that speak of states: encoding and decoding, chords as input channels, and
 what a rule of sampling sees. A hidden cell is in the state after the last.
 
-    cells = encode(picture, VELOCITIES)                         # int64 (128, width)
-    picture, cleared = decode(cells, picture, mask, VELOCITIES)
+    cells = encode_cells(picture, VELOCITIES)                         # int64 (128, width)
+    picture, cleared = decode_cells(cells, picture, mask, VELOCITIES)
 """
 
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ class Draft(NamedTuple):
 Rule = Callable[[Tensor, int, Draft], Tensor]  # (logits, level, draft) -> logits
 
 
-def encode(picture: np.ndarray, velocities: Sequence[int] = VELOCITIES) -> np.ndarray:
+def encode_cells(picture: np.ndarray, velocities: Sequence[int] = VELOCITIES) -> np.ndarray:
     """Turn a picture into cell states; the chord rows are off.
 
     Args:
@@ -67,7 +67,7 @@ def encode(picture: np.ndarray, velocities: Sequence[int] = VELOCITIES) -> np.nd
     return states.astype(np.int64)
 
 
-def decode(
+def decode_cells(
     cells: np.ndarray,
     picture: np.ndarray,
     mask: np.ndarray,

@@ -202,14 +202,14 @@ class Walk:
     def changes(self) -> list[Callable[[Tensor], Tensor]]:
         """The changes of a call's logits, float (batch, states, h, w), in their order."""
         plan = self.plan
-        wanted = {
-            self.sharpen: True,
-            self.favour_pitches: plan.pitch_bias is not None,
-            self.forbid_fragments: plan.whole_notes,
-            self.keep_likeliest: plan.top_p < 1,
-            self.hold_onsets: plan.holds_onsets,
-        }
-        return [change for change in wanted if wanted[change]]
+        changes: list[tuple[Callable[[Tensor], Tensor], bool]] = [
+            (self.sharpen, True),
+            (self.favour_pitches, plan.pitch_bias is not None),
+            (self.forbid_fragments, plan.whole_notes),
+            (self.keep_likeliest, plan.top_p < 1),
+            (self.hold_onsets, plan.holds_onsets),
+        ]
+        return [change for change, wanted in changes if wanted]
 
     def sharpen(self, logits: Tensor) -> Tensor:
         """Divide the logits, float (batch, states, h, w), by the temperature."""

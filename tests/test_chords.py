@@ -76,10 +76,13 @@ def test_keys():
     c_major = notes_of(
         *((4 * i, 4 + 4 * (t % 12 == 0), 60 + t, 80, 0) for i, t in enumerate(scale))
     )
-    assert estimate_key(c_major) == "C:maj" and estimate_key(c_major[:0]) == ""
+    assert estimate_key(c_major) == "C:maj"
+    assert estimate_key(c_major[:0]) == ""
     keys = {name: estimate_key(read_midi(path).notes) for name, path in data.songs().items()}
-    assert keys["bach_prelude_c"] == "C:maj" and keys["petzold_minuet_g"] == "G:maj"
-    assert keys["beethoven_fuer_elise"] == "A:min" and keys["petzold_minuet_g_minor"] == "G:min"
+    assert keys["bach_prelude_c"] == "C:maj"
+    assert keys["petzold_minuet_g"] == "G:maj"
+    assert keys["beethoven_fuer_elise"] == "A:min"
+    assert keys["petzold_minuet_g_minor"] == "G:min"
 
 
 def test_words_are_no_chords():

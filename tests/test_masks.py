@@ -19,19 +19,19 @@ def two_parts() -> Song:
 
 def test_box_is_inclusive_in_pitch_and_half_open_in_steps():
     mask = masks.box(100, pitch=(60, 72), steps=(10, 20))
-    assert mask.shape == (128, 100) and mask.sum() == 13 * 10
-    assert (
-        mask[127 - 60, 10]
-        and mask[127 - 72, 19]
-        and not mask[127 - 60, 20]
-        and not mask[127 - 73, 10]
-    )
+    assert mask.shape == (128, 100)
+    assert mask.sum() == 13 * 10
+    assert mask[127 - 60, 10]
+    assert mask[127 - 72, 19]
+    assert not mask[127 - 60, 20]
+    assert not mask[127 - 73, 10]
 
 
 def test_bars_count_from_one_and_include_both():
     mask = masks.bars(64, 2, 3)
     assert np.flatnonzero(mask.any(axis=0)).tolist() == list(range(16, 48))
-    assert not mask[:8].any() and masks.bars(64, 2, 3, chords=True)[:, 20].all()
+    assert not mask[:8].any()
+    assert masks.bars(64, 2, 3, chords=True)[:, 20].all()
     waltz = Song(np.array([(0, 36, 60, 80, 0)], NOTE_DTYPE), bars=(0, 12, 24))
     assert np.flatnonzero(masks.bars(waltz, 2).any(axis=0)).tolist() == list(range(12, 24))
     assert np.flatnonzero(masks.bars(64, 1, 1, bars=[0, 10, 20]).any(axis=0)).tolist() == list(
@@ -52,8 +52,10 @@ def test_melody_and_accompaniment_cover_a_range_but_not_each_other(two_parts):
     melody, rest = masks.melody(two_parts), masks.accompaniment(two_parts)
     picture = render(two_parts)
     lead, back = render(two_parts, parts=[0]).any(axis=2), render(two_parts, parts=[1]).any(axis=2)
-    assert melody[lead & ~back].all() and rest[back & ~lead].all()
-    assert not (melody & back).any() and not (rest & lead).any()
+    assert melody[lead & ~back].all()
+    assert rest[back & ~lead].all()
+    assert not (melody & back).any()
+    assert not (rest & lead).any()
     assert melody.sum() > 3 * lead.sum()  # more than the notes: the answer is not given away
     rows = np.flatnonzero(melody.any(axis=1))
     assert (127 - rows.max(), 127 - rows.min()) == (72 - 5, 76 + 5)
@@ -63,13 +65,16 @@ def test_melody_and_accompaniment_cover_a_range_but_not_each_other(two_parts):
 def test_skyline_of_one_part(two_parts):
     one = two_parts.canonical()
     chosen = masks.melody_notes(one)
-    assert set(one.notes["pitch"][chosen]) >= {72, 76} and (one.notes["pitch"][chosen] >= 60).all()
+    assert set(one.notes["pitch"][chosen]) >= {72, 76}
+    assert (one.notes["pitch"][chosen] >= 60).all()
 
 
 def test_continuation_and_chords():
     assert np.flatnonzero(masks.continuation(100, keep=60).any(axis=0)).min() == 60
     chords = masks.chords(30)
-    assert chords[:8].all() and chords[120:].all() and not chords[8:120].any()
+    assert chords[:8].all()
+    assert chords[120:].all()
+    assert not chords[8:120].any()
     assert (masks.everything(30) ^ masks.everything(30, chords=True) == chords).all()
 
 
@@ -84,7 +89,9 @@ def test_stroke_is_the_set_of_cells_within_a_radius():
 
 def test_polygon_contains_its_middle_and_corners():
     mask = masks.polygon(60, [(10, 50), (40, 50), (40, 70), (10, 70)])
-    assert mask.sum() == 31 * 21 and mask[127 - 60, 25] and mask[127 - 50, 10]
+    assert mask.sum() == 31 * 21
+    assert mask[127 - 60, 25]
+    assert mask[127 - 50, 10]
 
 
 def test_paint_and_from_image_are_inverse(rng):
@@ -122,6 +129,14 @@ def test_words_of_the_command_line(two_parts):
     ):
         with pytest.raises(OptionError):
             masks.from_text(text, two_parts)
+
+
+def test_a_part_of_a_song_counts_its_bars_from_its_first_bar_line(two_parts):
+    """Columns 0 to 5 belong to the bar before: bar 1 begins at the song's step 16."""
+    mask = masks.from_text("bars:1", two_parts, start=10, width=60)
+    assert np.flatnonzero(mask.any(axis=0)).tolist() == list(range(6, 22))
+    middle = masks.from_text("continuation", two_parts, start=10, width=60)
+    assert np.flatnonzero(middle.any(axis=0)).min() == 22  # of the bar lines 6, 22, 38 and 54
 
 
 def test_bad_masks(two_parts):

@@ -31,8 +31,17 @@ from pomkit import (
 from pomkit.music.binary import binary_losses, split_binary
 from pomkit.music.harmony import estimate_chords
 from pomkit.music.images import read_image
-from pomkit.music.palette import palette
-from pomkit.music.pixels import belonging, read_spans
+from pomkit.music.palette import paint_chords, palette, read_chords
+from pomkit.music.pixels import (
+    BORDER,
+    PITCHES,
+    belonging,
+    draw_spans,
+    notes_of_spans,
+    pitch_of_row,
+    read_spans,
+    row_of_pitch,
+)
 from pomkit.music.tables import GRIDS, NOTE_DTYPE
 
 NOTE = st.tuples(
@@ -54,7 +63,8 @@ def test_parse_inverts_render(notes, chords, border):
         border=border
     )
     again = parse(render(song, border=border), border=border)
-    assert again == song and again.report.dropped == 0
+    assert again == song
+    assert again.report.dropped == 0
 
 
 def test_parse_inverts_render_on_shipped_songs():
@@ -72,7 +82,8 @@ def test_parse_inverts_render_on_a_corpus(corpus_archive):
     for song in songs[::9]:
         for parts in (None, [0], ["PIANO"]):
             c = song.canonical(parts)
-            assert parse(render(c)) == c and len(c.chords) > 10
+            assert parse(render(c)) == c
+            assert len(c.chords) > 10
             assert c.report.kept + c.report.merged + c.report.dropped == len(song.notes)
 
 
@@ -83,7 +94,8 @@ def test_a_note_is_red_then_green_at_twice_its_velocity():
     expected[67, 3:5] = (0, 200, 0)
     assert np.array_equal(picture, expected)
     early = render(Song(np.array([(2, 3, 60, 100, 0)], NOTE_DTYPE)), width=8, onsets="early")
-    assert early[67, 1].tolist() == [255, 0, 0] and (early[67, 2:5] == (0, 200, 0)).all()
+    assert early[67, 1].tolist() == [255, 0, 0]
+    assert (early[67, 2:5] == (0, 200, 0)).all()
 
 
 def test_windows_are_columns_of_the_whole_and_a_sounding_note_begins_anew(rng):
@@ -92,25 +104,26 @@ def test_windows_are_columns_of_the_whole_and_a_sounding_note_begins_anew(rng):
     same = (part == whole[:, 100:164]).all(axis=2)
     assert same[:, 1:].all()
     cut = ~same[:, 0]
-    assert cut.any() and (part[cut, 0, 0] > 0).all() and (whole[cut, 100, 1] > 0).all()
+    assert cut.any()
+    assert (part[cut, 0, 0] > 0).all()
+    assert (whole[cut, 100, 1] > 0).all()
 
 
 def test_early_onsets_lose_little_and_count_nothing_new(rng):
     song = Song(
         np.array([(i * 5 + 1, 3, 40 + i, 64, 0) for i in range(20)], NOTE_DTYPE)
     ).canonical()
-    assert (
-        parse(render(song, onsets="early"), onsets="early") == song
-    )  # unambiguous where notes leave gaps
+    # Where notes leave gaps, early onsets say as much.
+    assert parse(render(song, onsets="early"), onsets="early") == song
 
 
 def test_fold_is_invertible_and_as_in_the_paper(rng):
     picture = rng.integers(0, 256, (128, 512, 3), dtype=np.uint8)
     square = fold(picture)
-    assert square.shape == (256, 256, 3) and np.array_equal(square[:128], picture[:, :256])
-    assert np.array_equal(square[128:, 0], picture[:, 511]) and np.array_equal(
-        unfold(square), picture
-    )
+    assert square.shape == (256, 256, 3)
+    assert np.array_equal(square[:128], picture[:, :256])
+    assert np.array_equal(square[128:, 0], picture[:, 511])
+    assert np.array_equal(unfold(square), picture)
 
 
 def test_black_and_white_keeps_what_one_bit_can(rng):
@@ -121,7 +134,8 @@ def test_black_and_white_keeps_what_one_bit_can(rng):
         )
     )
     image = to_binary(song)
-    assert image.shape == (64, 64) and set(np.unique(image)) == {0, 255}
+    assert image.shape == (64, 64)
+    assert set(np.unique(image)) == {0, 255}
     assert from_binary(image).notes[["onset", "duration", "pitch"]].tolist() == [
         (0, 4, 31),
         (8, 8, 94),
@@ -132,7 +146,8 @@ def test_black_and_white_keeps_what_one_bit_can(rng):
 def test_palette_is_invertible_and_never_looks_like_paint():
     colours = np.array([(0, 0, 0), *palette().values()], float)
     distance = np.linalg.norm(colours[:, None] - colours, axis=-1) + 1e9 * np.eye(len(colours))
-    assert len(palette()) == 12 * 14 + 1 and distance.min() > 12
+    assert len(palette()) == 12 * 14 + 1
+    assert distance.min() > 12
     song = Song(
         np.zeros(0, NOTE_DTYPE), tuple(Chord(i * 3, 3, label) for i, label in enumerate(palette()))
     )
@@ -146,7 +161,8 @@ def test_orphan_green_is_refused_and_counted():
     picture = np.zeros((128, 10, 3), np.uint8)
     picture[60, 4:7, 1] = 100
     song = parse(picture)
-    assert len(song.notes) == 0 and song.report.dropped == 3
+    assert len(song.notes) == 0
+    assert song.report.dropped == 3
 
 
 def test_estimated_chords_survive_the_picture():
@@ -172,9 +188,11 @@ def f1(song, other, *fields):
 def test_the_law_holds_at_every_grid(rng, steps_per_beat):
     song = Song(make_song(rng).notes, steps_per_beat=steps_per_beat).canonical()
     again = parse(render(song), steps_per_beat=steps_per_beat)
-    assert again == song and again.steps_per_beat == steps_per_beat == song.steps_per_beat
+    assert again == song
+    assert again.steps_per_beat == steps_per_beat == song.steps_per_beat
     back = from_binary(to_binary(song), steps_per_beat=steps_per_beat)
-    assert back.steps_per_beat == steps_per_beat and back.bar_lines()[1] == 4 * steps_per_beat
+    assert back.steps_per_beat == steps_per_beat
+    assert back.bar_lines()[1] == 4 * steps_per_beat
 
 
 @settings(max_examples=100, deadline=None)
@@ -238,20 +256,17 @@ def test_an_image_of_a_picture_is_the_picture(tmp_path, rng):
     assert np.array_equal(
         read_image(file_of(few.convert("P", palette=Image.Palette.ADAPTIVE))), np.asarray(few)
     )
-    half = np.dstack(
-        [picture, np.full(picture.shape[:2], 128, np.uint8)]
-    )  # half transparent on black
+    # Half transparent, on black.
+    half = np.dstack([picture, np.full(picture.shape[:2], 128, np.uint8)])
     assert np.abs(read_image(half).astype(int) - picture / 2).max() <= 1
 
 
 def test_runs_of_grey_are_notes():
     lit = np.zeros((128, 40), np.uint8)
-    lit[60, 3:7], lit[60, 9], lit[70, 30:40], lit[2, 5] = (
-        200,
-        100,
-        254,
-        255,
-    )  # the last one lies in the border
+    lit[60, 3:7] = 200
+    lit[60, 9] = 100
+    lit[70, 30:40] = 254
+    lit[2, 5] = 255  # in the border
     expected = [(3, 4, 67, 100), (9, 1, 67, 50), (30, 10, 57, 127)]
     for source in (
         lit,
@@ -261,10 +276,8 @@ def test_runs_of_grey_are_notes():
         np.dstack([lit, np.full_like(lit, 255)]),
     ):
         song = parse(source)
-        assert (
-            song.notes[["onset", "duration", "pitch", "velocity"]].tolist() == expected
-            and song.chords == ()
-        )
+        assert song.notes[["onset", "duration", "pitch", "velocity"]].tolist() == expected
+        assert song.chords == ()
     one_bit = lit > 0
     for source in (
         one_bit,
@@ -283,19 +296,21 @@ def test_paint_is_a_mask_and_no_note(rng):
         painted = picture.copy()
         painted[mask] = paint
         again = parse(file_of(painted))
-        assert again == parse(kept) and np.array_equal(masks.from_image(read_image(painted)), mask)
-        assert (
-            str(mask.sum()) in again.report.remarks[0]
-            and again.report.dropped == parse(kept).report.dropped
-        )
+        assert again == parse(kept)
+        assert np.array_equal(masks.from_image(read_image(painted)), mask)
+        assert str(mask.sum()) in again.report.remarks[0]
+        assert again.report.dropped == parse(kept).report.dropped
 
 
 def test_other_colours_are_refused_and_counted():
     picture = np.zeros((128, 40, 3), np.uint8)
-    picture[60, 4:7, 1], picture[61, 3], picture[62, 5:9] = 100, (80, 0, 0), (0, 0, 90)
+    picture[60, 4:7, 1] = 100
+    picture[61, 3] = (80, 0, 0)
+    picture[62, 5:9] = (0, 0, 90)
     picture[70:80, :, 0] = 60  # enough pure ink: this is no JPEG
     song = parse(picture)
-    assert song.report.dropped == 3 + 4 and len(song.notes) == 1 + 400
+    assert song.report.dropped == 3 + 4
+    assert len(song.notes) == 1 + 400
 
 
 @pytest.mark.parametrize(
@@ -333,23 +348,67 @@ def test_sustain_belongs_to_the_onset_before_it(rng):
     assert refused == (state == 2).sum() - good.sum() > 0
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_notes_are_the_runs_that_begin_with_an_onset(rng, n):
+    """Of one picture and of many, against a plain loop; sustain without an onset is no note."""
+    state = rng.choice(3, size=(n, 128, 30), p=(0.4, 0.2, 0.4))
+    velocity = rng.integers(1, 128, state.shape, dtype=np.uint8)
+    expected = []
+    for clip, row, step in np.argwhere(state == 1).tolist():
+        end = step + 1
+        while end < 30 and state[clip, row, end] == 2:
+            end += 1
+        loud = int(velocity[clip, row, step])
+        expected.append((step, end - step, 127 - row, loud, clip))
+    assert notes_of_spans(state == 1, state == 2, velocity).tolist() == expected
+    if n == 1:
+        assert notes_of_spans(state[0] == 1, state[0] == 2, velocity[0]).tolist() == expected
+
+
+def test_what_is_drawn_of_spans_is_read_as_they_were(rng):
+    state = rng.choice(3, size=(128, 30), p=(0.4, 0.2, 0.4))
+    sustain, _ = belonging(state == 1, state == 2)
+    sustain[:BORDER] = sustain[-BORDER:] = False
+    onset = state == 1
+    onset[:BORDER] = onset[-BORDER:] = False
+    velocity = rng.integers(1, 128, state.shape, dtype=np.uint8)
+    spans = read_spans(draw_spans(onset, sustain, velocity))
+    assert np.array_equal(spans.onset, onset)
+    assert np.array_equal(spans.sustain, sustain)
+    assert np.array_equal(spans.velocity[onset], velocity[onset])
+    assert (spans.refused, spans.paint) == (0, 0)
+
+
+def test_rows_and_pitches_tell_each_other():
+    assert (row_of_pitch(127), row_of_pitch(0), pitch_of_row(67)) == (0, 127, 60)
+    rows = np.arange(PITCHES)
+    assert np.array_equal(row_of_pitch(pitch_of_row(rows)), rows)
+
+
+def test_chords_of_the_palette_come_back_from_any_column():
+    """Law: what is painted is read, from whatever step on."""
+    chords = [Chord(4 * i, 4, label) for i, label in enumerate(palette())]
+    for start in (0, 3, 50):
+        picture = np.zeros((PITCHES, 4 * len(chords) - start, 3), np.uint8)
+        paint_chords(picture, chords, start)
+        found = {step: label for step, _, label in read_chords(picture)}
+        assert found == {max(c.onset - start, 0): c.label for c in chords if c.onset + 4 > start}
+
+
 def test_a_song_is_split_and_joined_and_its_losses_are_counted():
     for path in list(data.songs().values())[::3]:
         song = read_midi(path)
         images = split_binary(song)
-        back, lit = (
-            from_binary(images),
-            render(song.canonical(border=0), border=0).any(axis=2)[33:97],
-        )
-        assert images.shape[1:] == (64, 64) and np.array_equal(
-            np.concatenate(list(images), axis=1)[:, : lit.shape[1]] > 0, lit
-        )
+        back = from_binary(images)
+        lit = render(song.canonical(border=0), border=0).any(axis=2)[33:97]
+        assert images.shape[1:] == (64, 64)
+        assert np.array_equal(np.concatenate(list(images), axis=1)[:, : lit.shape[1]] > 0, lit)
         assert all(np.array_equal(image, to_binary(song, 64 * i)) for i, image in enumerate(images))
         loss = binary_losses(song)
-        assert loss.kept == len(back.notes) and loss.kept + loss.merged + loss.dropped == len(
-            song.notes
-        )
-        assert len(split_binary(back)) <= len(images) and from_binary(split_binary(back)) == back
+        assert loss.kept == len(back.notes)
+        assert loss.kept + loss.merged + loss.dropped == len(song.notes)
+        assert len(split_binary(back)) <= len(images)
+        assert from_binary(split_binary(back)) == back
     song = Song(
         np.array(
             [(62, 4, 60, 80, 0), (66, 2, 60, 99, 0), (0, 1, 20, 80, 0), (0, 3, 40, 80, 0)],
@@ -357,7 +416,8 @@ def test_a_song_is_split_and_joined_and_its_losses_are_counted():
         )
     )
     loss = binary_losses(song)
-    assert (loss.kept, loss.merged, loss.dropped) == (2, 1, 1) and "2 velocities" in loss.remarks[0]
+    assert (loss.kept, loss.merged, loss.dropped) == (2, 1, 1)
+    assert "2 velocities" in loss.remarks[0]
     assert from_binary(split_binary(song)).notes[["onset", "duration", "pitch"]].tolist() == [
         (0, 3, 40),
         (62, 6, 60),

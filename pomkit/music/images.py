@@ -25,21 +25,21 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 MOST_PIXELS = 2**24  # 131,072 columns
 # No JPEG is wider.
 MOST_JPEG_COLUMNS = 2**16
-PAPER = 20  # grey that is not brighter is no note, uint8
+PAPER_GREY = 20  # grey that is not brighter is no note, uint8
 
 # The states of a cell of a picture that was a JPEG: off, onsets and sustains of a few velocities.
-LEVELS = 8
-STATES = 1 + 2 * LEVELS
+VELOCITY_LEVELS = 8
+STATES = 1 + 2 * VELOCITY_LEVELS
 SILENT_STATE = 0
-ONSET_STATES = slice(1, 1 + LEVELS)
-SUSTAIN_STATES = slice(1 + LEVELS, STATES)
+ONSET_STATES = slice(1, 1 + VELOCITY_LEVELS)
+SUSTAIN_STATES = slice(1 + VELOCITY_LEVELS, STATES)
 # From red, green and blue to brightness and redness: JPEG blurs the colours of two cells, but not
 # their brightness, so redness counts half.
 BRIGHTNESS_AND_REDNESS = np.array([(0.3, 0.27), (0.59, -0.23), (0.11, -0.04)])
 REDNESS_COUNTS = (1, 0.5)
 # What an onset adds to the score: fewer notes are likelier.
 ONSET_SCORE = -500
-STRIP = 8  # rows that are judged at a time, to save memory
+STRIP_ROWS = 8  # rows that are judged at a time, to save memory
 
 
 def read_image(source: Any, *, border: int = BORDER, clean: bool = True) -> Picture:
@@ -69,7 +69,7 @@ def read_image(source: Any, *, border: int = BORDER, clean: bool = True) -> Pict
     if pixels.shape[2] in (2, 4):
         pixels = _on_black(pixels)
     if pixels.shape[2] == 1:
-        return _runs_of_grey(pixels[..., 0], border, PAPER if clean else 0)
+        return _runs_of_grey(pixels[..., 0], border, PAPER_GREY if clean else 0)
     return _without_noise(pixels, border) if clean else pixels
 
 
@@ -149,8 +149,8 @@ def _without_noise(picture: Picture, border: int) -> Picture:
 
     colours = _colours_of_states()
     clean = picture.copy()
-    for row in range(0, len(inner), STRIP):
-        music = np.where(paint[row : row + STRIP, :, None], 0, inner[row : row + STRIP])
+    for row in range(0, len(inner), STRIP_ROWS):
+        music = np.where(paint[row : row + STRIP_ROWS, :, None], 0, inner[row : row + STRIP_ROWS])
         path = viterbi(_scores(music), _moves())  # (width, rows)
         clean[border + row :][: len(music)] = colours[path.T]
     clean[border : PITCHES - border][paint] = 255
@@ -168,7 +168,7 @@ def _is_noisy(inner: np.ndarray, paint: np.ndarray) -> bool:
 def _colours_of_states() -> np.ndarray:
     """Red, green and blue of every state, float (17, 3)."""
     colours = np.zeros((STATES, 3))
-    loudness = 2 * np.geomspace(45, 127, LEVELS)
+    loudness = 2 * np.geomspace(45, 127, VELOCITY_LEVELS)
     colours[ONSET_STATES, 0] = loudness
     colours[SUSTAIN_STATES, 1] = loudness
     return colours
@@ -182,7 +182,7 @@ def _moves() -> np.ndarray:
     moves[:, ONSET_STATES] = ONSET_SCORE
 
     # A note sounds on as loud as it began.
-    for level in range(LEVELS):
+    for level in range(VELOCITY_LEVELS):
         onset = ONSET_STATES.start + level
         sustain = SUSTAIN_STATES.start + level
         moves[[onset, sustain], sustain] = 0

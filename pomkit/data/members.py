@@ -26,7 +26,7 @@ from typing import Any
 
 from ..errors import MidiError, OptionError, PomkitError
 from ..files import AnyPath
-from ..music.midi_events import MAX_BYTES
+from ..music.midi_codes import MAX_BYTES
 
 ARCHIVES = (".tar", ".tar.xz", ".txz", ".tar.gz", ".tgz", ".tar.bz2", ".zip")
 

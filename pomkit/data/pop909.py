@@ -17,7 +17,8 @@ import numpy as np
 
 from ..errors import MidiError
 from ..music.chords import Chord
-from ..music.midi_events import Events, read_events
+from ..music.midi_codes import Events
+from ..music.midi_events import read_events
 from ..music.song import Song
 from .members import Member
 

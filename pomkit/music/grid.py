@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import MidiError
 from .chords import Chord, chords_from_markers
-from .midi_events import DRUMS, Events, part_names
+from .midi_codes import DRUMS, Events, part_names
 from .tables import GRIDS, MAX_STEPS, in_order, notes_of, untangle
 
 MAX_PARTS = 2**16

@@ -14,7 +14,8 @@ from typing import IO, Any
 from ..errors import MidiError, check_choice
 from ..files import AnyPath
 from .grid import quantise
-from .midi_events import MAX_BYTES, read_events
+from .midi_codes import MAX_BYTES
+from .midi_events import read_events
 from .song import Song
 from .tables import GRIDS
 

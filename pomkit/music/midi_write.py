@@ -21,7 +21,7 @@ from ..errors import check_range
 from ..files import AnyPath, write
 from .chords import NO_CHORD, UNKNOWN_CHORD, Chord
 from .grid import Meter
-from .midi_events import DRUMS, EMPTY_PART, is_drums
+from .midi_codes import DRUMS, EMPTY_PART, is_drums
 from .tables import TEMPI
 
 # Of the files that pomkit writes.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .midi_events import DRUMS, Events, is_drums
+from .midi_codes import DRUMS, Events, is_drums
 from .midi_write import TICKS_PER_BEAT, Score
 
 

@@ -1,0 +1,149 @@
+"""What the bytes of a MIDI file mean, and the record of what a file says.
+
+A standard MIDI file (SMF 1.0) is a header and tracks. A track is a list of events, each one a
+delta time (ticks since the event before), a status byte and data. The upper half of a status
+below F0 says what happens, the lower half on which of 16 channels:
+
+    90 3C 50    note-on (9), channel 0, pitch 60 (3C), velocity 80 (50)
+    80 3C 40    note-off (8), channel 0, pitch 60, release velocity 64
+    FF 51 ...   a meta event (FF) of type 51: the tempo
+
+Here stand these numbers by name, the limits of what is read, and `Events`, the tables that
+reading fills. `midi_runs` reads the tracks, `midi_events` whole files.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+# A larger file, unpacked, would need arrays of too much memory.
+MAX_BYTES = 3 * 2**20
+# More events that break runs (see midi_runs) would take too much time.
+MAX_WALKED = 100_000
+
+# The upper half of a status byte below F0.
+NOTE_OFF = 0x8
+NOTE_ON = 0x9
+CONTROL = 0xB
+PROGRAM = 0xC
+BEND = 0xE
+
+# Status bytes whose data begins with its length.
+SYSTEM_EXCLUSIVE = 0xF0
+ESCAPE = 0xF7
+META = 0xFF
+
+# How many data bytes follow the other statuses that break a run; those not named have none.
+DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, **dict.fromkeys(range(0xC0, 0xE0), 1)}
+
+# The types of meta events.
+META_NAME = 0x03
+META_LYRIC = 0x05
+META_MARKER = 0x06
+META_END = 0x2F
+META_TEMPO = 0x51
+META_METER = 0x58
+META_SPECIFIC = 0x7F
+
+# Content of a sequencer-specific event (7D: no maker): pomkit's mark for a part without notes.
+EMPTY_PART = b"\x7dpomkit"
+# The channel that General MIDI calls 10.
+DRUMS = 9
+# The controller of the sustain pedal, and the lowest value at which the pedal is down.
+PEDAL_CONTROLLER = 64
+PEDAL_DOWN = 64
+
+
+@dataclass
+class Events:
+    """What a file says, times in ticks.
+
+    Attributes:
+        per_beat: ticks of a beat; in SMPTE's time, of half a second.
+        notes: int64 (5, notes), rows: start, end, pitch, velocity, index in `parts`.
+        parts: (track, channel, program) of each part.
+        names: track -> its name.
+        tempos: (tick, microseconds of a beat).
+        meters: (tick, numerator, denominator).
+        markers: (tick, text).
+        lyrics: (tick, text).
+        counts: of what else there is, by the names that `ReadReport` gives it.
+        remarks: what is not as the standard has it.
+    """
+
+    per_beat: float
+    notes: np.ndarray = field(default_factory=lambda: np.zeros((5, 0), np.int64))
+    parts: list[tuple[int, int, int]] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    tempos: list[tuple[int, int]] = field(default_factory=list)
+    meters: list[tuple[int, int, int]] = field(default_factory=list)
+    markers: list[tuple[int, str]] = field(default_factory=list)
+    lyrics: list[tuple[int, str]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def add_meta(self, track: int, tick: int, kind: int, content: bytes) -> None:
+        """Take in a meta event if it says something of interest.
+
+        Args:
+            track: the number of its track, from 0.
+            tick: when it happens.
+            kind: its type, one of META_NAME, META_TEMPO and so on; others are passed over.
+            content: its data.
+        """
+        if kind == META_NAME:
+            self.names.setdefault(track, _text(content))
+        elif kind == META_MARKER:
+            self.markers.append((tick, _text(content)))
+        elif kind == META_LYRIC:
+            self.lyrics.append((tick, _text(content)))
+        elif kind == META_TEMPO and len(content) == 3:
+            self.tempos.append((tick, int.from_bytes(content, "big")))
+        elif kind == META_METER and len(content) >= 2:
+            # The denominator is told as a power of two; a lying one must not fill the memory.
+            self.meters.append((tick, content[0], 2 ** min(content[1], 15)))
+
+
+def _text(content: bytes) -> str:
+    """The printable part of a text: UTF-8 where it is that, else Latin-1."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    if not text.isprintable():
+        text = "".join(filter(str.isprintable, text))
+    return text.strip()
+
+
+def is_drums(name: str) -> bool:
+    """Whether a part of this name is played on the drums' channel."""
+    return name.startswith("drums") or "(drums)" in name
+
+
+def part_names(events: Events, kept: list[int]) -> tuple[str, ...]:
+    """Name the parts so that no two names are equal and `is_drums` holds of the drums alone.
+
+    Args:
+        events: what the file says.
+        kept: the indices in `events.parts` of the parts to name.
+
+    Returns:
+        For each one its track's name, or "part 3" where the track has none, with a number
+        after it where the name would stand twice.
+    """
+    counts: dict[str, int] = {}  # name -> how often it was wanted (a count)
+    for number, i in enumerate(kept):
+        track, channel, _ = events.parts[i]
+        name = events.names.get(track) or ("drums" if channel == DRUMS else f"part {number}")
+        if channel != DRUMS:
+            name = name.replace("drums", "Drums")
+        elif not is_drums(name):
+            name += " (drums)"
+
+        # The second "Piano" is "Piano 2", unless a track has that very name: then "Piano 3".
+        count = counts.get(name, 0) + 1
+        counts[name] = count
+        while count > 1 and f"{name} {count}" in counts:
+            count += 1
+        counts[f"{name} {count}" if count > 1 else name] = count
+    return tuple(counts)

@@ -1,0 +1,224 @@
+"""From the messages of MIDI tracks to notes: their ends, the sustain pedal, their parts.
+
+A MIDI file says when a key goes down and when it comes up. `add_notes` makes notes of that:
+
+1. `_pair_notes` finds the end of each note, **first in, first out**: where a pitch is struck again
+   before it has ended, the first end is that of the first note. In most files nothing overlaps,
+   and one sort finds all pairs (`_pair`); in the others a queue for each pitch (`_pair_in_turn`).
+2. A note without an end lasts as long as its track.
+3. `_hold` makes notes last while the pedal is down, where that is asked for.
+4. `_sort_parts` tells parts apart by track, channel and program.
+
+In the shapes, "events" (of runs) and "notes" are lengths. Some numbers are packed, so that one
+sort or one comparison does for several things:
+
+    voice = track << 4 | channel
+    line = voice << 7 | pitch
+    part = voice << 7 | program
+"""
+
+from collections import defaultdict, deque
+from typing import NamedTuple
+
+import numpy as np
+
+from .midi_codes import (
+    BEND,
+    CONTROL,
+    NOTE_OFF,
+    NOTE_ON,
+    PEDAL_CONTROLLER,
+    PEDAL_DOWN,
+    Events,
+)
+from .midi_runs import Messages, Story, indices_of
+
+
+class _Pairs(NamedTuple):
+    """Notes by the events that start and end them, int64 (notes,) each."""
+
+    start: np.ndarray
+    end: np.ndarray  # -1 for notes without an end
+
+
+def add_notes(events: Events, messages: Messages, *, pedal: bool = False) -> None:
+    """Make notes of the messages, and put them, their parts and the counts into `events`.
+
+    Args:
+        events: gets `notes`, int64 (5, notes), `parts` and `counts`.
+        messages: the events of all runs, (events,) each.
+        pedal: whether notes last until the sustain pedal is released.
+    """
+    start, end = _pair_notes(messages)
+    voice = messages.voice[start]
+    stop = messages.tick[end]
+
+    # A note without an end lasts as long as its track.
+    unended = end < 0
+    if unended.any():
+        track_end = np.array(messages.story.ends)[voice >> 4]
+        stop = np.where(unended, track_end, stop)
+
+    moves = _pedal_moves(messages)
+    if pedal:
+        _hold(stop, voice, messages, moves)
+
+    part = _sort_parts(events, messages.story, voice, start)
+    onset = messages.tick[start]
+    pitch = messages.key[start]
+    velocity = messages.value[start]
+    columns = [onset, stop, pitch, velocity, part]
+    events.notes = np.array(columns, np.int64)  # (5, notes)
+    events.counts = _counts(messages, moves, unended)
+
+
+def _pair_notes(messages: Messages) -> _Pairs:
+    """Find the notes in the messages."""
+    # The kinds of note-off and note-on differ in their last bit.
+    is_note = messages.kind >> 1 == NOTE_OFF >> 1
+    # A note-on without velocity is a note-off.
+    is_on = messages.kind == NOTE_ON
+    is_start = is_on & (messages.value > 0)
+    is_end = is_note ^ is_start
+
+    line = messages.voice << 7 | messages.key
+    return _pair(line, is_start, is_end)
+
+
+def _pair(line: np.ndarray, on: np.ndarray, off: np.ndarray) -> _Pairs:
+    """Find the end of every note: first in, first out.
+
+    Args:
+        line: a number for the track, channel and pitch of each event, int (events,).
+        on: which events start notes, bool (events,).
+        off: which events end notes, bool (events,).
+    """
+    start = indices_of(on)
+    stop = indices_of(off)
+
+    # Stable sorts by line put the n-th start of each line and its n-th end in the same place, if
+    # every note has an end and none is struck again before it.
+    start_order = line[start].argsort(kind="stable")
+    stop_order = line[stop].argsort(kind="stable")
+    begin = start[start_order]
+    finish = stop[stop_order]
+    if not _are_pairs(line, begin, finish):
+        return _Pairs(start, _pair_in_turn(line, on, off))
+
+    end = np.empty_like(start)
+    end[start_order] = finish
+    return _Pairs(start, end)
+
+
+def _are_pairs(line: np.ndarray, begin: np.ndarray, finish: np.ndarray) -> bool:
+    """Whether each of these ends is on the line of its start, and after it."""
+    if len(begin) != len(finish):
+        return False
+    same_line = line[begin] == line[finish]
+    after = begin < finish
+    return bool(same_line.all() and after.all())
+
+
+def _pair_in_turn(line: np.ndarray, on: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """The same in any file, one event after the other: the event that ends each note, or -1."""
+    end = np.full(np.count_nonzero(on), -1)
+    waiting: dict[int, deque[int]] = defaultdict(deque)  # line -> its notes that have no end yet
+    number = on.cumsum() - 1
+    events = indices_of(on | off)
+    columns = (events, line[events], on[events], number[events])
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for event, key, starts, note in rows:
+        queue = waiting[key]
+        if starts:
+            queue.append(note)
+        elif queue:
+            first = queue.popleft()
+            end[first] = event
+    return end
+
+
+def _pedal_moves(messages: Messages) -> np.ndarray:
+    """The events that press or release a sustain pedal, int64 (moves,)."""
+    is_control = messages.kind == CONTROL
+    is_pedal = messages.key == PEDAL_CONTROLLER
+    return indices_of(is_control & is_pedal)
+
+
+def _counts(messages: Messages, moves: np.ndarray, unended: np.ndarray) -> dict[str, int]:
+    """How often a file has what a Song does not keep, by the names of `ReadReport`."""
+    masks = {
+        "unended": unended,
+        "pedals": messages.value[moves] >= PEDAL_DOWN,
+        "bends": messages.kind == BEND,
+        "controllers": messages.kind == CONTROL,
+    }
+    return {name: int(np.count_nonzero(mask)) for name, mask in masks.items()}
+
+
+def _hold(stop: np.ndarray, voice: np.ndarray, messages: Messages, moves: np.ndarray) -> None:
+    """Let notes that end while the pedal of their voice is down last until it is released.
+
+    `stop` (ticks, changed in place) and `voice` are those of the notes, (notes,). Where no
+    release comes, the notes last until the last one of their voice ends.
+    """
+    for number in np.unique(messages.voice[moves]):
+        notes = indices_of(voice == number)
+        ends = stop[notes]
+        is_mine = messages.voice[moves] == number
+        mine = moves[is_mine]
+        tick = messages.tick[mine]
+        is_down = messages.value[mine] >= PEDAL_DOWN
+
+        # The next release after each move: the least index, there or later, of a move upwards.
+        never = len(mine)
+        release = np.where(is_down, never, np.arange(never))
+        release = np.minimum.accumulate(release[::-1])[::-1]
+        last_end = ends.max(initial=0)
+        release_tick = np.append(tick, last_end)[release]
+
+        # The last move before each end of a note says whether the pedal is down there.
+        last = tick.searchsorted(ends, side="right") - 1
+        follows_a_move = last >= 0
+        held = follows_a_move & is_down[last]
+        until = np.maximum(ends, release_tick[last])
+        stop[notes[held]] = until[held]
+
+
+def _sort_parts(events: Events, story: Story, voice: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Put the parts into `events`, and say which of them each note is in, int64 (notes,).
+
+    They stand by track, then by first appearance. `voice` and `start` (events of the runs) are
+    those of the notes, (notes,).
+    """
+    code = _part_codes(story, voice, start)
+
+    # Notes of one part mostly stand together: look each stretch up, not each note.
+    is_bound = np.ones(len(code) + 1, bool)
+    is_bound[1:-1] = code[1:] != code[:-1]
+    bounds = indices_of(is_bound)
+    lengths = bounds[1:] - bounds[:-1]
+    played = code[bounds[:-1]].tolist()
+
+    empty = [track << 11 for track in story.empty_parts]
+    first_come = dict.fromkeys(played + empty)
+    codes = sorted(first_come, key=lambda c: c >> 11)
+    events.parts = [(c >> 11, c >> 7 & 15, c & 127) for c in codes]
+    index = {c: i for i, c in enumerate(codes)}
+    part = np.array([index[c] for c in played], np.int64)
+    return part.repeat(lengths)
+
+
+def _part_codes(story: Story, voice: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """The voice and the program of each note as one number, (notes,)."""
+    code = voice << 7
+    for number, changes in story.programs.items():
+        if not any(program for _, program in changes):
+            continue
+
+        # The last change before a note holds for it.
+        since, programs = np.array(changes).T
+        notes = indices_of(voice == number)
+        last = since.searchsorted(start[notes], side="right") - 1
+        program = programs[last]
+        code[notes] += program.astype(code.dtype)
+    return code

@@ -188,7 +188,7 @@ def test_a_silent_font_is_passed_over(monkeypatch, fresh_choice, tmp_path):
         audio, "_fonts", lambda: iter([tmp_path / "mute.sf2", tmp_path / "good.sf2"])
     )
     monkeypatch.setattr(
-        audio, "_fluidsynth", lambda *given: np.full((given[3], 2), given[-1].stem == "good")
+        audio, "_fluidsynth", lambda score, font: np.full((score.samples, 2), font.stem == "good")
     )
     assert sound_name() == "FluidSynth, good"
 

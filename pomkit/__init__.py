@@ -102,6 +102,7 @@ RENAMED: dict[str, dict[str, str]] = {
         "METER": "META_METER",
         "SPECIFIC": "META_SPECIFIC",
     },
+    "kdiffusion": {"noise_sampler": "BrownianIncrements"},
     "model": {
         "PIXELS": "PIXEL_AXES",
         "TOKENS": "TOKEN_AXES",

@@ -209,7 +209,7 @@ def test_a_name_that_it_has_not():
 @installed
 def test_increments_of_a_two_stage_sampler_agree():
     x = torch.zeros(20000, 1, 1, 1)
-    noise = kdiffusion.noise_sampler(x)
+    noise = kdiffusion.BrownianIncrements(x)
     high, middle, low = torch.tensor([10.0, 4.0, 2.0])
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -65,7 +65,7 @@ OLD_PATHS = {
     "fetch": "data.downloads",
     "kdiffusion": "processes.kdiffusion",
     "masks": "music.masks",
-    "metrics": "judge.metrics music.harmony",
+    "metrics": "judge.clips judge.statistics judge.likeness judge.metrics music.harmony",
     "midi": "music.midi_codes music.midi_runs music.midi_notes music.midi_events",
     "model": "networks.attention networks.hdit",
     "notes": "music.tables music.grid music.song music.midi music.midi_write",
@@ -78,6 +78,7 @@ OLD_PATHS = {
 }
 # Module of 0.1.0 -> old name -> today's name.
 RENAMED: dict[str, dict[str, str]] = {
+    "baselines": {"draw": "redraw", "HALF": "HALF_BAR"},
     "cells": {"View": "Draft"},
     "checkpoint": {"FORMAT": "CHECKPOINT_FORMAT"},
     "chords": {"MARKER": "CHORD_MARKER"},
@@ -103,6 +104,7 @@ RENAMED: dict[str, dict[str, str]] = {
         "SPECIFIC": "META_SPECIFIC",
     },
     "kdiffusion": {"noise_sampler": "BrownianIncrements"},
+    "metrics": {"Set": "PictureSet"},
     "model": {
         "PIXELS": "PIXEL_AXES",
         "TOKENS": "TOKEN_AXES",

@@ -15,84 +15,91 @@ from typing import Any
 from .composing.region import inpaint
 from .data.reading import read_corpus
 from .errors import exit_code
-from .files import write
-from .judge.judging import (  # noqa: F401
+from .judge.judging import DRAWS, Judge, Row, Sample, Tables  # noqa: F401
+from .judge.report import (  # noqa: F401
     COLUMNS,
-    DRAWS,
-    SHAPES,
-    TASKS,
-    Judge,
-    Row,
-    Tables,
-    Window,
-    X,
     as_markdown,
     cell,
     draw_measures,
-    drawn,
-    held_out,
+    open_report,
+    write_card,
     write_report,
     write_samples,
 )
+from .judge.tasks import SHAPES, TASKS, X, held_out  # noqa: F401
+from .judge.tasks import TestWindow as Window  # noqa: F401
+from .judge.tasks import shape_cells as drawn  # noqa: F401
 from .play import plot
 from .processes.checkpoint import card_path, load_model
 from .processes.contract import methods_of
 
+# Windows for each task with --quick.
+QUICK_COUNT = 12
+# Samples in the figure beside a model's card.
+PAIRS = 4
+# Options of `inpaint` that the judge itself sets.
+JUDGES_OWN = {"n", "seed", "callback"}
+
 
 def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
-    """Judge the model; write every task as soon as it is done; go on where a run with the same settings stopped."""
-    corpus, model, path = read_corpus(o.data), load_model(o.model), card_path(o.model)
-    spec, log, count = (
-        json.loads(path.read_text()),
-        o.out / "report.json",
-        min(o.count, 12 if o.quick else o.count),
-    )
+    """Judge a model; write every task as soon as it is done; go on where the same run stopped.
+
+    Args:
+        o: what `main` reads from the command line.
+        options: those of `inpaint` that were given; `method`: only this one is judged.
+    """
+    corpus = read_corpus(o.data)
+    model = load_model(o.model)
+    card = card_path(o.model)
     methods = [options.pop("method")] if "method" in options else methods_of(model)
+    count = min(o.count, QUICK_COUNT) if o.quick else o.count
+    weights = json.loads(card.read_text())["sha256"]
     settings = {
-        "model": path.stem,
-        "weights": spec["sha256"][:12],
+        "model": card.stem,
+        "weights": weights[:12],
         "split": o.split,
         "windows": count,
         "seed": o.seed,
         "methods": methods,
         **options,
     }
-    judge = Judge(
-        model,
-        corpus.split(o.split).songs,
-        corpus.split("train").songs,
-        count,
-        methods,
-        o.seed,
-        **options,
-    )
-    report = json.loads(log.read_text()) if log.is_file() else {}
-    if report.get("settings") != settings:
-        report = {"settings": settings, "minutes": 0, "tasks": {}}
-    for task in [task for task in o.tasks if task not in report["tasks"]]:
-        started = time.monotonic()
-        report["tasks"][task] = judge(task)
-        write_samples(o.out / "samples" / task.replace(" ", "_"), judge.samples)
-        if o.write_card and task == "continuation":
-            pairs = [(before, after) for before, _, after in judge.samples[:4]]
-            plot.save_pairs(path.with_suffix(".png"), pairs, judge.samples[0][1])
-        report["minutes"] = round(report["minutes"] + (time.monotonic() - started) / 60, 2)
-        write_report(o.out, report)
-    draw_measures(o.out / "measures.png", report["tasks"])
+
+    songs = corpus.split(o.split).songs
+    training = corpus.split("train").songs
+    judge = Judge(model, songs, training, count, methods, o.seed, **options)
+    report = open_report(o.out, settings)
+    for task in o.tasks:
+        if task not in report["tasks"]:
+            samples = add_task(judge, task, report, o.out)
+            if o.write_card and samples and task == "continuation":
+                pairs = [(sample.before, sample.after) for sample in samples[:PAIRS]]
+                plot.save_pairs(card.with_suffix(".png"), pairs, samples[0].mask)
+
+    draw_measures(o.out / "measures.png", report["tasks"], methods)
     print(as_markdown(report["tasks"]))
     if o.write_card:
-        spec["card"]["evaluation"] = {
-            **settings,
-            "minutes": report["minutes"],
-            "tasks": {
-                task: {
-                    row: {title: cell(found[key]) for key, title in COLUMNS.items() if key in found}
-                    for row, found in rows.items()
-                }
-                for task, rows in report["tasks"].items()
-            },
-        }
-        write(path, json.dumps(spec, indent=1).encode() + b"\n")
+        write_card(card, report)
+
+
+def add_task(judge: Judge, task: str, report: dict[str, Any], out: Path) -> list[Sample]:
+    """Judge a task, add it to the report, and write the report and the samples.
+
+    Args:
+        judge: of the model.
+        task: one of `TASKS`.
+        report: what `open_report` gives.
+        out: the folder of the report.
+
+    Returns:
+        The samples that were composed.
+    """
+    started = time.monotonic()
+    result = judge.judge_task(task)
+    report["tasks"][task] = result.rows
+    write_samples(out / "samples" / task.replace(" ", "_"), result.samples)
+    report["minutes"] = round(report["minutes"] + (time.monotonic() - started) / 60, 2)
+    write_report(out, report)
+    return result.samples
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,21 +122,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--split", default="valid", help="which songs: train, valid or test")
     add("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help="which tasks")
     add("--count", type=int, default=48, help="windows for each task; of drawn shapes a third")
-    add(
-        "--quick",
-        action="store_true",
-        help="at most 12 windows for each task: minutes on two cores",
-    )
+    quick = f"at most {QUICK_COUNT} windows for each task: minutes on two cores"
+    add("--quick", action="store_true", help=quick)
     add("--seed", type=int, default=0, help="seed of windows and samples")
     add("--write-card", action="store_true", help="put the table into the model's .json file")
-    own = set(inspect.signature(inpaint).parameters) - {
-        "model",
-        "picture",
-        "mask",
-        "n",
-        "seed",
-        "callback",
-    }
+
+    # Whatever `inpaint` understands is an option, too.
+    parameters = inspect.signature(inpaint).parameters.values()
+    own = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - JUDGES_OWN
     for name in sorted(own):
         add(
             f"--{name}",
@@ -138,11 +138,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             metavar="VALUE",
             help="see pomkit.inpaint",
         )
+
     o = p.parse_args(arguments)
-    return exit_code(
-        "pomkit.evaluate",
-        lambda: run(o, {name: value for name, value in vars(o).items() if name in own}),
-    )
+    options = {name: value for name, value in vars(o).items() if name in own}
+    return exit_code("pomkit.evaluate", lambda: run(o, options))
 
 
 if __name__ == "__main__":

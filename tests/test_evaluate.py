@@ -171,9 +171,11 @@ def test_the_command_writes_report_samples_and_card_and_goes_on(
     first = json.loads((out / "report.json").read_text())
     assert list(first["tasks"]) == ["melody"] and first["settings"]["steps"] == 2
     asked = []
-    judged = evaluate.Judge.__call__
+    judge_task = evaluate.Judge.judge_task
     monkeypatch.setattr(
-        evaluate.Judge, "__call__", lambda self, task: asked.append(task) or judged(self, task)
+        evaluate.Judge,
+        "judge_task",
+        lambda self, task: asked.append(task) or judge_task(self, task),
     )
     assert (
         evaluate.main(

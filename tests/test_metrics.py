@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pomkit import Chord, OptionError, Song, masks, metrics, render
-from pomkit.metrics import BAR
-from pomkit.music.tables import NOTE_DTYPE
+from pomkit.music.tables import BAR, NOTE_DTYPE
 
 # What muspy 0.5.0 gives for `muspy_clip(seed)`, seeds 0 to 2 (Music of resolution 4; groove consistency at 16 steps a measure;
 # pitch classes of each bar's notes averaged): entropy, scale, groove, polyphony, pitch classes a bar, pitches used, range.
@@ -192,7 +191,7 @@ def test_weights_count_songs():
     real, made, songs = music(1), music(2), np.arange(12) // 2
     weights = np.ones((1, 2, 6))
     weights[0, 0, 3:] = 0  # of the generated only songs 0 to 2
-    part = metrics.compare(made, real, songs, songs, weights)
+    part = metrics.compare(made, real, songs, songs, weights=weights)
     for key, value in metrics.compare(made[:6], real, songs[:6], songs).items():
         if key in (
             "pitch_count",

@@ -1,120 +1,100 @@
-"""Judge a model on held-out songs: `python -m pomkit.evaluate MODEL --data CORPUS --out report/`.
+"""The judge: a model and the baselines compose the same windows, and all of it is measured.
 
-All is counted on the notes that begin inside the mask. In brackets: 95 % bootstrap intervals over songs. Rows:
+    judge = Judge(model, valid_songs, train_songs)
+    result = judge.judge_task("melody")
+    result.rows["uncover"]["note_f1"]  # [value, low, high]
 
-- "real halves": real songs against other real songs, halves drawn at random. With few songs this ceiling is low.
-- "real": the music that was there, measured like a model; "chance": its notes at random cells of the mask; "permuted": no
-  music, made to fool the measures: its pitches dealt anew among its notes.
-- "copy": the bars before the mask; "nearest": the training bars whose surroundings match best; "markov": an order-2 chain.
-- "uncover", "conditioned", "repaint": the model.
+In four steps, each a method:
 
-Columns:
+1. `choose`: windows of held-out songs, and the task's mask of each.
+2. `fill`: every row's picture of every window: real, chance, baselines, model.
+3. `measure`: numerators and denominators of every measure, for each row and window.
+4. `bootstrap` and `assemble`: values and intervals over draws of songs.
 
-- overlapping area, KLD: mean of six features' inter- against intra-set distances, to real windows of other songs
-  (`metrics.compare`); in "sets" each feature's overlapping area, and the means of `metrics.describe`.
-- in scale, on 8th grid: of the whole song; chord accuracy: root and kind of third, estimated from the result, are the known
-  chord's; chord tones: notes that belong to it; note F1: against the music that was there (`metrics.Region`).
-- longest shared: notes of the longest sequence that also stands in a training song; leak: pixels changed outside the mask."""
+What the rows and columns mean stands in `report.HOW_TO_READ`.
 
-import json
+**A new measure** has one of three homes, and is one function and one line in a table there:
+`statistics.STATISTICS` (of a clip), `metrics.REGION_MEASURES` (of a composition beside what was
+there), or `MEASURES_OF_ROWS` here (of all compositions at once, with the training songs at hand).
+Each gives numerators and denominators, which are added up over windows before they are divided.
+"""
+
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from itertools import islice, zip_longest
-from pathlib import Path
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
-from einops import rearrange
 from tqdm.auto import tqdm
 
-from ..composing.former import METHODS
 from ..composing.region import inpaint
-from ..data.windows import Windows
 from ..errors import OptionError, check_choice
-from ..files import write
-from ..music import masks
-from ..music.picture import parse, render
+from ..music.picture import render
+from ..music.pixels import Mask, Picture
 from ..music.song import Song
-from ..play import audio, plot
-from ..processes.checkpoint import Model
-from ..processes.contract import methods_of
-from . import baselines, metrics
+from ..processes.contract import Model, methods_of
+from . import baselines
+from .clips import Clips, read_clips
+from .likeness import FEATURES, compare
+from .metrics import Region, longest_shared, shuffled
+from .statistics import describe
+from .tasks import TASKS, Task, TestWindow, held_out
 
-Window = tuple[Song, int, np.ndarray]  # a song, the step where the picture begins, the picture
-Row = dict[str, list[float]]  # of a table: measure -> value, low, high
-Tables = dict[str, dict[str, Row]]  # task -> row
-DRAWS = 200  # of songs, for the intervals
-X = np.linspace(0.05, 0.95, 33)
-# Brush strokes over a window: radius in cells, paths of (share of the width, pitch); from what training saw to what it did not.
-SHAPES: dict[str, tuple[float, list[Any]]] = {
-    "rising line": (3, [np.c_[X, 46 + 40 * X]]),
-    "falling line": (3, [np.c_[X, 86 - 40 * X]]),
-    "diverging lines": (3, [np.c_[X, 66 + 22 * X], np.c_[X, 66 - 22 * X]]),
-    "arch": (3, [np.c_[X, 48 + 36 * np.sin(np.pi * X)]]),
-    "blob": (16, [[(0.35, 62), (0.5, 70), (0.6, 60)]]),
-    "scattered dots": (
-        2.5,
-        [[dot] for dot in np.random.default_rng(0).uniform((0, 44), (1, 88), (50, 2))],
-    ),
-}
+# Draws of songs, for the intervals.
+DRAWS = 200
+# Between these quantiles are 95 % of the draws.
+INTERVAL = (0.025, 0.975)
+# So many real windows for each that is composed.
+REAL_WINDOWS = 4
+# Decimals of the values of a table.
+DIGITS = 4
 
-
-def drawn(name: str, song: Song, start: int, width: int) -> np.ndarray:
-    """The mask of a drawn shape, bool (128, width), wherever it lies."""
-    radius, paths = SHAPES[name]
-    return np.logical_or.reduce(
-        [masks.stroke(width, np.multiply(path, (width, 1)), radius) for path in paths]
-    )
+# A row of a table: measure -> [value, low, high].
+Row = dict[str, list[float]]
+# Task -> row -> measure -> [value, low, high].
+Tables = dict[str, dict[str, Row]]
+# One window, composed in every way: row -> picture, uint8 (128, width, 3).
+Fill = dict[str, Picture]
+# Measure -> numerators and denominators, (2, rows, windows) or (2, clips).
+Counts = dict[str, np.ndarray]
+# Measure -> the value, then that of each draw, (1 + DRAWS,), or the same of every row.
+Shares = dict[str, np.ndarray]
 
 
-# Tasks: the kind of notes that is hidden, and the mask of a window (song, start, width).
-TASKS: dict[str, tuple[str, Callable[[Song, int, int], np.ndarray]]] = {
-    "unconditional": ("all", lambda song, start, width: masks.everything(width, chords=True)),
-    "melody": ("melody", lambda song, start, width: masks.melody(song, start=start, width=width)),
-    "accompaniment": (
-        "accompaniment",
-        lambda song, start, width: masks.accompaniment(song, start=start, width=width),
-    ),
-    "continuation": ("all", lambda song, start, width: masks.continuation(width, width // 2)),
-    "loop middle": ("all", lambda song, start, width: masks.bars(width, 13, 20)),
-    "chords only": ("all", lambda song, start, width: masks.everything(width)),
-    **{name: ("all", partial(drawn, name)) for name in SHAPES},
-}
-COLUMNS = {
-    "density": "notes / real",
-    "overlapping_area": "overlapping area",
-    "kld": "KLD",
-    "in_scale": "in scale",
-    "on_grid": "on 8th grid",
-    "chord_accuracy": "chord accuracy",
-    "chord_tones": "chord tones",
-    "filled": "mask filled",
-    "note_f1": "note F1",
-    "longest_shared": "longest shared",
-    "changed_outside": "leak",
-}
+class Sample(NamedTuple):
+    """What the model's first method composed: pictures uint8 (128, width, 3), mask (128, width)."""
+
+    before: Picture
+    mask: Mask
+    after: Picture
 
 
-def held_out(songs: Sequence[Song], width: int, count: int, seed: int = 0) -> list[Window]:
-    """`count` windows (song, start, picture): one a song in turn, at a random bar line where the music is dense enough."""
-    rng = np.random.default_rng(seed)
-    starts = [rng.permutation(Windows([song], width).starts[0]) for song in songs]
-    windows = (
-        (song, int(start), render(song, int(start), width))
-        for turn in zip_longest(*starts)
-        for song, start in zip(songs, turn, strict=True)
-        if start is not None
-    )
-    dense = (
-        w for w in windows if (w[2][8:120, :, 0] > 0).sum() >= width / 2
-    )  # no intros and endings
-    return list(islice(dense, count))
+class TaskResult(NamedTuple):
+    """What was found at one task.
+
+    Attributes:
+        task: its name.
+        rows: row -> measure -> [value, low, high]; what is not defined is left out.
+        samples: what the model's first method composed, a sample for each window.
+    """
+
+    task: str
+    rows: dict[str, Row]
+    samples: list[Sample]
+
+
+class Question(NamedTuple):
+    """A window and what is hidden of it: mask bool (128, width)."""
+
+    window: TestWindow
+    mask: Mask
 
 
 class Judge:
-    """Measures a model task by task: `judge(task)` gives the rows of its table, `judge.samples` what the model composed.
-    `songs`: held out; `training`: songs for the baselines and for what is shared (none: these are left out); `count`: windows a
-    task, of drawn shapes a third; four times as many real ones are compared with. `options`: those of `inpaint`."""
+    """Measures a model task by task, beside the real music, chance and the baselines.
+
+    `judge(task)` gives the rows of a table, and `judge.samples` what the model composed for it;
+    `judge.judge_task(task)` gives both as one record.
+    """
 
     def __init__(
         self,
@@ -127,223 +107,278 @@ class Judge:
         progress: bool = True,
         **options: Any,
     ) -> None:
+        """Prepare a judge.
+
+        Args:
+            model: what is judged.
+            songs: held out.
+            training: for the baselines and for what is shared with them; none: both are left out.
+            count: windows a task, of drawn shapes a third.
+            methods: of the model, a row each; None: all that it has.
+            seed: of windows and samples.
+            progress: whether a bar shows how far it is.
+            options: those of `inpaint`.
+
+        Raises:
+            OptionError: there are no songs, or no windows are asked for.
+        """
         if not songs or count < 1:
             raise OptionError(
-                f"{len(songs)} songs, {count} windows: give at least one of each; another split may have songs"
+                f"{len(songs)} songs, {count} windows: give at least one of each; "
+                "another split may have songs"
             )
-        self.model, self.count, self.seed, self.progress = model, count, seed, progress
-        self.methods, self.options = methods or methods_of(model), options
-        self.songs, n, rng = list(songs), len(songs), np.random.default_rng(seed)
-        self.windows = lru_cache(lambda width: held_out(self.songs, width, 4 * count, seed))
-        self.samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.model = model
+        self.songs = list(songs)
+        self.count = count
+        self.methods = methods or methods_of(model)
+        self.seed = seed
+        self.progress = progress
+        self.options = options
+        self.samples: list[Sample] = []
+
         self.training = baselines.Training(list(training)) if len(training) else None
         self.markov = baselines.Markov(self.training) if self.training else None
-        self.halves = np.stack(
-            [half := rng.permuted(np.tile(np.arange(n) < n // 2, (DRAWS, 1)), axis=1), ~half],
-            axis=1,
-        )
+        self.windows = lru_cache(self._windows)
+        self.halves = _halves(len(self.songs), seed)
+
+    def _windows(self, width: int) -> list[TestWindow]:
+        """Real windows of a width in steps: the first are composed, all are compared with."""
+        return held_out(self.songs, width, REAL_WINDOWS * self.count, self.seed)
 
     def __call__(self, task: str) -> dict[str, Row]:
-        """The rows of a task, row -> measure -> [value, low, high]; what is not defined is left out."""
-        check_choice("task", task, TASKS)
-        (kind, region_of), width = TASKS[task], 512 if task == "loop middle" else self.model.width
-        found = [
-            (window, region_of(window[0], window[1], width))
-            for window in self.windows(width)
-            if window[0].chords or task != "chords only"
-        ]
-        found, self.samples = [(window, mask) for window, mask in found if mask.any()], []
-        if not found:
-            return {}
-        made, counts = [], []
-        todo = tqdm(
-            found[: self.count // (3 if task in SHAPES else 1) or 1],
-            task,
-            unit="window",
-            disable=not self.progress,
-        )
-        for i, ((song, start, picture), mask) in enumerate(todo):
-            rng, region = (
-                np.random.default_rng((self.seed, i)),
-                metrics.Region(picture, mask, render(song), start),
-            )
-            chance, permuted = (
-                metrics.shuffled(picture, mask, rng),
-                baselines.permuted(picture, mask, rng),
-            )
-            rows = {"real": picture, "chance": chance, "permuted": permuted}
-            if task not in ("unconditional", "chords only"):
-                rows["copy"] = baselines.copied(picture, mask, song, start, kind)
-            if self.training:
-                rows["nearest"] = baselines.nearest(picture, mask, self.training, kind, rng)
-            if self.markov and kind == "melody":
-                rows["markov"] = self.markov(picture, mask, rng)
-            for method in self.methods:
-                after = inpaint(
-                    self.model, picture, mask, seed=self.seed + i, method=method, **self.options
-                )
-                rows[method] = np.asarray(after[0])
-            made.append(rows)
-            counts.append([region.measure(after) for after in rows.values()])
-            self.samples.append((picture, mask, rows[self.methods[0]]))
-        return self.table(made, np.array(counts), *zip(*found, strict=True))
+        """Judge a task: row -> measure -> [value, low, high]; keeps the samples in `samples`.
 
-    def table(
-        self,
-        made: Sequence[dict[str, np.ndarray]],
-        counts: np.ndarray,
-        windows: Sequence[Window],
-        regions: Sequence[np.ndarray],
-    ) -> dict[str, Row]:
-        """Values and intervals of every row over the same draws of songs; `counts`: `Region.measure` (n, rows, 2, measures)."""
-        rows, n, songs = (
-            list(made[0]),
-            len(made),
-            np.array([self.songs.index(window[0]) for window in windows]),
-        )
-        there, rng = np.unique(songs[:n]), np.random.default_rng(self.seed)
-        draws = np.ones((1 + DRAWS, len(self.songs)))  # the first: every song once
-        draws[1:, there] = rng.multinomial(len(there), np.ones(len(there)) / len(there), DRAWS)
-        clips = metrics.read_clips(
-            [each[row] for row in rows for each in made], np.tile(regions[:n], (len(rows), 1, 1))
-        )
-        parts = dict(
-            zip(
-                metrics.MEASURES,
-                rearrange(counts, "n rows two measures -> measures two (rows n)"),
-                strict=True,
-            )
-        )
-        parts |= {
-            key: np.stack([np.nan_to_num(x), ~np.isnan(x)])
-            for key, x in metrics.describe(clips).items()
-            if x.ndim == 1
+        Raises:
+            OptionError: there is no such task.
+        """
+        result = self.judge_task(task)
+        self.samples = result.samples
+        return result.rows
+
+    def judge_task(self, name: str) -> TaskResult:
+        """Judge a task and give all that was found; without a window to ask it of, no rows.
+
+        Raises:
+            OptionError: there is no such task.
+        """
+        check_choice("task", name, TASKS)
+        task = TASKS[name]
+        real = self.choose(task)
+        if not real:
+            return TaskResult(name, {}, [])
+
+        # The first windows are composed, all are compared with.
+        questions = real[: max(self.count // task.fraction, 1)]
+        progress = tqdm(questions, name, unit="window", disable=not self.progress)
+        fills = [self.fill(i, question, task) for i, question in enumerate(progress)]
+        counts = self.measure(questions, fills)
+        shares = self.bootstrap(questions, counts)
+        rows = self.assemble(real, fills, shares)
+        return TaskResult(name, rows, self._samples(questions, fills))
+
+    def choose(self, task: Task) -> list[Question]:
+        """The task's masks of all real windows, without those that hide nothing."""
+        width = task.width or self.model.width
+        questions = []
+        for window in self.windows(width):
+            mask = task.mask_of(window.song, window.start, width)
+            if mask.any() and (window.song.chords or not task.of_chords):
+                questions.append(Question(window, mask))
+        return questions
+
+    def fill(self, index: int, question: Question, task: Task) -> Fill:
+        """Compose one window in every way; its `index` is the seed of whatever is random."""
+        (song, start, picture), mask = question
+        rng = np.random.default_rng((self.seed, index))
+        fills = {
+            "real": picture,
+            "chance": shuffled(picture, mask, rng),
+            "permuted": baselines.permuted(picture, mask, rng),
         }
+        if task.has_context:
+            fills["copy"] = baselines.copied(picture, mask, song, start, task.kind)
         if self.training:
-            shared = metrics.longest_shared(clips.notes, self.training.lines, len(rows) * n)
-            parts["longest_shared"] = np.stack([shared, np.ones_like(shared)])
-        sums = rearrange(list(parts.values()), "measures two (rows n) -> two measures rows n", n=n)
-        above, below = (
-            sums @ np.eye(len(self.songs))[songs[:n]] @ draws.T
-        )  # (measures, rows, 1 + DRAWS)
+            fills["nearest"] = baselines.nearest(picture, mask, self.training, task.kind, rng)
+        if self.markov and task.kind == "melody":
+            fills["markov"] = self.markov(picture, mask, rng)
+
+        for method in self.methods:
+            pictures = inpaint(
+                self.model, picture, mask, seed=self.seed + index, method=method, **self.options
+            )
+            fills[method] = np.asarray(pictures[0])
+        return fills
+
+    def measure(self, questions: Sequence[Question], fills: Sequence[Fill]) -> Counts:
+        """Numerators and denominators of every measure, (2, rows, windows) each."""
+        rows = list(fills[0])
+        regions = [
+            Region(window.picture, mask, render(window.song), window.start)
+            for window, mask in questions
+        ]
+        by_row = [
+            [region.counts(fill[row]) for region, fill in zip(regions, fills, strict=True)]
+            for row in rows
+        ]
+        counts: Counts = {}
+        for name in by_row[0][0]:
+            pairs = np.array([[each[name] for each in row] for row in by_row], float)
+            counts[name] = np.moveaxis(pairs, -1, 0)  # (2, rows, windows)
+
+        # The rest is counted on the clips of all rows at once, row after row.
+        masks = np.tile([mask for _, mask in questions], (len(rows), 1, 1))
+        clips = read_clips([fill[row] for row in rows for fill in fills], masks)
+        for measures in MEASURES_OF_ROWS:
+            for name, pair in measures(clips, self.training).items():
+                counts[name] = pair.reshape(2, len(rows), len(fills))  # (2, rows, windows)
+        return counts
+
+    def bootstrap(self, questions: Sequence[Question], counts: Counts) -> Shares:
+        """Every measure's share over all windows, then over those of drawn songs.
+
+        Returns:
+            Measure -> float (rows, 1 + DRAWS); nan where nothing is counted.
+        """
+        # Of each song all windows count as often as it is drawn: sums first, then the share.
+        songs = self._songs_of(questions)
+        by_song = np.eye(len(self.songs))[songs]  # (windows, songs)
+        stacked = np.stack(list(counts.values()), axis=1)  # (2, measures, rows, windows)
+        above, below = stacked @ by_song @ self._draws(songs).T
         with np.errstate(invalid="ignore", divide="ignore"):
-            shares = dict(zip(parts, np.where(below > 0, above / below, np.nan), strict=True))
-            for key in ("in_scale", "on_grid"):
-                shares[f"{key}_minus_real"] = shares[key] - shares[key][0]  # the first row: real
-            shares["chord_accuracy_over_real"] = (
-                shares["chord_accuracy"] / shares["chord_accuracy"][0]
-            )
-        reference = metrics.read_clips([picture for _, _, picture in windows], np.array(regions))
-        against = np.stack([draws, np.ones_like(draws)], axis=1)  # the real windows stay
-        likeness = {
-            "real halves": metrics.compare(
-                reference, reference, songs, songs, self.halves.astype(float)
-            )
-        }
-        for row in rows:
-            clips = metrics.read_clips([each[row] for each in made], np.array(regions[:n]))
-            likeness[row] = metrics.compare(clips, reference, songs[:n], songs, against)
-        table: dict[str, Row] = {}
-        for i, (row, compared) in enumerate(likeness.items()):
-            values = {
-                "overlapping_area": compared["mean"][0],
-                "kld": compared["mean"][1],
-                **{f"overlapping_area_{key}": compared[key][0] for key in metrics.FEATURES},
-            }
-            if i == 0:
-                values = {key: np.append(value.mean(), value) for key, value in values.items()}
-            else:  # a drawn set holds songs twice, so it is less like: shift that away
-                values = {
-                    key: np.append(value[0], np.maximum(value[1:] - value[1:].mean() + value[0], 0))
-                    for key, value in values.items()
-                } | {key: share[i - 1] for key, share in shares.items()}
-            table[row] = {
-                key: [
-                    round(float(x), 4)
-                    for x in (value[0], *np.nanquantile(value[1:], (0.025, 0.975)))
-                ]
-                for key, value in values.items()
-                if np.isfinite(value[0])
-            }
+            pooled = np.where(below > 0, above / below, np.nan)  # (measures, rows, 1 + DRAWS)
+        shares = dict(zip(counts, pooled, strict=True))
+
+        # The same beside the real music, which is the first row.
+        for name in ("in_scale", "on_grid"):
+            shares[f"{name}_minus_real"] = shares[name] - shares[name][0]
+        accuracy = shares["chord_accuracy"]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares["chord_accuracy_over_real"] = accuracy / accuracy[0]
+        return shares
+
+    def assemble(
+        self,
+        real: Sequence[Question],
+        fills: Sequence[Fill],
+        shares: Shares,
+    ) -> dict[str, Row]:
+        """The table: likeness to all real windows, and the shares of `bootstrap`.
+
+        Args:
+            real: all real windows.
+            fills: of the first of them.
+            shares: measure -> float (rows, 1 + DRAWS).
+        """
+        masks = np.array([mask for _, mask in real])  # (windows, 128, width)
+        songs = self._songs_of(real)
+        reference = read_clips([window.picture for window, _ in real], masks)
+
+        # Real music beside itself: one half of the songs with the other.
+        halves = compare(reference, reference, songs, songs, weights=self.halves)
+        table = {"real halves": _round(_of_halves(_flat(halves)))}
+
+        # The composed windows are drawn by song; all real windows stay.
+        n = len(fills)
+        draws = self._draws(songs[:n])
+        weights = np.stack([draws, np.ones_like(draws)], axis=1)  # (1 + DRAWS, 2, songs)
+        for i, row in enumerate(fills[0]):
+            clips = read_clips([fill[row] for fill in fills], masks[:n])
+            alike = compare(clips, reference, songs[:n], songs, weights=weights)
+            values = _without_repeats(_flat(alike))
+            values |= {name: share[i] for name, share in shares.items()}
+            table[row] = _round(values)
         return table
 
+    def _songs_of(self, questions: Sequence[Question]) -> np.ndarray:
+        """The number of each window's song, int (windows,)."""
+        return np.array([self.songs.index(question.window.song) for question in questions])
 
-def as_markdown(tables: Tables, columns: dict[str, str] = COLUMNS) -> str:
-    """A table for people: a line for each task and row."""
-    lines = [["task", "", *columns.values()], ["---"] * (len(columns) + 2)]
-    lines += [
-        [task, row, *(cell(found.get(key)) for key in columns)]
-        for task in tables
-        for row, found in tables[task].items()
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    def _draws(self, songs: np.ndarray) -> np.ndarray:
+        """How often each song counts: first every song once, then as drawn with replacement.
 
+        Args:
+            songs: the numbers of the songs that are drawn from, with repeats, int (windows,).
 
-def cell(values: Sequence[float] | None) -> str:
-    """ "0.976 (0.959 to 0.988)", "" where there is nothing."""
-    texts = [f"{x:.3f}".removesuffix(".000") for x in values or ()]
-    return f"{texts[0]} ({texts[1]} to {texts[2]})" if len(set(texts)) > 1 else "".join(texts[:1])
+        Returns:
+            float (1 + DRAWS, songs).
+        """
+        rng = np.random.default_rng(self.seed)
+        there = np.unique(songs)
+        shares = np.ones(len(there)) / len(there)
+        draws = np.ones((1 + DRAWS, len(self.songs)))
+        draws[1:, there] = rng.multinomial(len(there), shares, DRAWS)
+        return draws
 
-
-def write_report(out: Path, report: dict[str, Any]) -> None:
-    """report.json and report.md of what is finished so far, atomically."""
-    tables, settings = report["tasks"], report["settings"]
-    found = (key for rows in tables.values() for row in rows.values() for key in row)
-    more = {key: key.replace("_", " ") for key in found if key not in COLUMNS}
-    text = [
-        f"# {settings['model']}",
-        ", ".join(f"{key}: {value}" for key, value in settings.items()),
-        as_markdown(tables),
-        "## Sets",
-        as_markdown(tables, more),
-        "## How to read it",
-        (__doc__ or "").partition("\n\n")[2],
-    ]
-    write(out / "report.json", json.dumps(report, indent=1).encode())
-    write(out / "report.md", "\n\n".join(text).encode() + b"\n")
+    def _samples(self, questions: Sequence[Question], fills: Sequence[Fill]) -> list[Sample]:
+        """What the model's first method made of each window."""
+        samples = []
+        for (window, mask), fill in zip(questions, fills, strict=True):
+            samples.append(Sample(window.picture, mask, fill[self.methods[0]]))
+        return samples
 
 
-def draw_measures(path: Path, tables: Tables) -> None:
-    """Write a figure with a panel a measure: tasks downwards, a dot with its interval for each row."""
-    figure = plot.new_figure(16, 4 + 1.1 * len(tables), 90)
-    rows, ours = (
-        list(dict.fromkeys(row for table in tables.values() for row in table)),
-        [*METHODS["cells"], *METHODS["edm"]],
-    )
-    for ax, (key, title) in zip(
-        figure.subplots(2, 5, sharey=True).ravel(), list(COLUMNS.items())[:-1], strict=True
-    ):
-        for i, row in enumerate(rows):
-            found = np.array(
-                [table.get(row, {}).get(key, [np.nan] * 3) for table in tables.values()]
-            )  # (tasks, 3)
-            mark, size = ("D", 6) if row in ours else ("o", 4)
-            ax.errorbar(
-                found[:, 0],
-                np.arange(len(tables)) + (i + 0.5) / len(rows) * 0.8 - 0.4,
-                linewidth=1,
-                fmt=mark,
-                markersize=size,
-                xerr=np.abs(found[:, 1:] - found[:, :1]).T,
-                color=f"C{i}",
-                label=row,
-            )
-        ax.set_title(title, loc="left", fontsize=10)
-        ax.set(yticks=range(len(tables)), yticklabels=list(tables), ylim=(len(tables) - 0.5, -0.5))
-        ax.grid(axis="x", alpha=0.3)
-    figure.legend(
-        *ax.get_legend_handles_labels(), ncols=len(rows), frameon=False, loc="outside upper center"
-    )
-    write(path, partial(figure.savefig, format="png"))
+def means_of_statistics(clips: Clips, training: baselines.Training | None) -> Counts:
+    """The means of `describe`: a clip where a measure is not defined does not count, (2, clips)."""
+    counts = {}
+    for name, values in describe(clips).items():
+        if values.ndim == 1:  # (clips,)
+            counts[name] = np.stack([np.nan_to_num(values), ~np.isnan(values)])
+    return counts
 
 
-def write_samples(
-    folder: Path, samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
-) -> None:
-    """Pictures (before, mask, after): 8 as picture, MIDI and sound, the first as a figure."""
-    for i, (before, mask, after) in enumerate(samples[:8]):
-        plot.save_png(folder / f"{i}.png", after)
-        parse(after).write_midi(folder / f"{i}.mid")
-        audio.write_wav(folder / f"{i}.wav", audio.synthesize(after, 22050).mean(axis=1), 22050)
-        if i == 0:
-            plot.side_by_side(before, mask, after, folder / "0_side_by_side.png")
+def lengths_shared(clips: Clips, training: baselines.Training | None) -> Counts:
+    """The mean of `longest_shared` with the training songs, (2, clips); none without these."""
+    if training is None:
+        return {}
+    shared = longest_shared(clips.notes, training.lines, len(clips.columns))
+    return {"longest_shared": np.stack([shared, np.ones_like(shared)])}
+
+
+# Each takes the clips of all rows, row after row, and the training songs, None without any. It
+# gives measure -> numerators and denominators, (2, clips).
+MEASURES_OF_ROWS: list[Callable[[Clips, baselines.Training | None], Counts]] = [
+    means_of_statistics,
+    lengths_shared,
+]
+
+
+def _halves(songs: int, seed: int) -> np.ndarray:
+    """Divide songs in two halves at random, again and again, float (DRAWS, 2, songs) of 0 and 1."""
+    rng = np.random.default_rng(seed)
+    first = np.tile(np.arange(songs) < songs // 2, (DRAWS, 1))  # (DRAWS, songs)
+    first = rng.permuted(first, axis=1)
+    return np.stack([first, ~first], axis=1).astype(float)
+
+
+def _flat(alike: dict[str, np.ndarray]) -> Shares:
+    """The result of `compare` as measures with a name each, (draws,) each."""
+    area, kld = alike["mean"]
+    areas = {f"overlapping_area_{name}": alike[name][0] for name in FEATURES}
+    return {"overlapping_area": area, "kld": kld, **areas}
+
+
+def _of_halves(values: Shares) -> Shares:
+    """Shares of many divisions in halves, (DRAWS,), with their mean put first, (1 + DRAWS,)."""
+    return {name: np.append(value.mean(), value) for name, value in values.items()}
+
+
+def _without_repeats(values: Shares) -> Shares:
+    """Shares over draws, shifted so that their mean is the value of all songs, (1 + DRAWS,) each.
+
+    A drawn set holds songs twice, so it is less like real music: that is no matter of chance.
+    """
+    shifted = {}
+    for name, value in values.items():
+        draws = value[1:] - value[1:].mean() + value[0]
+        shifted[name] = np.append(value[0], np.maximum(draws, 0))
+    return shifted
+
+
+def _round(values: Shares) -> Row:
+    """Each value with the interval of its draws; those that are not defined are left out."""
+    row = {}
+    for name, value in values.items():
+        if np.isfinite(value[0]):
+            interval = np.nanquantile(value[1:], INTERVAL)
+            row[name] = [round(float(number), DIGITS) for number in (value[0], *interval)]
+    return row

@@ -36,8 +36,9 @@ from tqdm.auto import tqdm
 from pomkit import baselines, data, inpaint, load_model, masks, metrics, render
 from pomkit.cells import cell_bound, chord_channels, stratified_t
 from pomkit.checkpoint import card_path
-from pomkit.evaluate import DRAWS, TASKS, Window, held_out
+from pomkit.evaluate import DRAWS, TASKS, held_out
 from pomkit.files import write_atomically
+from pomkit.judge.tasks import TestWindow
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "out" / "claims"
@@ -96,14 +97,14 @@ class Bench:
             for which, name in names.items()
         }
         self.width, self.calls = self.models["cells"].width, 0
-        self.tasks: dict[str, tuple[list[Window], np.ndarray, int]] = {}
+        self.tasks: dict[str, tuple[list[TestWindow], np.ndarray, int]] = {}
         for model in self.models.values():
             model.register_forward_hook(self._count)
 
     def _count(self, *_: Any) -> None:
         self.calls += 1
 
-    def task(self, name: str) -> tuple[list[Window], np.ndarray, int]:
+    def task(self, name: str) -> tuple[list[TestWindow], np.ndarray, int]:
         """Real windows and their masks; music is composed for the first so many."""
         if name not in self.tasks:
             width = 512 if name == "loop middle" else self.width
@@ -164,7 +165,9 @@ class Bench:
         by_song, found = np.eye(len(self.songs))[songs[:count]], {}
         for row, pictures in made.items():
             clips = metrics.read_clips(pictures, regions_made)
-            area = metrics.compare(clips, reference, songs[:count], songs, against)["mean"][0]
+            area = metrics.compare(clips, reference, songs[:count], songs, weights=against)["mean"][
+                0
+            ]
             counts = np.array(
                 [
                     region.measure(picture)

@@ -1,0 +1,185 @@
+"""What every family of models owes: the laws of the process contract, one run per family.
+
+A new family in `processes.registry.FAMILIES` is held to them without another line here.
+"""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_song
+from safetensors.torch import load_file
+from torch.utils.data import default_collate
+
+from pomkit import OptionError, inpaint, load_model, masks, render, save_model
+from pomkit.networks.hdit import CONFIGS, HDiTConfig, Level
+from pomkit.processes.contract import Model, Options, Process
+from pomkit.processes.registry import FAMILIES, family
+from pomkit.training import Trainer, TrainOptions, TrainSet, new_model
+
+TOY = HDiTConfig(
+    patch=(8, 16), levels=(Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32
+)
+WIDTH = 64
+
+
+@pytest.fixture(autouse=True)
+def toy_size(monkeypatch):
+    monkeypatch.setitem(CONFIGS, "toy", TOY)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=FAMILIES)
+def process(request) -> str:
+    return request.param
+
+
+def options(process: str, out="unused", **changes) -> TrainOptions:
+    common = dict(model="toy", width=WIDTH, batch=4, steps=6, save_every=3, sample_every=100)
+    small = dict(warmup=1, valid_windows=2, threads=1, lr=1e-2)
+    return TrainOptions(process=process, out=str(out), **common | small | changes)
+
+
+@pytest.fixture
+def model(process) -> Model:
+    torch.manual_seed(0)
+    return new_model(options(process)).eval()
+
+
+@pytest.fixture
+def picture(rng) -> np.ndarray:
+    return render(make_song(rng), 0, WIDTH)
+
+
+def test_it_has_every_name_of_the_contract(model):
+    owed = [name for name in vars(Process) if not name.startswith("_")]
+    owed += list(Process.__annotations__)
+    assert not [name for name in owed if not hasattr(model, name)]
+
+
+def test_it_says_what_it_knows(process, model):
+    known = {field.name for field in fields(Options)} - {"own", "generator", "start"}
+    assert model.process == process
+    assert model.methods
+    assert all(calls > 0 for calls in model.methods.values())
+    assert "calls" in model.options
+    assert model.options & known
+
+
+def test_outside_the_mask_nothing_changes(model, picture):
+    mask = masks.box(picture, (50, 80), (10, 40))
+    out = inpaint(model, picture, mask, calls=2, seed=0, n=2)
+    assert out.shape == (2, *picture.shape)
+    assert out.dtype == np.uint8
+    assert (out[:, ~mask] == picture[~mask]).all()
+
+
+def test_the_same_seed_gives_the_same_music(model, picture):
+    mask = masks.bars(picture, 2, 3)
+    first = inpaint(model, picture, mask, calls=2)
+    again = inpaint(model, picture, mask, calls=2, seed=first.seed)
+    assert np.array_equal(first, again)
+
+
+def test_an_empty_mask_returns_the_input(model, picture):
+    out = inpaint(model, picture, np.zeros(picture.shape[:2], bool), seed=0)
+    assert np.array_equal(out[0], picture)
+
+
+def test_every_method_composes(model, picture):
+    mask = masks.bars(picture, 2, 3)
+    for method in model.methods:
+        out = inpaint(model, picture, mask, method=method, calls=2, seed=0)
+        assert (out[0][~mask] == picture[~mask]).all()
+
+
+def test_one_window_can_be_learned(process, tmp_path):
+    trainer = Trainer(options(process, tmp_path, sigma_data=0.15), progress=False)
+    items = TrainSet(trainer.windows, trainer.model, 4, trainer.options)
+    batch = default_collate([items[0]] * 4)
+    trainer.model.train()
+    losses = [trainer._train_step(batch) for _ in range(60)]
+    assert np.mean(losses[-5:]) < 0.6 * losses[0]
+
+
+def test_a_run_resumes_to_the_same_weights(process, tmp_path):
+    whole = Trainer(options(process, tmp_path / "whole"), progress=False).run()
+    half = Trainer(options(process, tmp_path / "parts"), progress=False)
+    stop_after(half, 3)
+    parts = Trainer(options(process, tmp_path / "parts"), resume=True, progress=False).run()
+    one, other = load_file(whole), load_file(parts)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def stop_after(trainer: Trainer, step: int) -> None:
+    """Run a training that is killed right after it saved at a step."""
+    save = trainer._save
+
+    def save_and_stop() -> None:
+        save()
+        if trainer.step == step:
+            raise KeyboardInterrupt
+
+    trainer._save = save_and_stop
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+
+
+def test_it_is_saved_and_loaded(process, model, picture, tmp_path):
+    again = load_model(save_model(tmp_path / "model", model, {"data": "none"}), "cpu")
+    mask = masks.bars(picture, 2, 3)
+    assert type(again) is family(process)
+    assert again.spec() == model.spec()
+    assert again.card == {"data": "none"}
+    one, other = (inpaint(each, picture, mask, calls=2, seed=1) for each in (model, again))
+    assert np.array_equal(one, other)
+
+
+def test_an_option_that_it_does_not_know_is_one_clear_error(model, picture):
+    mask = masks.bars(picture, 2, 3)
+    with pytest.raises(OptionError, match=f"no option of {model.process} models; leave it out"):
+        inpaint(model, picture, mask, no_such_option=1)
+
+
+def test_options_are_given_by_name(model, picture):
+    mask = masks.bars(picture, 2, 3)
+    with pytest.raises(OptionError, match=r"inpaint\(model, picture, mask, n=4, seed=1\)"):
+        inpaint(model, picture, mask, 4)
+    with pytest.raises(OptionError, match="two names"):
+        inpaint(model, picture, mask, calls=2, steps=2)
+    named = inpaint(model, picture, mask, steps=2, seed=1)
+    assert np.array_equal(named, inpaint(model, picture, mask, calls=2, seed=1))
+
+
+def test_an_unknown_family_is_one_clear_error():
+    with pytest.raises(OptionError, match="process 'gan' is unknown; choose one of cells, edm"):
+        family("gan")
+
+
+def test_a_family_of_ones_own_needs_one_line(monkeypatch, picture):
+    """Copies a random column of the surroundings into every masked one: no network, no training."""
+
+    class Copies(Model):
+        process = "copies"
+        options = frozenset({"calls", "method", "loudness"})
+        methods = {"copy": 1}
+
+        def compose(self, canvas, region, options, report):
+            rng = np.random.default_rng(options.generator.initial_seed())
+            column = rng.integers(canvas.shape[2])
+            copied = np.repeat(canvas[:, :, column : column + 1], canvas.shape[2], axis=2)
+            loud = copied // 2 * options.own.get("loudness", 2)
+            return [(np.where(region[..., None], each, 0), 0) for each in loud]
+
+    monkeypatch.setitem(FAMILIES, "copies", Copies)
+    model = family("copies")(torch.nn.Linear(1, 1), WIDTH)
+    mask = masks.bars(picture, 2, 3)
+    out = inpaint(model, picture, mask, seed=1)
+    assert (out[0][~mask] == picture[~mask]).all()
+    assert (inpaint(model, picture, mask, seed=1, loudness=0)[0][mask] == 0).all()
+    with pytest.raises(OptionError, match="temperature is no option of copies models"):
+        inpaint(model, picture, mask, temperature=0.5)

@@ -23,7 +23,7 @@ import numpy as np
 from ..errors import MidiError
 from .chords import Chord, chords_from_markers
 from .midi_codes import DRUMS, Events, part_names
-from .tables import GRIDS, MAX_STEPS, in_order, notes_of, untangle
+from .tables import DURATION_ROW, GRIDS, MAX_STEPS, ONSET_ROW, in_order, notes_of, untangle
 
 MAX_PARTS = 2**16
 # Changes of time signature that are believed.
@@ -122,7 +122,7 @@ def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> 
         MidiError: the file holds no notes, too many parts, or is too long.
     """
     parts = [i for i, (_, channel, _) in enumerate(events.parts) if drums or channel != DRUMS]
-    ticks = _notes_of_parts(events, parts)
+    ticks = _notes_of_parts(events, parts)  # rows: start, end, pitch, velocity, part
     if not ticks.size:
         raise MidiError(f"{name} {_why_empty(events)}")
     per_step = events.per_beat / steps_per_beat
@@ -135,7 +135,7 @@ def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> 
     columns, merged, shortened = untangle(columns)
 
     # Chords last to the end of the notes at most, bars to the end of both.
-    end = int((columns[0] + columns[1]).max())
+    end = int((columns[ONSET_ROW] + columns[DURATION_ROW]).max())
     chords = _chords_of_texts(events, per_step, end)
     if chords:
         end = max(end, chords[-1].onset + chords[-1].duration)
@@ -235,8 +235,9 @@ def _report(
     remark: str,
 ) -> ReadReport:
     """All that reading did: to `counts` come drums, notes without length, and a better grid."""
+    start, end, *_ = ticks
     is_good = phase.missed <= MOST_MISSED
-    beats = ticks[0] / events.per_beat  # (notes,)
+    beats = start / events.per_beat  # (notes,)
     better, advice = (steps_per_beat, "") if is_good else better_grid(beats, steps_per_beat)
 
     drums = events.notes.shape[1] - ticks.shape[1]
@@ -245,7 +246,7 @@ def _report(
 
     counts = counts | events.counts
     counts["dropped"] = counts["drums"] = drums
-    counts["zero_length"] = int(np.count_nonzero(ticks[0] == ticks[1]))
+    counts["zero_length"] = int(np.count_nonzero(start == end))
     counts["better_grid"] = better
     return ReadReport(phase.shift, phase.error, remarks=remarks, **counts)
 

@@ -112,10 +112,10 @@ class Windows:
         if kind == CHORDS_ONLY:
             hide_chords = mask_chords = False
 
-        song = self._excerpt(self.songs[number], start)
-        if hide_chords:
-            song = replace(song, chords=())
-        song = song.transpose(semitones)
+        song = self.songs[number]
+        notes = self._notes(song, start)
+        chords = () if hide_chords else song.chords
+        song = replace(song, notes=notes, chords=chords).transpose(semitones)
 
         picture = render(song, start, self.width)
         mask = random_mask(rng, song, start, self.width, {kind: 1})
@@ -123,9 +123,9 @@ class Windows:
             mask |= masks.chords(self.width)
         return Window(picture, mask, onsets_per_bar(picture, mask), song.name, start, semitones)
 
-    def _excerpt(self, song: Song, start: int) -> Song:
-        """The song with the notes of the window only, which makes all that follows cheap."""
+    def _notes(self, song: Song, start: int) -> np.ndarray:
+        """The song's notes in the window only, (notes,), which makes all that follows cheap."""
         first = song.notes["onset"]
         end = first + song.notes["duration"]
         inside = (first < start + self.width) & (end > start)
-        return replace(song, notes=song.notes[inside])
+        return song.notes[inside]

@@ -1,19 +1,84 @@
-"""`python -m pomkit SONG.mid --mask MASK --out FOLDER`: read, render, mask, inpaint, parse, and write MIDI and sound."""
+"""The command line: `python -m pomkit SONG.mid --mask MASK --out FOLDER`.
+
+It reads a song, composes the part under the mask anew, and writes pictures, MIDI and sound. The
+steps stand one after the other in `run`; what they do stands in the folders of the package. Torch
+and all else that takes long to import is imported only when there is something to compose.
+"""
 
 import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from .errors import OptionError, exit_code
+from .music.pixels import Mask, Picture
+from .music.tables import BAR
 
-DEMO_SONG, DEMO_MASK = "auld_lang_syne", "bars:9-12"
+if TYPE_CHECKING:
+    from .composing.region import Pictures
+    from .music.song import Song
+
+DEMO_SONG = "auld_lang_syne"
+DEMO_MASK = "bars:9-12"
+FILES = "input.png, mask.png, result.png, side_by_side.png, result.mid, result.wav"
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--mask": dict(
+        default=DEMO_MASK,
+        help="what to compose: melody, accompaniment, continuation[:STEPS to keep], bars:8-12, "
+        "box:LOW-HIGH,FIRST-LAST (pitches, steps), chords, all, an image with white paint; "
+        "join with +",
+    ),
+    "--out": dict(type=Path, default=Path("out"), help=f"folder for {FILES}"),
+    "--model": dict(
+        default="tiny", help="a shipped model's name or the path of a .safetensors file"
+    ),
+    "--start": dict(type=int, default=0, help="first step of the song to take"),
+    "--width": dict(type=int, default=None, help="steps to take (default: to the end of the song)"),
+    "--seed": dict(type=int, default=0, help="the same seed composes the same music"),
+    "--candidates": dict(
+        type=int,
+        default=1,
+        help="how many to make; the one nearest to --density, else to before, is kept",
+    ),
+    "--steps": dict(type=int, default=None, help="network calls in one pass (default: by method)"),
+    "--U": dict(
+        type=int,
+        default=1,
+        help="times that each stretch of steps is done (RePaint's resampling)",
+    ),
+    "--jump": dict(type=int, default=1, help="steps in a stretch that is done again"),
+    "--method": dict(
+        default=None,
+        help="uncover (cells); conditioned or repaint (edm); default: the model's own",
+    ),
+    "--sampler": dict(
+        default=None,
+        help="edm only: euler, heun, dpmpp_2m, dpmpp_2m_sde or k_diffusion:NAME",
+    ),
+    "--density": dict(
+        type=float,
+        default=None,
+        help="onsets per masked bar of 16 steps (default: as learned)",
+    ),
+    "--temperature": dict(
+        type=float,
+        default=1.0,
+        help="cells only: below 1 plays safe, above 1 takes risks",
+    ),
+    "--guidance": dict(type=float, default=1.0, help="weight of the known surroundings"),
+    "--salvage": dict(action="store_true", help="of a damaged MIDI file take what can be read"),
+    "--quiet": dict(action="store_true", help="print nothing but errors"),
+}
+# These go to `inpaint` under their own names.
 SAMPLING = (
     "seed",
     "steps",
@@ -24,8 +89,9 @@ SAMPLING = (
     "density",
     "temperature",
     "guidance",
-)  # go to `inpaint` as such
-FILES = "input.png, mask.png, result.png, side_by_side.png, result.mid, result.wav"
+)
+# What takes long to import, so that this is timed by itself.
+SLOW_MODULES = (".composing.region", ".judge.metrics", ".play.plot", ".play.audio")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,60 +100,14 @@ def parser() -> argparse.ArgumentParser:
         "python -m pomkit",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Compose a region of a song anew: MIDI in; pictures, MIDI and sound out.",
-        epilog="Times are in steps of a 16th note (0.125 s at 120 BPM), pitches are MIDI numbers (C4 = 60), bars count from 1.",
+        epilog="Times are in steps of a 16th note (0.125 s at 120 BPM), pitches are MIDI numbers "
+        "(C4 = 60), bars count from 1.",
     )
-    add = p.add_argument
-    add("song", nargs="?", default=DEMO_SONG, help="a MIDI file, or the name of a shipped song")
-    add(
-        "--mask",
-        default=DEMO_MASK,
-        help="what to compose: melody, accompaniment, continuation[:STEPS to keep], bars:8-12, "
-        "box:LOW-HIGH,FIRST-LAST (pitches, steps), chords, all, an image with white paint; join with +",
+    p.add_argument(
+        "song", nargs="?", default=DEMO_SONG, help="a MIDI file, or the name of a shipped song"
     )
-    add("--out", type=Path, default=Path("out"), help=f"folder for {FILES}")
-    add("--model", default="tiny", help="a shipped model's name or the path of a .safetensors file")
-    add("--start", type=int, default=0, help="first step of the song to take")
-    add("--width", type=int, default=None, help="steps to take (default: to the end of the song)")
-    add("--seed", type=int, default=0, help="the same seed composes the same music")
-    add(
-        "--candidates",
-        type=int,
-        default=1,
-        help="how many to make; the one nearest to --density, else to before, is kept",
-    )
-    add("--steps", type=int, default=None, help="network calls in one pass (default: by method)")
-    add(
-        "--U",
-        type=int,
-        default=1,
-        help="times that each stretch of steps is done (RePaint's resampling)",
-    )
-    add("--jump", type=int, default=1, help="steps in a stretch that is done again")
-    add(
-        "--method",
-        default=None,
-        help="uncover (cells); conditioned or repaint (edm); default: the model's own",
-    )
-    add(
-        "--sampler",
-        default=None,
-        help="edm only: euler, heun, dpmpp_2m, dpmpp_2m_sde or k_diffusion:NAME",
-    )
-    add(
-        "--density",
-        type=float,
-        default=None,
-        help="onsets per masked bar of 16 steps (default: as learned)",
-    )
-    add(
-        "--temperature",
-        type=float,
-        default=1.0,
-        help="cells only: below 1 plays safe, above 1 takes risks",
-    )
-    add("--guidance", type=float, default=1.0, help="weight of the known surroundings")
-    add("--salvage", action="store_true", help="of a damaged MIDI file take what can be read")
-    add("--quiet", action="store_true", help="print nothing but errors")
+    for name, settings in OPTIONS.items():
+        p.add_argument(name, **settings)
     return p
 
 
@@ -99,78 +119,165 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     say = (lambda *_: None) if options.quiet else print
-    clock = {"import": time.perf_counter()}  # when each part of the work began
-    from .composing import region as sample
-    from .data.shipped import songs
-    from .judge import metrics
-    from .music import masks, midi, picture
-    from .play import audio, plot
-    from .processes import checkpoint
+    clock = Clock()
 
-    clock["read"] = time.perf_counter()
-    song = midi.read_midi(songs().get(options.song, options.song), salvage=options.salvage)
+    clock.begin("import")
+    for module in SLOW_MODULES:
+        import_module(module, "pomkit")
+
+    clock.begin("read")
+    task = read(options)
+    say(about_song(task.song))
+
+    clock.begin("compose")
+    results, process = compose(options, task)
+    choice = choose(options, task, results)
+
+    clock.begin("write")
+    write(options.out, task, choice)
+
+    clock.begin("end")
+    say(choice.report)
+    say(about_sound(options, process))
+    say(clock.report())
+    say(f"{options.out}/: {FILES}")
     say(
-        f"{song.name}: {len(song.notes)} notes, {len(song.bar_lines()) - 1} bars, parts {', '.join(song.parts)}"
-        + "".join(f"\n  {remark}" for remark in song.report.remarks)
+        "go on with `make lab`, another --seed, or your own file: "
+        "make demo MIDI=path/to/own.mid MASK=melody"
     )
-    before = picture.render(song, options.start, options.width)
-    mask = masks.from_text(options.mask, song, options.start, before.shape[1])
+
+
+class Clock:
+    """Remembers when each part of the work began."""
+
+    def __init__(self) -> None:
+        self.begins: list[tuple[str, float]] = []
+
+    def begin(self, part: str) -> None:
+        """The part before ends, and this one begins."""
+        self.begins.append((part, time.perf_counter()))
+
+    def report(self) -> str:
+        """How many seconds each part took, up to the begin of the last one."""
+        parts = [f"{part} {end - begin:.2f}" for (part, begin), (_, end) in pairwise(self.begins)]
+        return "seconds: " + ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be composed, and where."""
+
+    song: "Song"
+    before: Picture  # uint8 (128, width, 3), the part of the song that is taken
+    mask: Mask  # bool (128, width), True = compose
+    bar_lines: list[int]  # steps of the picture
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidate that is kept."""
+
+    picture: Picture  # uint8 (128, width, 3)
+    report: str
+
+
+def read(options: argparse.Namespace) -> Task:
+    """Read the song, its picture and the mask; OptionError for a mask without a cell."""
+    from .data.shipped import songs
+    from .music import masks
+    from .music.midi import read_midi
+    from .music.picture import render
+
+    song = read_midi(songs().get(options.song, options.song), salvage=options.salvage)
+    before = render(song, options.start, options.width)
+    width = before.shape[1]
+
+    mask = masks.from_text(options.mask, song, options.start, width)
     if not mask.any():
         raise OptionError(f"the mask {options.mask!r} is empty on {song.name}; choose another")
-    lines = [
-        line
-        for line in (song.bar_lines(options.start + before.shape[1]) - options.start).tolist()
-        if line >= 0
-    ]
 
-    clock["compose"] = time.perf_counter()
-    model = checkpoint.load_model(options.model)
+    lines = song.bar_lines(options.start + width) - options.start
+    return Task(song, before, mask, lines[lines >= 0].tolist())
+
+
+def compose(options: argparse.Namespace, task: Task) -> tuple["Pictures", str]:
+    """The candidates, uint8 (n, 128, width, 3), and the name of the model's process."""
+    from .composing.region import inpaint
+    from .processes.checkpoint import load_model
+
+    model = load_model(options.model)
+    sampling = {name: getattr(options, name) for name in SAMPLING}
     with tqdm(desc="composing", unit="step", disable=options.quiet) as bar:
 
         def progress(event: dict[str, Any]) -> None:
             bar.total = event["n"]
             bar.update(event["i"] + 1 - bar.n)
 
-        results = sample.inpaint(
+        results = inpaint(
             model,
-            before,
-            mask,
+            task.before,
+            task.mask,
             n=options.candidates,
-            bars=lines,
+            bars=task.bar_lines,
             callback=progress,
-            **{name: getattr(options, name) for name in SAMPLING},
+            **sampling,
         )
-    found = [metrics.adherence(before, result, mask) for result in results]
-    bars = mask.any(axis=0).sum() / 16
-    wanted = found[0].onsets_before if options.density is None else options.density * bars
-    best = min(range(len(found)), key=lambda i: abs(found[i].onsets - wanted))
-    after, heard, out = results[best], found[best], options.out
+    return results, model.process
 
-    clock["write"] = time.perf_counter()
-    for name, image in (("input", before), ("mask", masks.paint(before, mask)), ("result", after)):
-        plot.save_png(out / f"{name}.png", image)
-    plot.side_by_side(before, mask, after, out / "side_by_side.png", bars=lines)
-    picture.parse(after).write_midi(out / "result.mid")
-    audio.write_wav(out / "result.wav", audio.synthesize(after))
 
-    clock["end"] = time.perf_counter()
-    say(
-        f"composed {heard.onsets} notes where {heard.onsets_before} were, in {bars:.1f} masked bars ({int(mask.sum())} cells); "
-        f"{int(results.refused[best])} stray pixels cleared; pixels changed outside the mask: {heard.changed_outside}"
-    )
-    say(
-        f"model {options.model} ({model.process}), seed {options.seed}; sound: {audio.sound_name()}"
-    )
-    say(
-        "seconds: "
-        + ", ".join(
-            f"{part} {end - began:.2f}" for (part, began), (_, end) in pairwise(clock.items())
-        )
-    )
-    say(f"{out}/: {FILES}")
-    say(
-        "go on with `make lab`, another --seed, or your own file: make demo MIDI=path/to/own.mid MASK=melody"
-    )
+def choose(options: argparse.Namespace, task: Task, results: "Pictures") -> Choice:
+    """Keep the candidate, of (n, 128, width, 3), whose number of onsets is nearest to the wish."""
+    from .judge.metrics import adherence
+
+    facts = [adherence(before=task.before, after=after, mask=task.mask) for after in results]
+    bars = task.mask.any(axis=0).sum() / BAR
+    wish = facts[0].onsets_before if options.density is None else options.density * bars
+    misses = [abs(fact.onsets - wish) for fact in facts]
+    best = misses.index(min(misses))
+
+    fact = facts[best]
+    cells = int(task.mask.sum())
+    cleared = int(results.refused[best])
+    report = [
+        f"composed {fact.onsets} notes where {fact.onsets_before} were, "
+        f"in {bars:.1f} masked bars ({cells} cells)",
+        f"{cleared} stray pixels cleared",
+        f"pixels changed outside the mask: {fact.changed_outside}",
+    ]
+    return Choice(results[best], "; ".join(report))
+
+
+def write(folder: Path, task: Task, choice: Choice) -> None:
+    """Write the six `FILES` into a folder."""
+    from .music.masks import paint
+    from .music.picture import parse
+    from .play.audio import synthesize, write_wav
+    from .play.plot import save_png, side_by_side
+
+    after = choice.picture
+    save_png(folder / "input.png", task.before)
+    save_png(folder / "mask.png", paint(task.before, task.mask))
+    save_png(folder / "result.png", after)
+    figure = folder / "side_by_side.png"
+    side_by_side(task.before, task.mask, after, figure, bars=task.bar_lines)
+    parse(after).write_midi(folder / "result.mid")
+    write_wav(folder / "result.wav", synthesize(after))
+
+
+def about_song(song: "Song") -> str:
+    """A song in a line, and a line for each remark of its reader."""
+    bars = len(song.bar_lines()) - 1
+    parts = ", ".join(song.parts)
+    line = f"{song.name}: {len(song.notes)} notes, {bars} bars, parts {parts}"
+    return "\n  ".join([line, *song.report.remarks])
+
+
+def about_sound(options: argparse.Namespace, process: str) -> str:
+    """Which model composed with which seed, and which sound plays."""
+    from .play.audio import sound_name
+
+    model = f"model {options.model} ({process}), seed {options.seed}"
+    return f"{model}; sound: {sound_name()}"
 
 
 if __name__ == "__main__":

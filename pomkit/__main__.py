@@ -234,13 +234,13 @@ def choose(options: argparse.Namespace, task: Task, results: "Pictures") -> Choi
     wish = facts[0].onsets_before if options.density is None else options.density * bars
     misses = [abs(fact.onsets - wish) for fact in facts]
     best = misses.index(min(misses))
-
     fact = facts[best]
+
     cells = int(task.mask.sum())
     cleared = int(results.refused[best])
+    notes = f"composed {fact.onsets} notes where {fact.onsets_before} were"
     report = [
-        f"composed {fact.onsets} notes where {fact.onsets_before} were, "
-        f"in {bars:.1f} masked bars ({cells} cells)",
+        f"{notes}, in {bars:.1f} masked bars ({cells} cells)",
         f"{cleared} stray pixels cleared",
         f"pixels changed outside the mask: {fact.changed_outside}",
     ]

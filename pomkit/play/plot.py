@@ -25,6 +25,7 @@ from ..music.palette import palette, read_chords
 from ..music.picture import render
 from ..music.pixels import BORDER, PITCHES, Mask, Picture, check_picture, pitch_of_row
 from ..music.song import Song
+from ..music.tables import NOTE_DTYPE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +45,7 @@ BACKGROUND = (10, 10, 14)  # RGB, the rows of the black keys
 WHITE_KEYS = (20, 20, 26)  # RGB, the rows of the white ones
 GRID: DrawOptions = {"color": "white", "linewidth": 0.6}
 IMSHOW_OPTIONS: DrawOptions = {"aspect": "auto", "interpolation": "nearest"}
+BELOW_AXES: DrawOptions = {"loc": "upper right", "bbox_to_anchor": (1, -0.06)}
 SHORT = {
     "maj": "",
     "min": "m",
@@ -114,8 +116,12 @@ def show(
         PictureError: the picture, the mask or the picture before does not fit.
         OptionError: `colours`, `border` or `steps_per_beat` has no such value.
     """
-    song = music if isinstance(music, Song) else Song([], steps_per_beat=steps_per_beat)
-    picture = render(music, border=border) if isinstance(music, Song) else music
+    if isinstance(music, Song):
+        song = music
+        picture = render(music, border=border)
+    else:
+        song = Song(np.zeros(0, NOTE_DTYPE), steps_per_beat=steps_per_beat)
+        picture = music
     check_picture(picture)
     check_choice("colours", colours, COLOURS)
     region = np.zeros(picture.shape[:2], bool) if mask is None else check_mask(mask, picture)
@@ -136,8 +142,7 @@ def show(
     if high < PITCHES - border:
         above = _draw_chords(ax, read_chords(picture, border), region[:border])
     if legend:
-        below: DrawOptions = dict(loc="upper right", bbox_to_anchor=(1, -0.06))
-        _draw_legend(ax, colours, mask is not None, bool(new.any()), **below)
+        _draw_legend(ax, colours, mask is not None, bool(new.any()), **BELOW_AXES)
     if title:
         ax.set_title(title, loc="left", fontsize=11, pad=above)
     return ax
@@ -299,9 +304,8 @@ def _limits(
 def _pitches_in_use(pictures: Sequence[Picture], mask: Mask, border: int) -> tuple[int, int]:
     """Lowest and highest pitch to show: of all notes, and of a mask that leaves pitches out."""
     in_use = np.any([picture[..., :2].any(axis=(1, 2)) for picture in pictures], axis=0)  # (128,)
-    masked = mask.any(axis=1)  # (128,)
-    if masked[border : PITCHES - border].mean() < 0.8:
-        in_use |= masked
+    if mask[border : PITCHES - border].any(axis=1).mean() < 0.8:
+        in_use |= mask.any(axis=1)
     in_use[:border] = False
     in_use[PITCHES - border :] = False
 
@@ -420,9 +424,9 @@ def _draw_legend(
     from matplotlib.patches import Patch
 
     keys = []
-    for name, colour in zip(COLOUR_NAMES, COLOURS[colours], strict=True):
+    for name, (red, green, blue) in zip(COLOUR_NAMES, COLOURS[colours], strict=True):
         if new or not name.startswith("new"):
-            rgb = [value / 255 for value in colour]
+            rgb = (red / 255, green / 255, blue / 255)
             keys.append(Patch(facecolor=rgb, edgecolor="0.3", linewidth=0.5, label=name))
     if masked:
         key = Patch(facecolor="0.25", edgecolor="black", linewidth=0.9, label="to regenerate")

@@ -1,7 +1,7 @@
 """Bad files made by hand: what no reader of MIDI likes to meet. `make` writes one by its name.
 
-Every file must give MidiError or a Song with a truthful report, in 2 s and 300 MB; `surprise` says where more than that
-is known of what has to come out.
+Every file must give MidiError or a Song with a truthful report, in 2 s and 300 MB; `surprise` says
+where more than that is known of what has to come out.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def patched(data: bytes, at: int, new: bytes) -> bytes:
 
 
 whole = m.midi(ONE)
-# ---------------------------------------------------------------------------------------- not MIDI, or not quite
+# fmt: off
+# --------------------------------------------------------------------------- not MIDI, or not quite
 add("empty file", b"", ERROR)
 add("one byte", b"M", ERROR)
 add("text", b"This is no music.\n" * 20, ERROR)
@@ -75,11 +76,8 @@ add("track of 0x80", lambda size: m.midi(m.chunk(b"MTrk", b"\x80" * size)), ERRO
 add("track of 0x90", lambda size: m.midi(m.chunk(b"MTrk", b"\x90" * size)), ERROR)
 add("MThd over and over", lambda size: whole[:14] * (size // 14))
 add("MTrk over and over", lambda size: m.header(3) + b"MTrk" * (size // 4))
-add(
-    "empty chunks over and over",
-    lambda size: m.header(1) + m.chunk(b"XXXX", b"") * (size // 8) + ONE,
-    EITHER,
-)
+add("empty chunks over and over",
+    lambda size: m.header(1) + m.chunk(b"XXXX", b"") * (size // 8) + ONE, EITHER)
 add("only a header", m.header(1), ERROR)
 add("no tracks", m.midi(), ERROR)
 add("no notes", m.midi(EMPTY), ERROR)
@@ -93,7 +91,7 @@ add("header of minus one, signed", b"MThd\xff\xff\xff\xfe" + whole[8:], ERROR)
 add("format 3", m.midi(ONE, format=3))
 add("format 65535", m.midi(ONE, format=65535))
 add("format 0 with three tracks", m.midi(ONE, ONE, ONE, format=0))
-# ------------------------------------------------------------------------------------------------- lying lengths
+# ------------------------------------------------------------------------------------ lying lengths
 add("track of 4 GB", m.header() + m.chunk(b"MTrk", ONE[8:], 2**32 - 1))
 add("track of 2 GB", m.header() + m.chunk(b"MTrk", ONE[8:], 2**31 - 1))
 add("track too short by one", m.header() + m.chunk(b"MTrk", ONE[8:], len(ONE) - 9))
@@ -104,244 +102,137 @@ add("bytes after the end", whole + b"\0" * 1000)
 add("a second file after the end", whole + whole)
 add("MIDI in the middle", b"\0" * 128 + whole, ERROR)
 add("track without an end", m.midi(m.track(m.note(0, 480), close=False)))
-add(
-    "events after the end of track",
-    m.midi(m.chunk(b"MTrk", ONE[8:] + b"\0\x90\x3c\x50\x10\x80\x3c\x40")),
-)
+add("events after the end of track",
+    m.midi(m.chunk(b"MTrk", ONE[8:] + b"\0\x90\x3c\x50\x10\x80\x3c\x40")))
 for kind, label in ((0xF0, "sysex"), (0xF7, "escape")):
     for length in (b"\xff\xff\xff\x7f", b"\x81\x80\x80\x00", b"\x80" * 30 + b"\x05", b"\xff" * 30):
         body = OPEN + b"\0" + bytes([kind]) + length + b"abc"
         add(f"{label} of length {length[:5].hex()}", m.midi(m.chunk(b"MTrk", body)))
 for length in (b"\xff\xff\xff\x7f", b"\x90\x80\x80\x00", b"\xff" * 10):
-    add(
-        f"meta of length {length[:4].hex()}",
-        m.midi(m.chunk(b"MTrk", OPEN + b"\0\xff\x01" + length)),
-    )
-add(
-    "endless number as delta",
-    lambda size: m.midi(m.chunk(b"MTrk", b"\0\x90\x3c\x50" + b"\x80" * size)),
-)
-add(
-    "endless number of 0xff as delta",
-    lambda size: m.midi(m.chunk(b"MTrk", b"\0\x90\x3c\x50" + b"\xff" * size)),
-)
-add(
-    "number of five bytes",
-    m.midi(m.chunk(b"MTrk", b"\0\x90\x3c\x50\x81\x80\x80\x80\x00\x80\x3c\x40\0\xff\x2f\0")),
-)
-add(
-    "number of six bytes",
-    m.midi(m.chunk(b"MTrk", b"\0\x90\x3c\x50\xff\xff\xff\xff\xff\x7f\x80\x3c\x40\0\xff\x2f\0")),
-)
+    add(f"meta of length {length[:4].hex()}",
+        m.midi(m.chunk(b"MTrk", OPEN + b"\0\xff\x01" + length)))
+add("endless number as delta",
+    lambda size: m.midi(m.chunk(b"MTrk", b"\0\x90\x3c\x50" + b"\x80" * size)))
+add("endless number of 0xff as delta",
+    lambda size: m.midi(m.chunk(b"MTrk", b"\0\x90\x3c\x50" + b"\xff" * size)))
+add("number of five bytes",
+    m.midi(m.chunk(b"MTrk", b"\0\x90\x3c\x50\x81\x80\x80\x80\x00\x80\x3c\x40\0\xff\x2f\0")))
+add("number of six bytes",
+    m.midi(m.chunk(b"MTrk", b"\0\x90\x3c\x50\xff\xff\xff\xff\xff\x7f\x80\x3c\x40\0\xff\x2f\0")))
 for size in (0, 1, 2, 4, 5, 200):
     for kind in (0x51, 0x58, 0x59, 0x54, 0x2F, 0x00, 0x20, 0x21):
-        add(
-            f"meta {kind:02x} of {size} bytes",
-            m.midi(m.track(m.meta(0, kind, bytes(size)), m.note(0, 480))),
-        )
-# ------------------------------------------------------------------------------------------------------ bad events
+        add(f"meta {kind:02x} of {size} bytes",
+            m.midi(m.track(m.meta(0, kind, bytes(size)), m.note(0, 480))))
+# --------------------------------------------------------------------------------------- bad events
 add("data before any status", m.midi(m.chunk(b"MTrk", b"\0\x3c\x50" + ONE[8:])))
 add("status instead of data", m.midi(m.chunk(b"MTrk", b"\0\x90\x90\x3c\x50" + ONE[8:])))
 add("data of 0xff", m.midi(m.chunk(b"MTrk", b"\0\x90\xff\xff" + ONE[8:])))
 add("real-time bytes among the events", m.midi(m.chunk(b"MTrk", b"\0\xf8\0\xfe\0\xfa" + ONE[8:])))
-add(
-    "system common", m.midi(m.chunk(b"MTrk", b"\0\xf1\x10\0\xf2\x01\x02\0\xf3\x05\0\xf6" + ONE[8:]))
-)
+add("system common",
+    m.midi(m.chunk(b"MTrk", b"\0\xf1\x10\0\xf2\x01\x02\0\xf3\x05\0\xf6" + ONE[8:])))
 add("undefined status", m.midi(m.chunk(b"MTrk", b"\0\xf4\0\xf5\0\xf9\0\xfd" + ONE[8:])))
 add("note-offs only", m.midi(m.track([m.off(i, i % 128) for i in range(1000)])), ERROR)
 add("cut in a note", whole[:-10])
 add("cut in a header", whole[:11], ERROR)
 add("cut in a chunk's head", whole[:18], ERROR)
-# ------------------------------------------------------------------------------------------------ times and divisions
-add(
-    "2**20 columns",
-    m.midi(m.track(m.note(0, 480), m.note(120 * 2**20 - 120, 120 * 2**20)), division=480),
-)
-add(
-    "2**20 columns and a few",
-    m.midi(m.track(m.note(0, 480), m.note(120 * 2**20 + 9600, 120 * 2**20 + 9700)), division=480),
-)
-add(
-    "two notes almost 2**20 columns apart",
-    m.midi(m.track(m.note(0, 96), m.note(2**20 * 24 - 200, 2**20 * 24 - 100)), division=96),
-)
-add(
-    "the same in bars of two ticks",
-    m.midi(m.track(m.meter(0, 2, 4), m.note(0, 1), m.note(2**18 - 10, 2**18 - 9)), division=1),
-)
-add(
-    "one delta of 2**28 - 1",
-    m.midi(m.track(m.note(0, 96), m.note(2**28 - 1, 2**28)), division=96),
-    ERROR,
-)
-add(
-    "end of track at 2**28 - 1, a note open",
-    m.midi(m.track(m.on(0, 60), end=2**28 - 1), division=96),
-    ERROR,
-)
-add(
-    "end of track at 2**28 - 1, no note open",
-    m.midi(m.track(m.note(0, 96), end=2**28 - 1), division=96),
-    SONG,
-)
-add(
-    "a meter at 2**28 - 1",
-    m.midi(m.track(m.note(0, 96), m.meter(2**28 - 1, 3, 4)), division=96),
-    SONG,
-)
-add(
-    "a meter at 2**28 - 1, one tick a beat",
-    m.midi(m.track(m.note(0, 1), m.meter(2**28 - 1, 3, 4)), division=1),
-    SONG,
-)
-add(
-    "a chord at 2**28 - 1",
-    m.midi(m.track(m.note(0, 96), m.marker(0, "C:maj"), m.marker(2**28 - 1, "G:maj")), division=96),
-)
+# ------------------------------------------------------------------------------ times and divisions
+add("2**20 columns",
+    m.midi(m.track(m.note(0, 480), m.note(120 * 2**20 - 120, 120 * 2**20)), division=480))
+add("2**20 columns and a few",
+    m.midi(m.track(m.note(0, 480), m.note(120 * 2**20 + 9600, 120 * 2**20 + 9700)), division=480))
+add("two notes almost 2**20 columns apart",
+    m.midi(m.track(m.note(0, 96), m.note(2**20 * 24 - 200, 2**20 * 24 - 100)), division=96))
+add("the same in bars of two ticks",
+    m.midi(m.track(m.meter(0, 2, 4), m.note(0, 1), m.note(2**18 - 10, 2**18 - 9)), division=1))
+add("one delta of 2**28 - 1", m.midi(m.track(m.note(0, 96), m.note(2**28 - 1, 2**28)), division=96),
+    ERROR)
+add("end of track at 2**28 - 1, a note open",
+    m.midi(m.track(m.on(0, 60), end=2**28 - 1), division=96), ERROR)
+add("end of track at 2**28 - 1, no note open",
+    m.midi(m.track(m.note(0, 96), end=2**28 - 1), division=96), SONG)
+add("a meter at 2**28 - 1", m.midi(m.track(m.note(0, 96), m.meter(2**28 - 1, 3, 4)), division=96),
+    SONG)
+add("a meter at 2**28 - 1, one tick a beat",
+    m.midi(m.track(m.note(0, 1), m.meter(2**28 - 1, 3, 4)), division=1), SONG)
+add("a chord at 2**28 - 1", m.midi(m.track(m.note(0, 96), m.marker(0, "C:maj"),
+    m.marker(2**28 - 1, "G:maj")), division=96))
 add("deltas beyond 2**63", repeated(b"\xff\xff\xff\x7f\x90\x3c\x50"), ERROR)
 add("deltas beyond 2**32 in metas", repeated(b"\xff\xff\xff\x7f\xff\x01\0"))
-add(
-    "a note after deltas beyond 2**32",
-    repeated(b"\xff\xff\xff\x7f\xff\x01\0", after=b"\0\x90\x3c\x50\x10\x80\x3c\x40\0\xff\x2f\0"),
-    ERROR,
-)
+add("a note after deltas beyond 2**32", repeated(b"\xff\xff\xff\x7f\xff\x01\0",
+    after=b"\0\x90\x3c\x50\x10\x80\x3c\x40\0\xff\x2f\0"), ERROR)
 for division in (0, 1, 2, 3, 7, 32767):
     add(f"division {division}", m.midi(ONE, division=division), ERROR if division == 0 else SONG)
 for frames in (0, 1, 23, 24, 25, 29, 30, 31, 60, 127, 128):
     for ticks in (0, 1, 40, 80, 255):
-        legal = (
-            SONG
-            if frames in (24, 25, 29, 30) and ticks
-            else ERROR
-            if ticks == 0 and frames
-            else EITHER
-        )
-        add(
-            f"SMPTE {frames} x {ticks}",
-            m.midi(ONE, division=m.smpte(frames, ticks) | 0x8000),
-            legal,
-        )
+        whole_frames = frames in (24, 25, 29, 30) and ticks
+        legal = SONG if whole_frames else ERROR if ticks == 0 and frames else EITHER
+        add(f"SMPTE {frames} x {ticks}", m.midi(ONE, division=m.smpte(frames, ticks) | 0x8000),
+            legal)
 for micros in (0, 1, 2**24 - 1):
-    add(
-        f"tempo of {micros} microseconds",
-        m.midi(m.track(m.meta(0, 0x51, micros.to_bytes(3, "big")), m.note(0, 480))),
-        SONG,
-    )
-for shape in (
-    (0, 0),
-    (0, 2),
-    (4, 255),
-    (255, 0),
-    (255, 255),
-    (1, 8),
-    (3, 6),
-    (1, 2),
-    (1, 0),
-    (128, 7),
-    (5, 31),
-    (7, 64),
-):
-    add(
-        f"meter {shape}",
-        m.midi(m.track(m.meta(0, 0x58, bytes([*shape, 24, 8])), m.note(0, 48000))),
-        SONG,
-    )
-add(
-    "meters of 2/4 over 2**20 steps",
-    m.midi(
-        m.track(m.meter(0, 2, 4), m.note(0, 480), m.note(2**20 * 24 - 96, 2**20 * 24)), division=96
-    ),
-)
-# ------------------------------------------------------------------------------------------------------ many things
+    add(f"tempo of {micros} microseconds",
+        m.midi(m.track(m.meta(0, 0x51, micros.to_bytes(3, "big")), m.note(0, 480))), SONG)
+for shape in ((0, 0), (0, 2), (4, 255), (255, 0), (255, 255), (1, 8), (3, 6), (1, 2), (1, 0),
+    (128, 7), (5, 31), (7, 64)):
+    add(f"meter {shape}",
+        m.midi(m.track(m.meta(0, 0x58, bytes([*shape, 24, 8])), m.note(0, 48000))), SONG)
+add("meters of 2/4 over 2**20 steps", m.midi(m.track(m.meter(0, 2, 4), m.note(0, 480),
+    m.note(2**20 * 24 - 96, 2**20 * 24)), division=96))
+# -------------------------------------------------------------------------------------- many things
 add("65535 tracks claimed", m.midi(ONE, claimed=65535))
 add("no track claimed", m.midi(ONE, claimed=0))
 add("65535 empty tracks", lambda size: m.midi(*[EMPTY] * 65535), ERROR)
-add(
-    "65535 tracks, all of one name",
-    lambda size: m.midi(
-        *[m.track(m.name("x"), m.note(0, 480, i % 128)) for i in range(min(65535, size // 45))]
-    ),
-    EITHER,
-)
-add(
-    "65535 tracks without a name",
-    lambda size: m.midi(*[m.track(m.note(0, 480, 60))] * min(65535, size // 30)),
-)
-add(
-    "65535 tracks, named like numbered ones",
-    lambda size: m.midi(
-        *[
-            m.track(m.name(f"part {i // 2}"), m.note(0, 480, i % 128))
-            for i in range(min(65535, size // 50))
-        ]
-    ),
-)
+add("65535 tracks, all of one name", lambda size: m.midi(*[
+    m.track(m.name("x"), m.note(0, 480, i % 128)) for i in range(min(65535, size // 45))]), EITHER)
+add("65535 tracks without a name",
+    lambda size: m.midi(*[m.track(m.note(0, 480, 60))] * min(65535, size // 30)))
+add("65535 tracks, named like numbered ones", lambda size: m.midi(*[
+    m.track(m.name(f"part {i // 2}"), m.note(0, 480, i % 128))
+    for i in range(min(65535, size // 50))]))
 add("tracks of no bytes", lambda size: m.midi(*[b"MTrk\0\0\0\0"] * min(65535, size // 8)))
-add(
-    "more tracks than 65535",
-    lambda size: m.midi(*[m.track(m.note(0, 48, 60))] * (size // 22), claimed=65535),
-)
+add("more tracks than 65535",
+    lambda size: m.midi(*[m.track(m.note(0, 48, 60))] * (size // 22), claimed=65535))
 add("note-ons", repeated(b"\0\x3c\x50", b"\0\x90\x3c\x50"))
 add("note-ons, one a tick", repeated(b"\1\x3c\x50", b"\0\x90\x3c\x50"))
 add("note-ons without running status", repeated(b"\0\x90\x3c\x50"))
 add("notes", repeated(b"\0\x3c\x50\0\x3c\0", b"\0\x90\x3c\x50\0\x3c\0"))
 add("notes, one a tick", repeated(b"\0\x3c\x50\1\x3c\0", b"\0\x90\x3c\x50\0\x3c\0"))
 add("note-offs", repeated(b"\0\x3c\0", b"\0\x90\x3c\0"))
-add(
-    "notes on every pitch and channel",
-    lambda size: repeated(
-        b"".join(b"\0" + bytes([0x90 | c, p, 80]) for c in range(16) for p in range(128))
-    )(size),
-)
+add("notes on every pitch and channel", lambda size: repeated(
+    b"".join(b"\0" + bytes([0x90 | c, p, 80]) for c in range(16) for p in range(128)))(size))
 add("drums", repeated(b"\0\x99\x24\x50\1\x89\x24\x40"))
 add("bends", repeated(b"\0\0\x40", b"\0\xe0\0\x40"))
 add("controllers", repeated(b"\0\x07\x40", b"\0\xb0\7\x40"))
 add("pedals", repeated(b"\0\x40\x7f\1\x40\0", b"\0\xb0\x40\0"))
 add("pedals and notes", repeated(b"\0\xb0\x40\x7f\0\x90\x3c\x50\1\x80\x3c\x40\1\xb0\x40\0"))
-add(
-    "pedal down, then notes",
-    repeated(b"\0\x3c\x50\0\x3c\0", b"\0\xb0\x40\x7f\0\x90\x3c\x50\0\x3c\0"),
-)
+add("pedal down, then notes",
+    repeated(b"\0\x3c\x50\0\x3c\0", b"\0\xb0\x40\x7f\0\x90\x3c\x50\0\x3c\0"))
 add("programs", repeated(b"\0\x07", b"\0\xc0\7"))
 add("programs with a status", repeated(b"\0\xc0\7"))
-add(
-    "programs and notes",
-    lambda size: repeated(
-        b"".join(bytes([0, 0xC0, i, 0, 0x90, 60, 80, 1, 0x80, 60, 64]) for i in range(128))
-    )(size),
-)
+add("programs and notes", lambda size: repeated(b"".join(
+    bytes([0, 0xC0, i, 0, 0x90, 60, 80, 1, 0x80, 60, 64]) for i in range(128)))(size))
 add("pressures", repeated(b"\0\x07", b"\0\xd0\7"))
 add("texts of no bytes", repeated(b"\0\xff\1\0"))
 add("a long text", lambda size: m.midi(m.track(m.text(0, "x" * size), m.note(0, 480))))
 add("a long track name", lambda size: m.midi(m.track(m.name("x" * size), m.note(0, 480))))
 add("a long marker", lambda size: m.midi(m.track(m.marker(0, "C:" + "(" * size), m.note(0, 480))))
-add(
-    "a long chord",
-    lambda size: m.midi(m.track(m.marker(0, "C:maj(" + "9," * (size // 2) + "9)"), m.note(0, 480))),
-)
+add("a long chord", lambda size: m.midi(m.track(m.marker(0, "C:maj(" + "9," * (size // 2) + "9)"),
+    m.note(0, 480))))
 add("tempos", repeated(b"\0\xff\x51\3\7\xa1\x20"))
 add("meters", repeated(b"\0\xff\x58\4\3\2\x18\x08"))
 add("meters, one a bar", repeated(b"\x60\xff\x58\4\2\3\x18\x08\x60\xff\x58\4\2\2\x18\x08"))
 add("track names", repeated(b"\0\xff\3\1x"))
 add("markers", repeated(b"\0\xff\6\1N"))
 add("chords", repeated(b"\x18\xff\6\5C:maj\x18\xff\6\5G:min"))
-add(
-    "chords of many kinds",
-    lambda size: m.midi(
-        m.track(
-            m.note(0, 96, 60),
-            [m.marker(i, f"C:maj({i % 97},{i % 89},{i % 83})/{i % 79}") for i in range(size // 28)],
-        ),
-        division=96,
-    ),
-)
+add("chords of many kinds", lambda size: m.midi(m.track(m.note(0, 96, 60),
+    [m.marker(i, f"C:maj({i % 97},{i % 89},{i % 83})/{i % 79}") for i in range(size // 28)]),
+    division=96))
 add("lyrics", repeated(b"\1\xff\5\3la "))
 add("chords as lyrics", repeated(b"\1\xff\5\5C:maj"))
 add("system exclusives", repeated(b"\0\xf0\1\xf7"))
 add("escapes of no bytes", repeated(b"\0\xf7\0"))
 add("ends of track", repeated(b"\0\xff\x2f\0"))
 add("everything in turn", repeated(b"\0\xc0\7\0\x90\x3c\x50\1\x80\x3c\x40\0\xff\1\0\0\xd0\7"))
-# --------------------------------------------------------------------------------------------------------- wrappers
+# ----------------------------------------------------------------------------------------- wrappers
 packed = gzip.compress(whole, mtime=0)
 add("gzip cut", packed[:-12])
 add("gzip cut early", packed[:20], ERROR)
@@ -365,14 +256,13 @@ add("RIFF whose data is short", patched(riff, 16, b"\x20\0\0\0"))
 add("RIFF whose data is empty", patched(riff, 16, b"\0\0\0\0"))
 add("RIFF without data", riff[:12], ERROR)
 add("RIFF whose chunk before is 4 GB", m.riff(whole, b"LIST\xff\xff\xff\xff"), ERROR)
-add(
-    "RIFF of chunks without bytes",
-    lambda size: b"RIFF" + struct.pack("<I", size) + b"RMID" + b"LIST\0\0\0\0" * (size // 8),
-)
+add("RIFF of chunks without bytes",
+    lambda size: b"RIFF" + struct.pack("<I", size) + b"RMID" + b"LIST\0\0\0\0" * (size // 8))
 add("RIFF in RIFF", m.riff(riff))
+# fmt: on
 
 
-# ------------------------------------------------------------------------------------- what is no file, or no plain one
+# ----------------------------------------------------------------- what is no file, or no plain one
 def directory(path: Path) -> None:
     path.mkdir()
 

@@ -1,12 +1,13 @@
-"""A seeded mutation fuzzer for read_midi: whatever the bytes, only MidiError or a Song with a truthful report.
+"""A seeded mutation fuzzer for read_midi: whatever the bytes, MidiError or a truthful Song.
 
-    python tests/fuzz_midi.py --count 20000            # the songs in assets and files made here, mutated
+    python tests/fuzz_midi.py --count 20000            # the songs in assets and others, mutated
     python tests/fuzz_midi.py --seed 4711 --save x.mid # one input again, written to x.mid
-    python tests/fuzz_midi.py --bad                    # the hand-made bad files of tests/bad_files.py, full size
+    python tests/fuzz_midi.py --bad                    # the files of tests/bad_files.py, full size
 
-Inputs run in a child process, so that a crash of native code, a hang or an allocation of gigabytes is one more
-finding; the child's address space is limited where the platform can (Linux, macOS). A finding is anything but a
-MidiError that names file, fault and remedy or a Song with a truthful report, within 2 s (of processor time) and 300 MB.
+Inputs run in a child process, so that a crash of native code, a hang or an allocation of gigabytes
+is one more finding; the child's address space is limited where the platform can (Linux, macOS).
+A finding is anything but a MidiError that names file, fault and remedy or a Song with a truthful
+report, within 2 s (of processor time) and 300 MB.
 """
 
 from __future__ import annotations
@@ -35,60 +36,31 @@ SECONDS, MEGABYTES, PATIENCE = 2.0, 300, 60
 GRIDS = (1, 2, 3, 4, 6, 8, 12, 24)
 
 
-# ------------------------------------------------------------------------------------------------- inputs by seed
+# ----------------------------------------------------------------------------------- inputs by seed
 @lru_cache(maxsize=1)
 def seeds() -> list[bytes]:
-    """The files that are mutated: the songs of assets/, and files made here that use what those do not."""
+    """The files that are mutated: the songs of assets/, and files that use what those do not."""
     songs = Path(__file__).resolve().parent.parent / "assets" / "songs"
-    busy = m.track(
-        m.name("Busy"),
-        m.note(0, 480, 60),
-        m.note(240, 700, 60),
-        m.note(480, 480, 62),
-        m.pedal(0, 960),
-        m.program(480, 40),
-        m.note(480, 960, 64),
-        m.bend(500),
-        m.aftertouch(510, 64),
-        m.pressure(520),
-        m.sysex(600),
-        m.control(610, 7, 100),
-        m.note(0, 100, 36, channel=9),
-        m.on(900, 72),
-        running=True,
-    )
-    words = m.track(
-        m.text(0, "@KMIDI"),
-        m.tempo(0, 90),
-        m.tempo(960, 140),
-        m.meter(0, 3, 4),
-        m.meter(1440, 6, 8),
-        m.key(0),
-        m.marker(0, "C:maj"),
-        m.marker(960, "G:7/3"),
-        m.lyric(0, "A:min"),
-        m.marker(1900, "X"),
-    )
-    plain = m.track(
-        [m.note(120 * i, 120 * i + 100, 48 + i % 30, release=None) for i in range(40)],
-        running=True,
-        width=3,
-    )
-    return [p.read_bytes() for p in sorted(songs.glob("*.mid"))] + [
-        m.midi(words, busy),
-        m.midi(busy, format=0),
-        m.midi(busy, plain, format=2),
-        m.midi(plain, division=96, extra=b"\0\0"),
-        m.midi(busy, division=m.smpte(25, 40)),
-        m.midi(plain, words, division=32767),
-        m.riff(m.midi(words, plain, busy)),
-        gzip.compress(m.midi(busy, words), mtime=0),
-        m.midi(*[plain] * 20),
-    ]
+    # fmt: off
+    busy = m.track(m.name("Busy"), m.note(0, 480, 60), m.note(240, 700, 60), m.note(480, 480, 62),
+        m.pedal(0, 960), m.program(480, 40), m.note(480, 960, 64), m.bend(500),
+        m.aftertouch(510, 64), m.pressure(520), m.sysex(600), m.control(610, 7, 100),
+        m.note(0, 100, 36, channel=9), m.on(900, 72), running=True)
+    words = m.track(m.text(0, "@KMIDI"), m.tempo(0, 90), m.tempo(960, 140), m.meter(0, 3, 4),
+        m.meter(1440, 6, 8), m.key(0), m.marker(0, "C:maj"), m.marker(960, "G:7/3"),
+        m.lyric(0, "A:min"), m.marker(1900, "X"))
+    plain = m.track([m.note(120 * i, 120 * i + 100, 48 + i % 30, release=None) for i in range(40)],
+        running=True, width=3)
+    return [p.read_bytes() for p in sorted(songs.glob("*.mid"))] + [m.midi(words, busy),
+        m.midi(busy, format=0), m.midi(busy, plain, format=2),
+        m.midi(plain, division=96, extra=b"\0\0"), m.midi(busy, division=m.smpte(25, 40)),
+        m.midi(plain, words, division=32767), m.riff(m.midi(words, plain, busy)),
+        gzip.compress(m.midi(busy, words), mtime=0), m.midi(*[plain] * 20)]
+    # fmt: on
 
 
 def mutated(seed: int) -> bytes:
-    """The input of this seed: one of `seeds`, flipped, cut, stuffed and spliced one to eight times."""
+    """The input of this seed: one of `seeds`, flipped, cut, stuffed, spliced one to eight times."""
     rng = random.Random(seed)
     data = bytearray(rng.choice(seeds()))
     for _ in range(rng.choice((1, 1, 1, 2, 3, 5, 8))):
@@ -147,7 +119,7 @@ def options(seed: int) -> dict[str, Any]:
     }
 
 
-# -------------------------------------------------------------------------------------------- what must hold of a Song
+# ------------------------------------------------------------------------- what must hold of a Song
 def untruth(song: Any, drums: bool = False) -> str:
     """What is wrong with a Song and its report, by itself ("" if nothing)."""
     r, notes = song.report, song.notes
@@ -212,9 +184,9 @@ def bare_message(text: str, names: tuple[str, ...]) -> str:
     return "" if whole_ else f"the message lacks a fault or a remedy: {text!r}"
 
 
-# ----------------------------------------------------------------------------------------------------- the child
+# ---------------------------------------------------------------------------------------- the child
 def peak(reset: bool = False) -> float:
-    """Peak memory of this process in MB since the last reset; 0 where the platform does not tell (not Linux)."""
+    """Peak memory of this process in MB since the last reset; 0 if unknown (not Linux)."""
     try:
         if reset:
             Path("/proc/self/clear_refs").write_text("5")
@@ -224,7 +196,7 @@ def peak(reset: bool = False) -> float:
 
 
 def limit_memory(megabytes: int = 1500) -> None:
-    """No more than this on top of what the process has already; nothing where there is no such limit."""
+    """No more than this on top of what the process has; nothing where there is no such limit."""
     try:
         import resource
 
@@ -282,7 +254,7 @@ def try_path(path: str, **wanted: Any) -> dict[str, Any]:
 
 
 def try_seed(seed: int) -> dict[str, Any]:
-    """Read the seed's input as it is and with salvage=True, hold both to each other and to the bytes."""
+    """Read the seed's input as it is and with salvage=True; hold both to the bytes."""
     import pomkit
 
     data, wanted = mutated(seed), options(seed)
@@ -324,9 +296,9 @@ def child() -> None:
         print(json.dumps(answer, default=str), flush=True)
 
 
-# ----------------------------------------------------------------------------------------------------- the parent
+# --------------------------------------------------------------------------------------- the parent
 class Child:
-    """A process that reads what it is told; killed and started anew when it crashes or is silent for too long."""
+    """A process that reads what it is told; started anew when it crashes or is silent too long."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
@@ -392,7 +364,7 @@ def fuzz(
 
 
 def try_bad(megabytes: float = 10, progress: bool = True) -> dict[str, str]:
-    """Every hand-made bad file, read as it is, salvaged and with everything on: problems by name."""
+    """Every hand-made bad file, read plainly, salvaged, with everything on: problems by name."""
     import bad_files
 
     problems, worst = {}, {"seconds": (0.0, ""), "megabytes": (0.0, "")}
@@ -413,8 +385,10 @@ def try_bad(megabytes: float = 10, progress: bool = True) -> dict[str, str]:
                     worst[what] = max(worst[what], (answer.get(what, 0.0), name))
                 if progress:
                     said = answer.get("text") or answer.get("remarks", "")
+                    took = f"{answer.get('seconds', 0):5.2f} s"
+                    used = f"{answer.get('megabytes', 0):5.0f} MB"
                     print(
-                        f"{answer['kind']:10} {answer.get('seconds', 0):5.2f} s {answer.get('megabytes', 0):5.0f} MB  {name} "
+                        f"{answer['kind']:10} {took} {used}  {name} "
                         f"{wanted or ''} {said} {problem and '<== ' + problem}"[:400],
                         flush=True,
                     )

@@ -1,9 +1,10 @@
-"""MIDI files byte by byte, legal or not, and two plain readers of them: what the tests of `read_midi` stand on.
+"""MIDI files byte by byte, legal or not, and two plain readers of them, to test `read_midi`.
 
-A file is `midi(track(...), track(...), division=480)`; a track is made of timed events (tick, bytes) from `note`,
-`control`, `meter` and so on, in any order and nested as you like; it sorts them by tick and writes the deltas. What
-no function here can write is joined from `chunk`, `variable` and bytes. `walk` reads the notes with mido, `note_ons`
-counts them with nothing but the standard in hand.
+A file is `midi(track(...), track(...), division=480)`. A track is made of timed events (tick,
+bytes) from `note`, `control`, `meter` and so on, in any order and nested as you like; it sorts
+them by tick and writes the deltas. What no function here can write is joined from `chunk`,
+`variable` and bytes. `walk` reads the notes with mido, `note_ons` counts them with nothing but
+the standard in hand.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Event = tuple[int, bytes]  # tick, message
 
 
 def variable(number: int, width: int = 0) -> bytes:
-    """A variable-length number, 7 bits a byte; padded with leading zeros (legal) to `width` bytes."""
+    """A variable-length number, 7 bits a byte; zeros before it (legal) make it `width` bytes."""
     out = [number & 127]
     while number := number >> 7:
         out.insert(0, number & 127 | 128)
@@ -49,7 +50,7 @@ def midi(
     claimed: int | None = None,
     extra: bytes = b"",
 ) -> bytes:
-    """A file of these tracks; `claimed` is the number of tracks its header names (None: the truth)."""
+    """A file of these tracks; `claimed`: how many its header names (None: the truth)."""
     return header(len(tracks) if claimed is None else claimed, format, division, extra) + b"".join(
         tracks
     )
@@ -70,8 +71,11 @@ def flat(events: Iterable[Any]) -> list[Event]:
 def track(
     *events: Any, running: bool = False, end: int | None = None, close: bool = True, width: int = 0
 ) -> bytes:
-    """A track chunk. `running`: leave out status bytes that repeat; `end`: tick of the end of track (None: at the last
-    event); `close`: whether there is one at all; `width`: least width of the delta times."""
+    """A track chunk of these events.
+
+    `running`: leave out status bytes that repeat; `end`: tick of the end of track (None: at the
+    last event); `close`: whether there is one at all; `width`: least width of the delta times.
+    """
     now, status, body = 0, -1, b""
     parts = []
     timed = sorted(flat(events), key=lambda e: e[0])  # stable: as written where ticks are equal
@@ -170,7 +174,7 @@ def key(tick: int, sharps: int = 0, minor: int = 0) -> Event:
     return meta(tick, 0x59, bytes([sharps % 256, minor]))
 
 
-# ---------------------------------------------------------------------------------------------- two plain readers
+# -------------------------------------------------------------------------------- two plain readers
 class Note(NamedTuple):
     """A note of a file: ticks from the start of its track, and what it was played on."""
 
@@ -186,16 +190,17 @@ class Note(NamedTuple):
 
 @lru_cache(maxsize=2)
 def messages(data: bytes) -> list[list[Any]]:
-    """The messages of every track, by mido; data bytes above 127 are clipped, as they stand in many a sysex."""
+    """The messages of every track, by mido; data bytes above 127 (in many a sysex) clipped."""
     return [list(track) for track in mido.MidiFile(file=io.BytesIO(data), clip=True).tracks]
 
 
 def walk(data: bytes, rule: str = "first in, first out") -> list[Note]:
     """The notes of a file by mido, ordered by track and note-on.
 
-    A note-off ends the oldest open note of its pitch and channel; notes without one last until their track's end.
-    `rule="all"` is pretty_midi's: it ends every open note that began before it; what it opens at that very tick goes
-    on if another note was ended, and is lost if none was; notes without an end are lost.
+    A note-off ends the oldest open note of its pitch and channel; notes without one last until
+    their track's end. `rule="all"` is pretty_midi's: it ends every open note that began before it;
+    what it opens at that very tick goes on if another note was ended, and is lost if none was;
+    notes without an end are lost.
     """
     found: list[tuple[int, int, Note]] = []
     for number, track_ in enumerate(messages(data)):
@@ -226,7 +231,10 @@ def walk(data: bytes, rule: str = "first in, first out") -> list[Note]:
 
 
 class Table(NamedTuple):
-    """What a Song should hold of a file whose ticks are steps: rows (onset, duration, pitch, velocity, part)."""
+    """What a Song should hold of a file whose ticks are steps.
+
+    Rows are (onset, duration, pitch, velocity, part).
+    """
 
     rows: list[tuple[int, int, int, int, int]]
     merged: int
@@ -235,7 +243,7 @@ class Table(NamedTuple):
 
 
 def table(notes: Iterable[Note]) -> Table:
-    """Notes as the issue lays them on a grid of one step a tick: one a part, pitch and step, cut by a re-strike."""
+    """Notes on a grid of one step a tick: one a part, pitch and step, cut by a re-strike."""
     notes = list(notes)
     parts = list(dict.fromkeys((n.track, n.channel, n.program) for n in notes))
     lines: dict[tuple[int, int], dict[int, tuple[int, int]]] = defaultdict(dict)
@@ -259,10 +267,11 @@ LENGTHS = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2, 0xF1: 
 
 
 def note_ons(data: bytes, strict: bool = True) -> int | None:
-    """How many note-ons (velocity above 0) a file holds that keeps to the standard to the letter; else None.
+    """How many note-ons (velocity above 0) a file of the standard holds, to the letter; else None.
 
-    `strict=False` passes over what breaks the standard and hides no note: other chunks, a longer header, tracks without an
-    end or longer than the file if they have one, a system message, running status after a text, format 0 with more tracks.
+    `strict=False` passes over what breaks the standard and hides no note: other chunks, a longer
+    header, tracks without an end or longer than the file if they have one, a system message,
+    running status after a text, format 0 with more tracks.
     """
 
     def number(at: int) -> tuple[int, int]:
@@ -320,9 +329,9 @@ def note_ons(data: bytes, strict: bool = True) -> int | None:
         return None
 
 
-# -------------------------------------------------------------------------------------------------- the three ways
+# ----------------------------------------------------------------------------------- the three ways
 def exact(data: bytes, **options: Any) -> Any:
-    """The Song of a file with a step for every tick: its division is set to 24 and it is read at 24 steps a beat."""
+    """The Song of a file with a step for every tick: division 24, read at 24 steps a beat."""
     import pomkit
 
     return pomkit.read_midi(
@@ -331,7 +340,7 @@ def exact(data: bytes, **options: Any) -> Any:
 
 
 def by_pretty_midi(data: bytes) -> list[tuple[int, int, int, int, bool]]:
-    """(start tick, end tick, pitch, velocity, drums?) of every note that pretty_midi finds, sorted."""
+    """(start tick, end tick, pitch, velocity, drums?) of every note by pretty_midi, sorted."""
     import pretty_midi
 
     pm = pretty_midi.PrettyMIDI(io.BytesIO(data))
@@ -346,8 +355,9 @@ def by_pretty_midi(data: bytes) -> list[tuple[int, int, int, int, bool]]:
 def disagreement(data: bytes) -> str:
     """Where read_midi, mido and pretty_midi differ on a legal file, tick for tick ("" if nowhere).
 
-    read_midi is held to mido's messages, first in, first out, then laid on the grid; pretty_midi to the same messages
-    by its own rule for notes that overlap on one pitch. The two rules are the same where nothing overlaps.
+    read_midi is held to mido's messages, first in, first out, then laid on the grid; pretty_midi
+    to the same messages by its own rule for notes that overlap on one pitch. The two rules are the
+    same where nothing overlaps.
     """
     notes = walk(data)
     due, song = table(notes), exact(data)
@@ -355,8 +365,9 @@ def disagreement(data: bytes) -> str:
         odd = sorted(set(due.rows) ^ set(song.notes.tolist()))
         return f"read_midi and mido: {len(odd)} notes in one only, first {odd[:3]}"
     counts = song.report.kept, song.report.merged, song.report.shortened, song.report.dropped
-    if counts != (len(due.rows), due.merged, due.shortened, 0):
-        return f"kept, merged, shortened, dropped {counts}, due {len(due.rows), due.merged, due.shortened, 0}"
+    counts_due = len(due.rows), due.merged, due.shortened, 0
+    if counts != counts_due:
+        return f"kept, merged, shortened, dropped {counts}, due {counts_due}"
     theirs = sorted(
         (n.start, n.end, n.pitch, n.velocity, n.channel == 9) for n in walk(data, rule="all")
     )
@@ -366,5 +377,8 @@ def disagreement(data: bytes) -> str:
 
 
 def same_rule(data: bytes) -> bool:
-    """Whether pretty_midi's rule and ours come to the same notes: no overlaps on one pitch, none of no length or end."""
+    """Whether pretty_midi's rule and ours come to the same notes.
+
+    So it is where none overlap on one pitch, and none are without length or end.
+    """
     return {n[:7] for n in walk(data)} == {n[:7] for n in walk(data, rule="all")}

@@ -1,4 +1,4 @@
-"""Files that cannot be read, or only in part, and sources that are no files: MidiError, or a Song with a truthful report."""
+"""Bad files and sources that are no files: MidiError, or a Song with a truthful report."""
 
 import io
 
@@ -10,25 +10,12 @@ from test_midi import SCALE, ZOO, accounted, rows
 
 from pomkit import MidiError, read_midi
 
-SMALL = m.midi(
-    m.track(
-        m.name("A"),
-        m.tempo(0, 100),
-        m.note(0, 480, 60),
-        m.sysex(480),
-        m.note(480, 960, 62, release=None),
-        m.program(960, 5),
-        m.note(960, 1440, 64),
-        running=True,
-    ),
-    m.track(
-        m.name("B"),
-        m.note(240, 1200, 40),
-        m.pedal(300, 500),
-        m.note(1200, 1440, 43),
-        m.marker(1440, "C:maj"),
-    ),
-)
+# fmt: off
+SMALL = m.midi(m.track(m.name("A"), m.tempo(0, 100), m.note(0, 480, 60), m.sysex(480),
+    m.note(480, 960, 62, release=None), m.program(960, 5), m.note(960, 1440, 64), running=True),
+    m.track(m.name("B"), m.note(240, 1200, 40), m.pedal(300, 500), m.note(1200, 1440, 43),
+    m.marker(1440, "C:maj")))
+# fmt: on
 
 
 def test_a_file_cut_anywhere_is_refused_or_told_truly():
@@ -39,16 +26,15 @@ def test_a_file_cut_anywhere_is_refused_or_told_truly():
         except MidiError as fault:
             assert fuzz_midi.bare_message(str(fault), ("bytes",)) == ""
         else:
-            assert (
-                fuzz_midi.untruth(song) == ""
-                and song.report.remarks
-                and accounted(song.report) <= accounted(whole.report)
-            )
+            assert fuzz_midi.untruth(song) == ""
+            assert song.report.remarks
+            assert accounted(song.report) <= accounted(whole.report)
 
 
 def test_what_is_salvaged_grows_with_the_file():
     whole, before = read_midi(SMALL, salvage=True), set()
-    assert whole == read_midi(SMALL) and whole.report == read_midi(SMALL).report
+    assert whole == read_midi(SMALL)
+    assert whole.report == read_midi(SMALL).report
     onsets = {(n["onset"].item(), n["pitch"].item(), n["part"].item()) for n in whole.notes}
     for size in range(len(SMALL)):
         try:
@@ -57,7 +43,9 @@ def test_what_is_salvaged_grows_with_the_file():
             assert not before
             continue
         found = {(n["onset"].item(), n["pitch"].item(), n["part"].item()) for n in song.notes}
-        assert before <= found <= onsets and song.report.remarks and fuzz_midi.untruth(song) == ""
+        assert before <= found <= onsets
+        assert song.report.remarks
+        assert fuzz_midi.untruth(song) == ""
         before = found
     assert before == onsets
 
@@ -70,7 +58,8 @@ def test_salvage_tells_where_the_damage_is():
     with pytest.raises(MidiError, match="salvage"):
         read_midi(damaged)
     song = read_midi(damaged, salvage=True)
-    assert (0, 4, 60, 80, 0) in rows(song) and 62 not in song.notes["pitch"]
+    assert (0, 4, 60, 80, 0) in rows(song)
+    assert 62 not in song.notes["pitch"]
     assert any("damage" in remark for remark in song.report.remarks)
 
 
@@ -86,7 +75,8 @@ def test_bad_files(name, child, tmp_path):
     path = bad_files.make(name, tmp_path, megabytes=0.3)
     for wanted in ({}, {"salvage": True, "pedal": True, "drums": True, "estimate": True}):
         answer = child.ask(path=str(path), **wanted)
-        assert not answer["problem"] and not bad_files.surprise(name, answer, **wanted), answer
+        assert not answer["problem"], answer
+        assert not bad_files.surprise(name, answer, **wanted), answer
     bad_files.remove(path)
 
 
@@ -97,7 +87,8 @@ def test_bad_files(name, child, tmp_path):
 def test_large_bad_files(name, child, tmp_path):
     for megabytes in (7.9, 10):
         answer = child.ask(path=str(bad_files.make(name, tmp_path, megabytes)))
-        assert not answer["problem"] and not bad_files.surprise(name, answer), answer
+        assert not answer["problem"], answer
+        assert not bad_files.surprise(name, answer), answer
 
 
 def test_a_file_opened_as_text_and_one_that_is_closed(tmp_path):

@@ -1,0 +1,43 @@
+"""What the README and CONTRIBUTING say of the code is true."""
+
+import re
+from pathlib import Path
+
+from tests import style
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+READING = README.partition("## Reading the code")[2].partition("\n## ")[0]
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) < 200
+
+
+def test_the_reading_path_has_ten_files_and_as_many_lines_as_it_says():
+    files = [style.PACKAGE / name for name in re.findall(r"^\| `([\w/]+\.py)`", READING, re.MULTILINE)]
+    lines, code = (int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:lines together|of them code)", READING))
+    assert len(files) == 10
+    assert lines == round_up(sum(len(file.read_text().splitlines()) for file in files))
+    assert code == round_up(sum(style.measure(file).code_lines for file in files))
+
+
+def round_up(lines: int) -> int:
+    """To the next hundred, so that not every comment changes the README."""
+    return -(-lines // 100) * 100
+
+
+def test_the_figures_of_the_table_are_those_of_the_code():
+    whole = style.total([style.measure(path) for path in style.files()]).figures()
+    rows = re.findall(r"^\| [^|]+\| [^|]+\| ([\d.]+|all)(?: %)? \| [^|]+\|$", CONTRIBUTING, re.MULTILINE)
+    shown = [
+        f"{whole['nodes per line']:.1f}",
+        f"{100 * whole['big statements']:.1f}",
+        f"{whole['long lines']:.0f}",
+        f"{100 * whole['tuple assignments']:.1f}",
+        f"{100 * whole['paragraphs']:.0f}",
+        f"{100 * whole['shapes on reshaping lines']:.0f}",
+        f"{whole['long functions']:.0f}",
+    ]
+    assert rows == shown

@@ -30,7 +30,14 @@ SIMPLE = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.Expr)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 ARRAYS = re.compile(r"\b(ndarray|Tensor|Picture|Pictures|Mask)\b")
 # Functions whose positional form stands in published notebooks.
-POSITIONAL_BEFORE = {"cell_bound", "denoising_loss", "sample_cells"}
+POSITIONAL_BEFORE = {
+    "cell_bound",
+    "denoising_loss",
+    "random_mask",
+    "rotary",
+    "sample_cells",
+    "seam_mask",
+}
 SHAPE = re.compile(r"\([^()]*,[^()]*\)|\(\w+,\)|\blike\b|\bshape\b|\bscalar\b")
 RESHAPING = re.compile(
     r"\.(reshape|permute|movedim|moveaxis|swapaxes|view|flatten|unflatten)\(|np\.moveaxis\("
@@ -270,6 +277,25 @@ CHECKS = (
     trailing_comment, positional, guide, docstring,
 )  # fmt: skip
 RULES = [check.__name__.replace("_", " ") for check in CHECKS]
+
+
+def error_messages(path: Path) -> Iterator[tuple[int, str]]:
+    """The line and text of every error of pomkit's own family that a file raises.
+
+    What is filled in stands as "{}". The reasons of `raise ... from`, inside another message, are
+    ValueErrors and the like and are not among them.
+    """
+    family = ("PomkitError", "MidiError", "PictureError", "CheckpointError", "OptionError")
+    for node in ast.walk(ast.parse(path.read_text())):
+        raised = node.exc if isinstance(node, ast.Raise) else None
+        if not isinstance(raised, ast.Call) or ast.unparse(raised.func) not in family:
+            continue
+        text = raised.args[0] if raised.args else None
+        if isinstance(text, ast.Constant):
+            yield node.lineno, str(text.value)
+        if isinstance(text, ast.JoinedStr):
+            parts = [v.value if isinstance(v, ast.Constant) else "{}" for v in text.values]
+            yield node.lineno, "".join(map(str, parts))
 
 
 def files(*folders: str) -> list[Path]:

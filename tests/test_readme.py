@@ -16,8 +16,13 @@ def test_the_readme_is_short():
 
 
 def test_the_reading_path_has_ten_files_and_as_many_lines_as_it_says():
-    files = [style.PACKAGE / name for name in re.findall(r"^\| `([\w/]+\.py)`", READING, re.MULTILINE)]
-    lines, code = (int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:lines together|of them code)", READING))
+    files = [
+        style.PACKAGE / name for name in re.findall(r"^\| `([\w/]+\.py)`", READING, re.MULTILINE)
+    ]
+    lines, code = (
+        int(number.replace(",", ""))
+        for number in re.findall(r"([\d,]+) (?:lines together|of them code)", READING)
+    )
     assert len(files) == 10
     assert lines == round_up(sum(len(file.read_text().splitlines()) for file in files))
     assert code == round_up(sum(style.measure(file).code_lines for file in files))
@@ -30,7 +35,9 @@ def round_up(lines: int) -> int:
 
 def test_the_figures_of_the_table_are_those_of_the_code():
     whole = style.total([style.measure(path) for path in style.files()]).figures()
-    rows = re.findall(r"^\| [^|]+\| [^|]+\| ([\d.]+|all)(?: %)? \| [^|]+\|$", CONTRIBUTING, re.MULTILINE)
+    rows = re.findall(
+        r"^\| [^|]+\| [^|]+\| ([\d.]+|all)(?: %)? \| [^|]+\|$", CONTRIBUTING, re.MULTILINE
+    )
     shown = [
         f"{whole['nodes per line']:.1f}",
         f"{100 * whole['big statements']:.1f}",

@@ -38,6 +38,22 @@ def test_one_name_has_one_meaning():
     assert set(style.names_with_two_meanings()) <= SHARED_NAMES | set(allowed)
 
 
+# Names that may begin a sentence of an error.
+NAMES = ("FluidSynth", "POMKIT_")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_error_says_what_to_do_in_one_form(name):
+    """What was given, what is wrong with it; and after a semicolon what to do. No full stop."""
+    for line, text in style.error_messages(FILES[name]):
+        place = f"{name}:{line}: {text}"
+        assert not text.endswith("."), place
+        assert text.startswith(NAMES) or not text[:2].istitle(), place
+        # "it is damaged": the reason inside another error's message.
+        reason = text.startswith(("it ", "its ")) or not text.replace("{}", "").strip()
+        assert reason or ";" in text or ": " in text, place
+
+
 BROKEN = '''
 def f(a, b, c, d, e):
     a, b = c.reshape(2, 3), d  # look at this

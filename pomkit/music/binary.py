@@ -91,7 +91,7 @@ def from_binary(
     if not right_type or not 0 <= low <= PITCHES - lit.shape[-2]:
         raise PictureError(
             f"black and white is bool or uint8 (64, width), {low=} + rows <= 128, "
-            f"not {lit.dtype} {lit.shape}"
+            f"not {lit.dtype} {lit.shape}; convert or crop it"
         )
     check_range("velocity", velocity, 1, 127)
 

@@ -245,8 +245,8 @@ def stroke(
     path = np.asarray(points, float).reshape(-1, 2)  # (points, 2)
     if not len(path) or not np.isfinite(path).all() or not 0 < radius <= PITCHES:
         raise OptionError(
-            "a stroke needs at least one finite (step, pitch) point "
-            "and a radius from 0 to 128 cells"
+            f"a stroke has {len(path)} points and a radius of {radius} cells; give at least one "
+            "finite (step, pitch) point and a radius above 0, at most 128"
         )
 
     corners = np.c_[row_of_pitch(path[:, 1]), path[:, 0]]  # (points, 2): row, column
@@ -290,7 +290,9 @@ def polygon(picture: Size, points: Sequence[tuple[float, float]]) -> Mask:
     from PIL import Image, ImageDraw
 
     if len(points) < 3 or not np.isfinite(np.asarray(points, float)).all():
-        raise OptionError("a polygon needs at least three finite (step, pitch) points")
+        raise OptionError(
+            f"a polygon has {len(points)} points; give at least three finite (step, pitch) points"
+        )
     image = Image.new("1", (_width(picture), PITCHES))
     corners = [(float(step), row_of_pitch(float(pitch))) for step, pitch in points]
     ImageDraw.Draw(image).polygon(corners, fill=1, outline=1)
@@ -312,7 +314,9 @@ def from_image(image: Any) -> Mask:
     """
     pixels = image if isinstance(image, np.ndarray) else decode(image, "RGB")
     if pixels.ndim != 3 or pixels.shape[0] != PITCHES or pixels.shape[2] < 3:
-        raise PictureError(f"a painted picture has shape (128, width, 3), not {pixels.shape}")
+        raise PictureError(
+            f"a painted picture has shape (128, width, 3), not {pixels.shape}; crop or scale it"
+        )
     return painted(pixels[..., :3])
 
 
@@ -432,8 +436,8 @@ def check_mask(mask: np.ndarray, picture: Size) -> Mask:
     shape = (PITCHES, _width(picture))
     if mask.shape != shape or mask.dtype != bool:
         raise PictureError(
-            f"the mask is {mask.dtype} {mask.shape}, it must be bool {shape} as the picture "
-            "(True = regenerate)"
+            f"the mask is {mask.dtype} {mask.shape}, not bool {shape} as the picture; "
+            "give one of its size (True = regenerate)"
         )
     return mask
 
@@ -449,5 +453,7 @@ def _width(size: Size) -> int:
         return size.end
     width = size.shape[1] if isinstance(size, np.ndarray) and size.ndim >= 2 else size
     if isinstance(width, np.ndarray) or width < 1:
-        raise OptionError("a mask needs a picture, a song or a number of steps of at least 1")
+        raise OptionError(
+            f"a mask has no size of {width!r}; give a picture, a song or a number of steps above 0"
+        )
     return int(width)

@@ -251,5 +251,8 @@ def unfold(square: np.ndarray) -> Picture:
         PictureError: `square` has another shape.
     """
     if np.ndim(square) != 3 or len(square) != 2 * PITCHES:
-        raise PictureError(f"a folded picture has shape (256, width, 3), not {np.shape(square)}")
+        raise PictureError(
+            f"a folded picture has shape (256, width, 3), not {np.shape(square)}; "
+            "give what `fold` makes"
+        )
     return np.concatenate([square[:PITCHES], square[PITCHES:, ::-1]], axis=1)

@@ -76,7 +76,7 @@ class Cells(Model):
         if channels != wanted:
             raise OptionError(
                 f"{len(self.velocities)} velocity bins need a network with {wanted} channels, "
-                f"not {channels}"
+                f"not {channels}; give another network, or other velocities"
             )
 
     @staticmethod

@@ -83,7 +83,7 @@ class Denoiser(Model):
         if inputs != wanted:
             raise OptionError(
                 f"conditioned={conditioned} needs {wanted} input channels for {outputs} of "
-                f"output, not {inputs}"
+                f"output, not {inputs}; give another network"
             )
         check_range("sigma_data, the data's standard deviation,", sigma_data, 1e-6, 1e6)
         self.sigma_data = sigma_data

@@ -202,14 +202,16 @@ class Walk:
     def changes(self) -> list[Callable[[Tensor], Tensor]]:
         """The changes of a call's logits, float (batch, states, h, w), in their order."""
         plan = self.plan
-        changes: list[tuple[Callable[[Tensor], Tensor], bool]] = [
-            (self.sharpen, True),
-            (self.favour_pitches, plan.pitch_bias is not None),
-            (self.forbid_fragments, plan.whole_notes),
-            (self.keep_likeliest, plan.top_p < 1),
-            (self.hold_onsets, plan.holds_onsets),
-        ]
-        return [change for change, wanted in changes if wanted]
+        changes = [self.sharpen]
+        if plan.pitch_bias is not None:
+            changes.append(self.favour_pitches)
+        if plan.whole_notes:
+            changes.append(self.forbid_fragments)
+        if plan.top_p < 1:
+            changes.append(self.keep_likeliest)
+        if plan.holds_onsets:
+            changes.append(self.hold_onsets)
+        return changes
 
     def sharpen(self, logits: Tensor) -> Tensor:
         """Divide the logits, float (batch, states, h, w), by the temperature."""

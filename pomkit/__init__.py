@@ -59,7 +59,7 @@ OLD_PATHS = {
     "checkpoint": "processes.checkpoint",
     "chords": "music.chords music.harmony music.tables",
     "corpus": "data.corpus data.store data.members data.reading",
-    "editor": "studio.editor",
+    "editor": "studio.editor studio.storage",
     "edm": "processes.contract processes.schedules processes.samplers processes.densities "
     "processes.edm",
     "fetch": "data.downloads",
@@ -74,7 +74,7 @@ OLD_PATHS = {
     "rules": "processes.rules",
     "sample": "processes.contract processes.wide processes.edm processes.cells composing.former "
     "composing.options composing.region music.tables",
-    "widgets": "studio.painter",
+    "widgets": "studio.painter studio.canvas studio.tools studio.controls",
 }
 # Module of 0.1.0 -> old name -> today's name.
 RENAMED: dict[str, dict[str, str]] = {
@@ -91,6 +91,7 @@ RENAMED: dict[str, dict[str, str]] = {
         "SHARD": "SHARD_FILE",
         "Table": "Shard",
     },
+    "editor": {"begun": "first_state"},
     "edm": {"draw": "normal_like"},
     "midi": {
         "OFF": "NOTE_OFF",
@@ -116,6 +117,12 @@ RENAMED: dict[str, dict[str, str]] = {
     "picture": {"from_image": "read_image"},
     "rules": {"MOST": "MOST_RAISED"},
     "sample": {"INK": "INK_THRESHOLD"},
+    "widgets": {
+        "INK": "INK_LAYER",
+        "KEYS": "PIANO_WIDTH",
+        "PICTURE": "PICTURE_LAYER",
+        "View": "Viewport",
+    },
 }
 keep_old_paths(__name__, OLD_PATHS, RENAMED)
 

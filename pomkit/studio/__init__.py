@@ -1,19 +1,42 @@
 """The studio: paint, compose, listen, paint again (notebook 08).
 
-Reading order: editor, painter, panel.
+Reading order: editor, controls, canvas, tools, painter, sampling, storage, session, strips, panel.
 
-- `editor`: masks and notes by hand, undo; no front end.
-- `painter`: the editor on a canvas.
-- `panel`: the studio, with a model, candidates, sound and files.
+Without a front end:
+
+- `editor`: masks and notes by hand, undo.
+- `tools`: what a drag of the mouse does to an editor.
+- `sampling`: the settings, and what a model is asked for.
+- `storage`: what is kept, and its files.
+- `session`: an editor, a model, candidates, takes, sounds; all that a front end needs.
+
+With widgets:
+
+- `controls`: buttons, sliders, and the line that tells errors.
+- `canvas`: drawing of roll, notes and ink.
+- `painter`: an editor on a canvas.
+- `strips`: rows of small pictures.
+- `panel`: the studio, a session and a painter in one panel.
 """
+
+from typing import Any
 
 from ..faces import face
 
-__all__, __getattr__, __dir__ = face(
+__all__, _face, __dir__ = face(
     __name__,
     {
         "editor": "Editor",
+        "tools": "Gesture",
         "painter": "MaskPainter",
-        "panel": "Studio Take SETTINGS SAVERS OPEN options_of FRAME STRIP TITLE IMAGES KEYS",
+        "sampling": "SETTINGS KEY_NAMES options_of",
+        "storage": "Take SAVERS IMAGES",
+        "session": "Session FRAME",
+        "strips": "STRIP TITLE",
+        "panel": "Studio OPEN",
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    return _face({"KEYS": "KEY_NAMES"}.get(name, name))

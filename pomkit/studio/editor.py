@@ -1,89 +1,178 @@
-"""Masks and notes by hand, without any front end: every operation of the painter and the studio, undone and done again.
+"""Masks and notes by hand, undone and done again, without any front end.
 
-Steps count from 0, pitches are MIDI numbers, bars count from 1; a point is (step, pitch), both at cell centres.
+An `Editor` holds one `State` (picture, mask, bar lines, name). Every call that changes it is one
+level of undo, and who observes the editor is told. Steps count from 0, pitches are MIDI numbers,
+bars count from 1; a point is (step, pitch), both at cell centres.
+
+    editor = Editor(song)
+    editor.add_bars(9, 12)
+    editor.undo()
+
+The law: `undo` takes back exactly one call, and the picture stays one that `render` can draw.
+Read on: `tools`, which does the same from a drag of the mouse; `session`, which composes.
 """
 
-import io
-import json
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import OptionError, PictureError
-from ..files import AnyPath, write_atomically
+from ..errors import OptionError
 from ..music import masks
 from ..music.picture import parse, render
-from ..music.pixels import PITCHES, check_picture
+from ..music.pixels import BORDER, PITCHES, Mask, Picture, check_picture
 from ..music.song import Song
 from ..music.tables import NOTE_DTYPE
 
-LEVELS = 200  # of undo
-BORDER = 8  # chord rows
-LOCK = threading.RLock()  # for what a thread that composes and the page's events both touch
+LEVELS = 200  # calls that undo can take back
+LOWEST_PITCH = BORDER  # under it, and over the highest one, are the chord rows
+HIGHEST_PITCH = PITCHES - 1 - BORDER
+# For what a thread that composes and the events of a page both touch.
+LOCK = threading.RLock()
 Music = Song | np.ndarray | int
 Points = Sequence[tuple[float, float]]
 
 
 class State(NamedTuple):
-    """What an operation may change: picture, mask, steps of the bar lines, name. No array in it is written to again."""
+    """What an operation may change. No array in it is written to again.
 
-    picture: np.ndarray
-    mask: np.ndarray
+    Attributes:
+        picture: uint8 (128, width, 3).
+        mask: bool (128, width), True = regenerate.
+        bars: the steps of the bar lines.
+        name: of the song.
+    """
+
+    picture: Picture
+    mask: Mask
     bars: tuple[int, ...]
     name: str
-
-
-class Editor:
-    """A picture, a mask over it, and what was done to them: every call that changes something is one level of undo.
-    `music`: a Song, a picture uint8 (128, width, 3), or a number of steps of silence; `mask`: bool (128, width), True =
-    regenerate; `bars`: steps of the bar lines (None: the Song's, else 4/4). Raises PictureError, OptionError."""
-
-    def __init__(
-        self, music: Music = 256, mask: np.ndarray | None = None, bars: Sequence[int] | None = None
-    ) -> None:
-        self._past, self._future = deque[State](maxlen=LEVELS), deque[State]()
-        self._state = begun(music, mask, bars)
-
-    def load(
-        self, music: Music, mask: np.ndarray | None = None, bars: Sequence[int] | None = None
-    ) -> None:
-        """Take other music, given as to the class."""
-        self._edit(*begun(music, mask, bars))
-
-    @property
-    def picture(self) -> np.ndarray:
-        """The picture, uint8 (128, width, 3)."""
-        return self._state.picture.copy()
-
-    @property
-    def mask(self) -> np.ndarray:
-        """The mask, bool (128, width), True = regenerate; may be set to another one."""
-        return self._state.mask.copy()
-
-    @mask.setter
-    def mask(self, mask: np.ndarray) -> None:
-        self._edit(mask=masks.check_mask(mask, self._state.picture).copy())
 
     @property
     def song(self) -> Song:
         """The picture read as a Song, with its bar lines and name."""
-        return replace(parse(self._state.picture), bars=self._state.bars, name=self._state.name)
+        return replace(parse(self.picture), bars=self.bars, name=self.name)
+
+
+def first_state(
+    music: Music, mask: np.ndarray | None = None, bars: Sequence[int] | None = None
+) -> State:
+    """The state that an Editor begins with.
+
+    Args:
+        music: a Song, a picture uint8 (128, width, 3), or a number of steps of silence.
+        mask: bool (128, width), True = regenerate; None: nothing is marked.
+        bars: the steps of the bar lines; None: the Song's, else those of 4/4.
+
+    Raises:
+        PictureError: the picture is none, or the mask does not fit it.
+        OptionError: the number of steps is out of range.
+    """
+    song = music if isinstance(music, Song) else Song(np.zeros(0, NOTE_DTYPE))
+    if isinstance(music, np.ndarray):
+        picture = music.copy()
+    else:
+        picture = render(song, width=music if isinstance(music, int) else None)
+    check_picture(picture)
+
+    width = picture.shape[1]
+    if mask is None:
+        mask = np.zeros((PITCHES, width), bool)
+    mask = masks.check_mask(mask, picture).copy()
+
+    lines = song.bar_lines(width) if bars is None else bars
+    return State(picture, mask, tuple(int(line) for line in lines if line < width), song.name)
+
+
+class Editor:
+    """A picture, a mask over it, and what was done to them.
+
+    Args:
+        music: a Song, a picture uint8 (128, width, 3), or a number of steps of silence.
+        mask: bool (128, width), True = regenerate; None: nothing is marked.
+        bars: the steps of the bar lines; None: the Song's, else those of 4/4.
+
+    Raises:
+        PictureError: the picture is none, or the mask does not fit it.
+        OptionError: the number of steps is out of range.
+    """
+
+    def __init__(
+        self, music: Music = 256, mask: np.ndarray | None = None, bars: Sequence[int] | None = None
+    ) -> None:
+        self._past = deque[State](maxlen=LEVELS)
+        self._future = deque[State]()
+        self._observers: list[Callable[[], None]] = []
+        self._state = first_state(music, mask, bars)
+
+    def observe(self, act: Callable[[], None]) -> None:
+        """Let `act` be called after every change: a front end draws there."""
+        self._observers.append(act)
+
+    # What is there
+
+    @property
+    def state(self) -> State:
+        """The present state; nobody may write to its arrays."""
+        return self._state
+
+    @property
+    def picture(self) -> Picture:
+        """The picture, uint8 (128, width, 3)."""
+        return self._state.picture.copy()
+
+    @property
+    def mask(self) -> Mask:
+        """The mask, bool (128, width), True = regenerate; may be set to another one."""
+        return self._state.mask.copy()
+
+    @mask.setter
+    def mask(self, mask: Mask) -> None:
+        """Mark what a mask (128, width) marks; PictureError where it does not fit the picture."""
+        self._change(mask=masks.check_mask(mask, self._state.picture).copy())
+
+    @property
+    def song(self) -> Song:
+        """The picture read as a Song, with its bar lines and name."""
+        return self._state.song
 
     @property
     def width(self) -> int:
         """Steps of the picture."""
         return self._state.mask.shape[1]
 
-    def paint(self, region: np.ndarray, erase: bool = False) -> None:
+    # Other music
+
+    def load(
+        self, music: Music, mask: np.ndarray | None = None, bars: Sequence[int] | None = None
+    ) -> None:
+        """Take other music, a mask (128, width) and bar lines, given as to the class."""
+        self.take(first_state(music, mask, bars))
+
+    def take(self, state: State) -> None:
+        """Take a whole state: one level of undo."""
+        with LOCK:
+            self._past.append(self._state)
+            self._future.clear()
+            self._state = state
+        self._tell()
+
+    def _change(self, **fields: Any) -> None:
+        """Take the present state with other fields."""
+        self.take(self._state._replace(**fields))
+
+    # The mask
+
+    def paint(self, region: Mask, erase: bool = False) -> None:
         """Add a region, bool (128, width), to the mask, or take it out."""
-        self.mask = self._state.mask & ~region if erase else self._state.mask | region
+        mask = self._state.mask
+        self.mask = mask & ~region if erase else mask | region
 
     def add_stroke(self, points: Points, radius: float = 2.0, erase: bool = False) -> None:
-        """Paint along `points` (step, pitch) with a brush of `radius` cells; two points are a line."""
+        """Paint along `points` (step, pitch) with a brush of `radius` cells; two are a line."""
         self.paint(masks.stroke(self.width, points, radius), erase)
 
     def add_box(
@@ -104,13 +193,16 @@ class Editor:
         self.paint(masks.bars(self.width, first, last, self._state.bars), erase)
 
     def preset(self, words: str) -> None:
-        """Make the mask that `masks.from_text` reads in words like "melody", "bars:8-12" or "melody+chords".
-        Also "loop middle": the bars between the first and the last quarter."""
+        """Make the mask that words name, such as "melody", "bars:8-12" or "melody+chords".
+
+        Args:
+            words: as `masks.from_text` reads them. Also "loop middle": the bars between the first
+                and the last quarter.
+        """
         count = len(self._state.bars)
         middle = f"bars:{count // 4 + 1}-{max(count - count // 4, 1)}"
-        self.mask = masks.from_text(
-            words.replace("loop middle", middle), self.song, width=self.width
-        )
+        words = words.replace("loop middle", middle)
+        self.mask = masks.from_text(words, self.song, width=self.width)
 
     def invert(self) -> None:
         """Mark what is not marked and the reverse; the chord rows stay."""
@@ -120,17 +212,28 @@ class Editor:
         """Mark nothing."""
         self.mask = np.zeros_like(self._state.mask)
 
+    # Notes
+
     def note_at(self, step: float, pitch: float) -> int | None:
         """The number in `song.notes` of the note that sounds in the cell."""
         notes = self.song.notes
-        since = round(step) - notes["onset"]
-        found = np.flatnonzero(
-            (notes["pitch"] == round(pitch)) & (since >= 0) & (since < notes["duration"])
-        )
-        return int(found[0]) if len(found) else None
+        since_onset = round(step) - notes["onset"]
+        sounds = (since_onset >= 0) & (since_onset < notes["duration"])
+        numbers = np.flatnonzero(sounds & (notes["pitch"] == round(pitch)))
+        return int(numbers[0]) if len(numbers) else None
 
     def add_note(self, step: int, pitch: int, duration: int = 2, velocity: int = 90) -> None:
-        """Write a note; one of the same pitch that sounds there ends."""
+        """Write a note; one of the same pitch that sounds there ends.
+
+        Args:
+            step: where it begins.
+            pitch: its MIDI number.
+            duration: in steps.
+            velocity: 1 to 127.
+
+        Raises:
+            OptionError: it would begin outside the picture or in the chord rows.
+        """
         self._rewrite([], (step, duration, pitch, velocity, 0))
 
     def move_note(self, number: int, step: int, pitch: int) -> None:
@@ -143,16 +246,19 @@ class Editor:
         self._rewrite([number])
 
     def _rewrite(self, without: list[int], *notes: tuple[int, ...]) -> None:
-        """Render the song again with other notes, so that the picture stays what `render` can draw."""
+        """Render the song again, so that the picture stays one that `render` can draw."""
         for step, _, pitch, *_ in notes:
-            if not (0 <= step < self.width and BORDER <= pitch < PITCHES - BORDER):
+            if not (0 <= step < self.width and LOWEST_PITCH <= pitch <= HIGHEST_PITCH):
                 raise OptionError(
-                    f"a note at step {step}, pitch {pitch}: choose a step within 0 to {self.width - 1}, a pitch "
-                    f"within {BORDER} to {PITCHES - BORDER - 1}"
+                    f"a note at step {step}, pitch {pitch}: choose a step within 0 to "
+                    f"{self.width - 1}, a pitch within {LOWEST_PITCH} to {HIGHEST_PITCH}"
                 )
         song = self.song
-        table = np.concatenate([np.delete(song.notes, without), np.array([*notes], NOTE_DTYPE)])
-        self._edit(picture=render(replace(song, notes=table), width=self.width))
+        kept = np.delete(song.notes, without)
+        table = np.concatenate([kept, np.array([*notes], NOTE_DTYPE)])
+        self._change(picture=render(replace(song, notes=table), width=self.width))
+
+    # Undo
 
     def undo(self) -> bool:
         """Take back the last operation; False where there is none."""
@@ -163,66 +269,58 @@ class Editor:
         return self._travel(self._future, self._past)
 
     def _travel(self, source: deque[State], target: deque[State]) -> bool:
+        """Go to the last state of `source`, and leave the present one in `target`."""
         with LOCK:
-            if there := len(source) > 0:
+            moves = len(source) > 0
+            if moves:
                 target.append(self._state)
                 self._state = source.pop()
-        self.redraw()
-        return there
+        self._tell()
+        return moves
 
-    def _edit(self, *state: Any, **changes: Any) -> None:
-        with LOCK:
-            self._past.append(self._state)
-            self._future.clear()
-            self._state = State(*state) if state else self._state._replace(**changes)
-        self.redraw()
-
-    def redraw(self) -> None:
-        """Called after every change: a front end draws here."""
+    def _tell(self) -> None:
+        """Tell whoever observes that there may be another state."""
+        for act in self._observers:
+            act()
 
 
-def begun(music: Music, mask: np.ndarray | None, bars: Sequence[int] | None) -> State:
-    """The state that an Editor begins with, checked."""
-    song = music if isinstance(music, Song) else Song(np.zeros(0, NOTE_DTYPE))
-    picture = (
-        music.copy()
-        if isinstance(music, np.ndarray)
-        else render(song, width=music if isinstance(music, int) else None)
-    )
-    check_picture(picture)
-    width = picture.shape[1]
-    mask = masks.check_mask(
-        np.zeros((PITCHES, width), bool) if mask is None else mask, picture
-    ).copy()
-    lines = song.bar_lines(width) if bars is None else bars
-    return State(picture, mask, tuple(int(line) for line in lines if line < width), song.name)
+class Delegate:
+    """An attribute of one part, offered by the whole: `mask = Delegate("editor")`."""
+
+    def __init__(self, part: str) -> None:
+        self._part = part
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, whole: Any, owner: type | None = None) -> Any:
+        return self if whole is None else getattr(getattr(whole, self._part), self._name)
+
+    def __set__(self, whole: Any, value: Any) -> None:
+        setattr(getattr(whole, self._part), self._name, value)
 
 
-def save_states(path: AnyPath, states: Sequence[State], about: dict[str, Any]) -> None:
-    """Write states, and `about` (JSON values), to one .npz file, atomically."""
-    arrays = {
-        f"{field}{i}": getattr(state, field)
-        for i, state in enumerate(states)
-        for field in State._fields
-    }
-    with write_atomically(path) as file:
-        np.savez_compressed(
-            file, about=np.array(json.dumps(about | {"states": len(states)})), **arrays
-        )
+class EditorCalls:
+    """Every call of an Editor, for a class that has one as `self.editor`."""
 
-
-def load_states(data: bytes) -> tuple[list[State], dict[str, Any]]:
-    """The states, at least one, and `about` of such a file; PictureError."""
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            return [
-                begun(file[f"picture{i}"], file[f"mask{i}"], file[f"bars{i}"])._replace(
-                    name=str(file[f"name{i}"])
-                )
-                for i in range(max(about["states"], 1))
-            ], about
-    except Exception as fault:  # numpy and zip raise many kinds; all mean the same
-        raise PictureError(
-            f"this is no saved studio, or a damaged one ({fault}); save it again as .npz"
-        ) from fault
+    editor: Editor
+    state = Delegate("editor")
+    picture = Delegate("editor")
+    mask = Delegate("editor")
+    song = Delegate("editor")
+    width = Delegate("editor")
+    load = Delegate("editor")
+    paint = Delegate("editor")
+    add_stroke = Delegate("editor")
+    add_box = Delegate("editor")
+    add_polygon = Delegate("editor")
+    add_bars = Delegate("editor")
+    preset = Delegate("editor")
+    invert = Delegate("editor")
+    clear = Delegate("editor")
+    note_at = Delegate("editor")
+    add_note = Delegate("editor")
+    move_note = Delegate("editor")
+    remove_note = Delegate("editor")
+    undo = Delegate("editor")
+    redo = Delegate("editor")

@@ -4,7 +4,8 @@
   const STEP = 0.125;                                        // seconds
   const me = (window[ROOT] = {});                            // of several copies of this script the newest works
   const find = (what) => document.querySelector(`.${ROOT} ${what}`);
-  const facts = () => JSON.parse(find(".pomkit-facts").dataset.facts);
+  const read = (name) => JSON.parse(find(name).dataset.facts);
+  const facts = () => ({...read(".pomkit-facts"), ...read(".pomkit-counts")});   // of the painter, of the studio
   let opened = null, time = 0, loop = null, pressed = 0, saved = null, drawn = null;
 
   const shape = (canvas) => ({parent: canvas.parentElement, left: canvas.offsetLeft, top: canvas.offsetTop,
@@ -39,7 +40,7 @@
     if (window[ROOT] !== me) return;
     requestAnimationFrame(frame);
     const [audio, roll, strip, link] = ["audio", ".pomkit-roll", ".pomkit-strip", ".pomkit-file"].map(find);
-    if (!audio || !strip || !find(".pomkit-facts")) return;
+    if (!audio || !strip || !find(".pomkit-facts") || !find(".pomkit-counts")) return;
     const now = facts(), part = (step) => step / now.width;
     opened ??= now;
     if (!audio.onended || !strip.onpointerup) wire(audio, strip);

@@ -231,7 +231,7 @@ def mask_of(desk):
 
 def painted(desk):
     """The mask, once something is painted and the mouse is up."""
-    until(lambda: mask_of(desk).any() and not desk.ask("painter._held"), "something is painted")
+    until(lambda: mask_of(desk).any() and not desk.ask("painter.drag.held"), "something is painted")
     return mask_of(desk)
 
 

@@ -20,7 +20,7 @@ import pomkit
 song = pomkit.read_midi(pomkit.data.songs()["auld_lang_syne"])
 model = pomkit.load_model("tiny")
 after_stop = []
-model.register_forward_pre_hook(lambda *_: after_stop.append(studio._halt.is_set()))
+model.register_forward_pre_hook(lambda *_: after_stop.append(studio.session._halt.is_set()))
 painter = studio = pomkit.Studio(model, song)
 studio""", """from ipycanvas import Canvas
 bare = Canvas(width=840, height=520, layout={"width": "100%"})
@@ -41,8 +41,7 @@ def clean(desk):
     """The studio as the cell made it, the brush in hand."""
     desk.ask(
         "0",
-        "studio.stop()",
-        "studio._thread.ident and studio._thread.join()",
+        "studio.session.close()",
         "studio.load(song)",
         "studio.set(n=1, steps=0, U=1)",
         "for name, value in {'tool': 'brush', 'eraser': False, 'radius': 2, 'zoom': 8, 'left': 0}.items():",
@@ -108,7 +107,7 @@ def test_the_eraser_and_a_release_outside(clean):
     x, y = clean.at(40, 66)
     clean.page.mouse.move(x - 900, y, steps=3)  # out of the canvas, and released there
     clean.page.mouse.up()
-    until(lambda: not clean.ask("painter._held"), "the stroke has ended")
+    until(lambda: not clean.ask("painter.drag.held"), "the stroke has ended")
     mask = mask_of(clean)
     assert not mask[127 - 66 : 128 - 60, 40].any() and (mask <= full).all() and mask[127 - 90, 40]
     clean.page.mouse.move(*clean.at(50, 80), steps=5)  # nothing is painted any more
@@ -210,7 +209,7 @@ def test_a_move_reaches_the_screen_at_once(clean):
     assert idle < max(50, 1.5 * bare)
     clean.ask("0", "studio.preset('bars:7-10')", "studio.start(n=4, steps=64, U=4)")
     latency("while it composes", 0, [clean.at(step, 60) for step in range(6, 94, 2)])
-    assert clean.ask("studio._thread.is_alive()")
+    assert clean.ask("studio.session.composing")
 
 
 def test_composing_is_seen_live_and_painting_goes_on(clean):
@@ -221,12 +220,12 @@ def test_composing_is_seen_live_and_painting_goes_on(clean):
     images = set()
     until(lambda: images.add(clean.image()) or len(images) > 3, "live pictures")
     clean.shot("composing")
-    assert clean.ask("studio._thread.is_alive()")
+    assert clean.ask("studio.session.composing")
     clean.drag((20, 80), (24, 80))
     until(lambda: mask_of(clean)[127 - 80, 22], "painting while it composes")
-    assert clean.ask("studio._thread.is_alive()")
+    assert clean.ask("studio.session.composing")
     clean.page.mouse.move(*clean.at(110, 60))
-    until(lambda: not clean.ask("studio._thread.is_alive()"), "it has composed")
+    until(lambda: not clean.ask("studio.session.composing"), "it has composed")
     outside = ~np.array(clean.ask("studio.history[-1].before.mask.tolist()"))
     after = np.array(clean.ask("studio.picture.tolist()"))
     assert (
@@ -240,7 +239,7 @@ def test_composing_is_seen_live_and_painting_goes_on(clean):
         strip["x"] + strip["width"] * 0.6, strip["y"] + 40
     )  # the third candidate
     until(lambda: clean.ask("studio.chosen") == 2, "a candidate is chosen")
-    assert clean.ask("bool((studio.picture == studio.candidates[2])[~studio._state.mask].all())")
+    assert clean.ask("bool((studio.picture == studio.candidates[2])[~studio.state.mask].all())")
 
 
 def test_stop(clean):
@@ -249,7 +248,7 @@ def test_stop(clean):
     until(lambda: clean.ask("studio.value('progress')") > 0, "it composes")
     clean.ask("0", "after_stop.clear()")
     clean.button("Stop")
-    until(lambda: not clean.ask("studio._thread.is_alive()"), "it has stopped")
+    until(lambda: not clean.ask("studio.session.composing"), "it has stopped")
     assert clean.ask("sum(after_stop)") <= 1
     assert clean.ask("len(studio.history)") == 1 and "Stopped" in clean.ask("studio.message.value")
 
@@ -353,7 +352,7 @@ def test_running_the_cell_again_ends_what_composes_and_leaves_one_panel(clean):
     clean.page.keyboard.press("Control+Enter")
     until(lambda: clean.ask("studio is not old"), "the cell has run again")
     until(
-        lambda: clean.ask("not old._thread.is_alive()") and clean.ask(THREADS) == 0,
+        lambda: clean.ask("not old.session.composing") and clean.ask(THREADS) == 0,
         "the old thread has ended",
     )
     until(lambda: clean.page.locator("canvas.pomkit-roll").count() == 1, "one panel is left")

@@ -1,0 +1,156 @@
+"""The settings of a studio: what a person may wish, and what a model is then asked for.
+
+`SETTINGS` is the one table of all wishes: their first values, ranges and words. A session keeps
+one value of each, and a panel makes one control of each.
+
+    settings = defaults() | {"n": 4, "key_lock": 1.0}
+    inpaint(model, state.picture, state.mask, **options_of(model, state, settings))
+
+Read on: `session`, which composes with them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data.mask_mix import onsets_per_bar
+from ..errors import OptionError, check_choice
+from ..music.chords import ROOTS
+from ..music.harmony import KEY_PROFILES, estimate_key
+from ..music.picture import parse
+from ..music.pixels import Picture
+from ..processes import rules
+from ..processes.contract import Model
+from .editor import State
+
+KEY_NAMES = [f"{root}:{mode}" for mode in KEY_PROFILES for root in ROOTS]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One wish of the person who composes.
+
+    Attributes:
+        default: its first value; every value is of the same type.
+        text: its name in the panel.
+        tip: what it means, in a tooltip.
+        low: the lowest value of a number.
+        high: the highest value of a number.
+        choices: the words to choose from; none: the models decide.
+    """
+
+    default: int | float | str
+    text: str
+    tip: str = ""
+    low: float = 0
+    high: float = 0
+    choices: tuple[str, ...] = ()
+
+    def fit(self, value: Any) -> Any:
+        """A value brought into the setting's type and range, as a slider does; OptionError."""
+        kind = type(self.default)
+        if self.choices:
+            check_choice(self.text, value, self.choices)
+        try:
+            value = kind(value)
+        except (TypeError, ValueError) as fault:
+            raise OptionError(
+                f"{self.text} is {value!r}, which is no {kind.__name__}; choose another value"
+            ) from fault
+        is_number = kind in (int, float)
+        return kind(min(max(value, self.low), self.high)) if is_number else value
+
+
+SETTINGS = {
+    "seed": Setting(0, "seed", high=2**31 - 1),
+    "n": Setting(1, "candidates", "how many to compose at once", 1, 8),
+    "density": Setting(0.0, "density", "notes that begin per masked bar; 0: as learned", 0, 40),
+    "rank": Setting(False, "nearest density first"),
+    "temperature": Setting(
+        1.0, "temperature", "below 1 plays safe, above takes risks", low=0.1, high=2
+    ),
+    "guidance": Setting(
+        1.0, "guidance", "weight of the surroundings; 1: as learned", low=0, high=3
+    ),
+    "steps": Setting(0, "steps", "network calls in one pass; 0: the method's own", 0, 64),
+    "U": Setting(1, "U", "times that each step is done: more notes, crazier", 1, 10),
+    "key_lock": Setting(0.0, "key lock", "0: free, 1: no new note off the scale", 0, 1),
+    "key": Setting("", "key", choices=("", *KEY_NAMES)),
+    "chord_lock": Setting(
+        0.0, "chord lock", "0: free, 1: new notes begin on tones of the chords above", 0, 1
+    ),
+    "model": Setting("", "model"),
+    "method": Setting("", "method"),
+}
+# The option of `inpaint` that a setting becomes; the others concern no model.
+OPTION_OF = {
+    "density": "density",
+    "temperature": "temperature",
+    "guidance": "guidance",
+    "steps": "calls",
+    "U": "U",
+    "key_lock": "rule",
+    "key": "rule",
+    "chord_lock": "rule",
+    "method": "method",
+}
+
+
+def defaults() -> dict[str, Any]:
+    """The first values of all settings."""
+    return {name: setting.default for name, setting in SETTINGS.items()}
+
+
+def knows(model: Model, setting: str) -> bool:
+    """Whether a setting means something to a model; one that does not is disabled in the panel."""
+    return setting not in OPTION_OF or OPTION_OF[setting] in model.options
+
+
+def options_of(model: Model, before: State, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A studio's settings as options of `inpaint`.
+
+    Args:
+        model: what shall compose; options that it does not know are left out.
+        before: the music and the mask that it shall compose.
+        settings: a value of each of `SETTINGS`.
+    """
+    wishes = {name: settings[name] for name in ("U", "guidance", "temperature", "method")}
+    # Zero, or no lock, means: as learned.
+    wishes["calls"] = settings["steps"] or None
+    wishes["density"] = settings["density"] or None
+    wishes["rule"] = locks_of(before, settings) or None
+
+    known = {name: value for name, value in wishes.items() if name in model.options}
+    return {"n": settings["n"], "seed": settings["seed"]} | known
+
+
+def locks_of(before: State, settings: Mapping[str, Any]) -> list[Callable[..., Any]]:
+    """The rules that hold new notes to a key and to the chords, where a lock is on."""
+    locks = []
+    key = settings["key"] or key_around(before)
+    if settings["key_lock"] and key:
+        locks.append(rules.key(key, settings["key_lock"]))
+    if settings["chord_lock"]:
+        locks.append(rules.chords(dial=settings["chord_lock"]))
+    return locks
+
+
+def key_around(before: State) -> str:
+    """The key of the notes outside the mask, "" where there are none."""
+    known = np.where(before.mask[..., None], np.uint8(0), before.picture)
+    return estimate_key(parse(known).notes)
+
+
+def density_order(pictures: Iterable[Picture], before: State, wish: float) -> np.ndarray:
+    """The numbers of candidates, int (n,), the one nearest to a wished density first.
+
+    Args:
+        pictures: the candidates, uint8 (n, 128, width, 3).
+        before: what they were composed from.
+        wish: onsets per masked bar; 0: as many as there were before.
+    """
+    wish = wish or onsets_per_bar(before.picture, before.mask)
+    distance = [abs(onsets_per_bar(each, before.mask) - wish) for each in pictures]
+    return np.argsort(distance, kind="stable")

@@ -1,0 +1,195 @@
+"""What a studio keeps, and its files: songs, sounds, pictures, and whole studios to open again.
+
+`Contents` are all that is kept. A studio's file (.npz) holds the arrays of every state and, as
+JSON, the rest; nothing in it is unpickled.
+
+    save_contents("all.npz", contents)
+    open_contents("all.npz").takes
+
+The law: contents that were saved as .npz and opened are the same.
+"""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import OptionError, PictureError
+from ..files import AnyPath, write_atomically
+from ..music import masks
+from ..music.images import read_image
+from ..music.midi import read_midi
+from ..music.picture import parse, render
+from ..play.audio import synthesize, write_wav
+from ..play.plot import save_png
+from .editor import State, first_state
+
+# How the files begin that `read_image` reads, and that of a studio.
+IMAGES = (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM")
+ZIP = b"PK"
+
+
+class Take(NamedTuple):
+    """A picture that was kept, and how it was made: with the last two it can be made again.
+
+    Attributes:
+        state: what was kept.
+        before: what it was made from.
+        settings: what the model was asked for; empty: nothing was composed.
+    """
+
+    state: State
+    before: State
+    settings: dict[str, Any]
+
+
+class Contents(NamedTuple):
+    """All that a studio keeps.
+
+    Attributes:
+        state: the music and the mask.
+        takes: the kept pictures; none: only the state.
+        place: the number of the present take.
+        settings: a value of each setting; none: as they are.
+    """
+
+    state: State
+    takes: Sequence[Take] = ()
+    place: int = 0
+    settings: dict[str, Any] = {}
+
+
+# Writing
+
+
+def save_contents(path: AnyPath, contents: Contents) -> Path:
+    """Write what the end of a path asks for, atomically; a key of `SAVERS`, else OptionError."""
+    for suffix, save in SAVERS.items():
+        if str(path).lower().endswith(suffix):
+            save(path, contents)
+            return Path(path)
+    raise OptionError(f"{path}: choose a name that ends with one of {', '.join(SAVERS)}")
+
+
+def save_song(path: AnyPath, contents: Contents) -> None:
+    """Write the song as MIDI."""
+    contents.state.song.write_midi(path)
+
+
+def save_sound(path: AnyPath, contents: Contents) -> None:
+    """Write the song's sound as WAV."""
+    write_wav(path, synthesize(contents.state.song))
+
+
+def save_painted(path: AnyPath, contents: Contents) -> None:
+    """Write the picture as PNG, with the mask as white paint."""
+    save_png(path, masks.paint(contents.state.picture, contents.state.mask))
+
+
+def save_picture(path: AnyPath, contents: Contents) -> None:
+    """Write the picture as PNG."""
+    save_png(path, contents.state.picture)
+
+
+def save_studio(path: AnyPath, contents: Contents) -> None:
+    """Write all of it, to be opened again."""
+    states = [contents.state]
+    for take in contents.takes:
+        states += [take.state, take.before]
+    about = {
+        "place": contents.place,
+        "now": contents.settings,
+        "takes": [take.settings for take in contents.takes],
+    }
+    save_states(path, states, about)
+
+
+def save_states(path: AnyPath, states: Sequence[State], about: dict[str, Any]) -> None:
+    """Write states, and `about` (JSON values), to one .npz file, atomically."""
+    arrays: dict[str, Any] = {}
+    for i, state in enumerate(states):
+        arrays |= {f"{field}{i}": value for field, value in state._asdict().items()}
+    words = json.dumps(about | {"states": len(states)})
+    with write_atomically(path) as file:
+        np.savez_compressed(file, about=np.array(words), **arrays)
+
+
+# What a studio can be saved as; the first suffix that fits counts.
+SAVERS: dict[str, Callable[[AnyPath, Contents], None]] = {
+    ".mid": save_song,
+    ".wav": save_sound,
+    ".mask.png": save_painted,
+    ".png": save_picture,
+    ".npz": save_studio,
+}
+
+
+# Reading
+
+
+def open_contents(source: AnyPath | bytes, name: str = "") -> Contents:
+    """Read a MIDI file, a picture (white paint: the mask) or a saved studio.
+
+    Args:
+        source: its path, or its bytes.
+        name: of the file, where bytes are given: a song is named after it.
+
+    Raises:
+        MidiError, PictureError: the file cannot be read, or is none of these.
+    """
+    if isinstance(source, bytes):
+        data = source
+    else:
+        data = read_bytes(source)
+        name = Path(source).name
+
+    if data.startswith(ZIP):
+        return open_studio(data)
+    if data.startswith(IMAGES):
+        image = read_image(data)
+        picture = render(parse(image), width=image.shape[1])
+        return Contents(first_state(picture, masks.from_image(image)))
+    return Contents(first_state(replace(read_midi(data), name=Path(name).stem)))
+
+
+def read_bytes(path: AnyPath) -> bytes:
+    """The bytes of a file; PictureError where it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as fault:
+        raise PictureError(
+            f"{fault.filename} cannot be read ({fault.strerror}); check the path"
+        ) from fault
+
+
+def open_studio(data: bytes) -> Contents:
+    """The contents in the bytes of a studio's file; PictureError where it is damaged."""
+    (state, *states), about = load_states(data)
+    settings = about.get("takes", ())
+    takes = [Take(*each) for each in zip(states[::2], states[1::2], settings, strict=False)]
+    place = min(int(about.get("place", 0)), len(takes) - 1)
+    return Contents(state, takes, max(place, 0), about.get("now", {}))
+
+
+def load_states(data: bytes) -> tuple[list[State], dict[str, Any]]:
+    """The states, at least one, and `about`, that `save_states` wrote; PictureError."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            count = max(about["states"], 1)
+            return [_state(file, i) for i in range(count)], about
+    # numpy and zip raise many kinds of errors, which all mean the same.
+    except Exception as fault:
+        raise PictureError(
+            f"this is no saved studio, or a damaged one ({fault}); save it again as .npz"
+        ) from fault
+
+
+def _state(file: Any, i: int) -> State:
+    """State number `i` of an open .npz file, checked."""
+    state = first_state(file[f"picture{i}"], file[f"mask{i}"], file[f"bars{i}"])
+    return state._replace(name=str(file[f"name{i}"]))

@@ -35,7 +35,9 @@ def face(
     Returns:
         The three of them. `__getattr__` raises AttributeError for a name that nobody gives.
     """
-    home_of = {name: home for home, names in homes.items() for name in names.split()}
+    home_of = {}
+    for home, given in homes.items():
+        home_of.update(dict.fromkeys(given.split(), home))
     modules = [home for home in homes if not home.startswith(".")]
     public = sorted({*home_of, *modules})
 
@@ -77,10 +79,10 @@ class OldPaths(MetaPathFinder, Loader):
         self, package: str, old: Mapping[str, str], renamed: Mapping[str, Mapping[str, str]]
     ) -> None:
         self.package = package
-        self.homes = {
-            name: [f"{package}.{home}" for home in homes.split()] for name, homes in old.items()
-        }
         self.renamed = renamed
+        self.homes: dict[str, list[str]] = {}
+        for name, homes in old.items():
+            self.homes[name] = [f"{package}.{home}" for home in homes.split()]
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Say whether this finder makes the module `fullname`: Python asks every finder."""
@@ -117,35 +119,43 @@ class OldModule(ModuleType):
         vars(self).update(_homes=homes, _renamed=renamed, _holders={})
 
     def __getattr__(self, name: str) -> Any:
-        for holder in self._holders_of(name):
-            return getattr(holder, self._renamed.get(name, name))
-        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        holders = self._holders_of(name)
+        if not holders:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return getattr(holders[0], self._today(name))
 
     def __setattr__(self, name: str, value: Any) -> None:
         holders = self._holders_of(name)
-        for holder in holders:
-            setattr(holder, self._renamed.get(name, name), value)
         if not holders:
             super().__setattr__(name, value)
+        for holder in holders:
+            setattr(holder, self._today(name), value)
 
     def __delattr__(self, name: str) -> None:
         holders = self._holders_of(name)
-        for holder in holders:
-            delattr(holder, self._renamed.get(name, name))
         if not holders:
             super().__delattr__(name)
+        for holder in holders:
+            delattr(holder, self._today(name))
 
     def __dir__(self) -> Iterable[str]:
-        names = {name for home in map(import_module, self._homes) for name in vars(home)}
-        return sorted({*(name for name in names if not name.startswith("_")), *self._renamed})
+        names = set(self._renamed)
+        for home in map(import_module, self._homes):
+            names.update(name for name in vars(home) if not name.startswith("_"))
+        return sorted(names)
+
+    def _today(self, name: str) -> str:
+        """What an old name is called today."""
+        return self._renamed.get(name, name)
 
     def _holders_of(self, name: str) -> list[ModuleType]:
         """The modules in which an old name stands, remembered: it may be deleted and set again."""
         if name in self._holders or name.startswith("__"):
             return self._holders.get(name, [])
 
-        today = self._renamed.get(name, name)
-        holders = [home for home in map(import_module, self._homes) if today in vars(home)]
+        today = self._today(name)
+        homes = map(import_module, self._homes)
+        holders = [home for home in homes if today in vars(home)]
         if holders:
             self._holders[name] = holders
         return holders

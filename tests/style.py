@@ -31,13 +31,9 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 ARRAYS = re.compile(r"\b(ndarray|Tensor|Picture|Pictures|Mask)\b")
 # Functions whose positional form stands in published notebooks.
 POSITIONAL_BEFORE = {
-    "cell_bound",
-    "denoising_loss",
-    "random_mask",
-    "rotary",
-    "sample_cells",
-    "seam_mask",
-}
+    "adherence", "cell_bound", "copied", "denoising_loss", "nearest", "random_mask", "rotary",
+    "sample_cells", "seam_mask",
+}  # fmt: skip
 SHAPE = re.compile(r"\([^()]*,[^()]*\)|\(\w+,\)|\blike\b|\bshape\b|\bscalar\b")
 RESHAPING = re.compile(
     r"\.(reshape|permute|movedim|moveaxis|swapaxes|view|flatten|unflatten)\(|np\.moveaxis\("

@@ -61,7 +61,7 @@ def test_all_leave_what_is_known_and_are_the_same_again(training, task, picture,
     for result, again in zip(everyone(), everyone(), strict=True):
         assert np.array_equal(result, again) and result.dtype == np.uint8
         assert np.array_equal(result[~mask], picture[~mask])
-        assert metrics.adherence(picture, result, mask).onsets > 0
+        assert metrics.adherence(picture, mask, result).onsets > 0
 
 
 def test_permuted_fools_the_features_and_keeps_no_line(rng):

@@ -335,3 +335,10 @@ def test_the_longest_shared_sequence():
     moved["onset"] += BAR
     moved["pitch"] += 5
     assert metrics.longest_shared(moved, corpus, 6).tolist() == [4, 2, 0, 2, 3, 0]
+
+
+def test_the_older_order_of_arguments_is_understood(rng):
+    before = render(make_song(rng), 0, 64)
+    mask = masks.bars(before, 2, 3)
+    after = metrics.shuffled(before, mask, rng)
+    assert metrics.adherence(before, after, mask) == metrics.adherence(before, mask, after)

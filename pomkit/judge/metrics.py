@@ -1,6 +1,6 @@
 """What stands inside a mask, held against what stood there before.
 
-    result = adherence(before, after, mask)
+    result = adherence(before, mask, after)
     result.in_scale, result.note_f1
 
 A measure is a function of a `Region`, the masked cells and what is known about them, and of the
@@ -202,8 +202,8 @@ MEASURES = tuple(REGION_MEASURES)
 
 def adherence(
     before: Picture,
-    after: Picture,
     mask: Mask,
+    after: Picture,
     song: Picture | None = None,
     start: int = 0,
     *,
@@ -213,8 +213,8 @@ def adherence(
 
     Args:
         before: uint8 (128, width, 3); its chord rows say which chords are known.
-        after: uint8 (128, width, 3).
         mask: bool (128, width), True where `after` was composed.
+        after: uint8 (128, width, 3).
         song: the picture of the whole song, uint8 (128, any width, 3), from which its scale and
             grid are taken. None: `before`.
         start: the step of `song` where `before` begins.
@@ -224,6 +224,10 @@ def adherence(
         The shares of `MEASURES` and the number of `onsets` as attributes, of the music before with
         `_before`; `changed_outside`: how many pixels outside the mask differ, which must be 0.
     """
+    # Version 0.1.0 had the mask last; that order is understood, too.
+    if np.asarray(after).dtype == bool:
+        mask, after = after, mask
+
     region = Region(before, mask, song, start, grid)
     values: dict[str, Any] = {}
     for tail, picture in (("", after), ("_before", before)):

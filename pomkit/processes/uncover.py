@@ -202,7 +202,7 @@ class Walk:
     def changes(self) -> list[Callable[[Tensor], Tensor]]:
         """The changes of a call's logits, float (batch, states, h, w), in their order."""
         plan = self.plan
-        changes = [self.sharpen]
+        changes: list[Callable[[Tensor], Tensor]] = [self.sharpen]
         if plan.pitch_bias is not None:
             changes.append(self.favour_pitches)
         if plan.whole_notes:

@@ -101,7 +101,7 @@ class Bench:
 
     def measure(self, pictures: np.ndarray) -> dict[str, float]:
         found = [
-            metrics.adherence(before, after, self.mask, whole, start)
+            metrics.adherence(before, self.mask, after, whole, start)
             for before, after, whole, start in zip(
                 self.real, pictures, self.whole, self.starts, strict=True
             )

@@ -49,13 +49,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         default=1,
         help="how many to make; the one nearest to --density, else to before, is kept",
     ),
-    "--steps": dict(type=int, default=None, help="network calls in one pass (default: by method)"),
+    "--calls": dict(type=int, default=None, help="network calls in one pass (default: by method)"),
     "--U": dict(
         type=int,
         default=1,
-        help="times that each stretch of steps is done (RePaint's resampling)",
+        help="times that each stretch of calls is done (RePaint's resampling)",
     ),
-    "--jump": dict(type=int, default=1, help="steps in a stretch that is done again"),
+    "--jump": dict(type=int, default=1, help="calls in a stretch that is done again"),
     "--method": dict(
         default=None,
         help="uncover (cells); conditioned or repaint (edm); default: the model's own",
@@ -78,10 +78,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--salvage": dict(action="store_true", help="of a damaged MIDI file take what can be read"),
     "--quiet": dict(action="store_true", help="print nothing but errors"),
 }
+# Other names of options, which stay.
+OTHER_NAMES = {"--calls": ["--steps"]}
 # These go to `inpaint` under their own names.
 SAMPLING = (
     "seed",
-    "steps",
+    "calls",
     "U",
     "jump",
     "method",
@@ -107,7 +109,8 @@ def parser() -> argparse.ArgumentParser:
         "song", nargs="?", default=DEMO_SONG, help="a MIDI file, or the name of a shipped song"
     )
     for name, settings in OPTIONS.items():
-        p.add_argument(name, **settings)
+        names = [name, *OTHER_NAMES.get(name, [])]
+        p.add_argument(*names, **settings)
     return p
 
 
@@ -119,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     say = (lambda *_: None) if options.quiet else print
-    clock = Clock()
+    clock = Stopwatch()
 
     clock.begin("import")
     for module in SLOW_MODULES:
@@ -131,10 +134,10 @@ def run(options: argparse.Namespace) -> None:
 
     clock.begin("compose")
     results, process = compose(options, task)
-    choice = choose(options, task, results)
+    choice = keep_nearest(options, task, results)
 
     clock.begin("write")
-    write(options.out, task, choice)
+    write_files(options.out, task, choice)
 
     clock.begin("end")
     say(choice.report)
@@ -147,7 +150,7 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
-class Clock:
+class Stopwatch:
     """Remembers when each part of the work began."""
 
     def __init__(self) -> None:
@@ -164,7 +167,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Task:
+class Assignment:
     """What is to be composed, and where."""
 
     song: "Song"
@@ -181,7 +184,7 @@ class Choice:
     report: str
 
 
-def read(options: argparse.Namespace) -> Task:
+def read(options: argparse.Namespace) -> Assignment:
     """Read the song, its picture and the mask; OptionError for a mask without a cell."""
     from .data.shipped import songs
     from .music import masks
@@ -197,10 +200,10 @@ def read(options: argparse.Namespace) -> Task:
         raise OptionError(f"the mask {options.mask!r} is empty on {song.name}; choose another")
 
     lines = song.bar_lines(options.start + width) - options.start
-    return Task(song, before, mask, lines[lines >= 0].tolist())
+    return Assignment(song, before, mask, lines[lines >= 0].tolist())
 
 
-def compose(options: argparse.Namespace, task: Task) -> tuple["Pictures", str]:
+def compose(options: argparse.Namespace, task: Assignment) -> tuple["Pictures", str]:
     """The candidates, uint8 (n, 128, width, 3), and the name of the model's process."""
     from .composing.region import inpaint
     from .processes.checkpoint import load_model
@@ -225,7 +228,7 @@ def compose(options: argparse.Namespace, task: Task) -> tuple["Pictures", str]:
     return results, model.process
 
 
-def choose(options: argparse.Namespace, task: Task, results: "Pictures") -> Choice:
+def keep_nearest(options: argparse.Namespace, task: Assignment, results: "Pictures") -> Choice:
     """Keep the candidate, of (n, 128, width, 3), whose number of onsets is nearest to the wish."""
     from .judge.metrics import adherence
 
@@ -247,7 +250,7 @@ def choose(options: argparse.Namespace, task: Task, results: "Pictures") -> Choi
     return Choice(results[best], "; ".join(report))
 
 
-def write(folder: Path, task: Task, choice: Choice) -> None:
+def write_files(folder: Path, task: Assignment, choice: Choice) -> None:
     """Write the six `FILES` into a folder."""
     from .music.masks import paint
     from .music.picture import parse

@@ -37,7 +37,7 @@ def check_choice(what: str, given: object, choices: Collection[object]) -> None:
         raise OptionError(f"{what} {given!r} is unknown; choose one of {names}")
 
 
-def check_range(what: str, given: float, low: float, high: float, unit: str = "") -> None:
+def check_range(what: str, given: float, low: float, high: float, *, unit: str = "") -> None:
     """Raise OptionError unless `given` is in a range (NaN never is).
 
     Args:

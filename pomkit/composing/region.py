@@ -142,7 +142,7 @@ def generate(
     Raises:
         OptionError: an option does not fit, or is foreign to the model.
     """
-    check_range("width", width, 1, MAX_STEPS, "steps")
+    check_range("width", width, 1, MAX_STEPS, unit="steps")
     empty = np.zeros((PITCHES, width, 3), np.uint8)
     mask = masks.everything(empty, chords=chords is None)
     return inpaint(model, empty, mask, n=n, seed=seed, chords=chords, **options)

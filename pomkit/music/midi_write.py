@@ -67,7 +67,7 @@ def write_midi(path: AnyPath, song: Score, *, bpm: float) -> Path:
     Raises:
         OptionError: the tempo is out of its range.
     """
-    check_range("bpm", bpm, *TEMPI)
+    check_range("bpm", bpm, *TEMPI, unit="beats per minute")
     tracks = [_head_track(song, bpm)]
     for number, name in enumerate(song.parts):
         notes = song.notes[song.notes["part"] == number].tolist()

@@ -125,7 +125,7 @@ def parse(
         PictureError: `picture` is no image of a picture.
         OptionError: an option is out of its range.
     """
-    check_range("border", border, *BORDERS)
+    check_range("border", border, *BORDERS, unit="rows, 0 for no chords")
     pixels = picture if isinstance(picture, np.ndarray) else decode(picture)
     clean = threshold == 0
     picture = read_image(pixels, border=border, clean=clean)

@@ -126,7 +126,7 @@ def read_spans(
         OptionError: an option is out of its range.
     """
     check_picture(picture)
-    check_range("border", border, *BORDERS)
+    check_range("border", border, *BORDERS, unit="rows, 0 for no chords")
     check_choice("onset style", onsets, ONSET_STYLES)
 
     # Ink: bright enough, outside the border, and no paint.

@@ -223,7 +223,7 @@ class Song:
         Raises:
             OptionError: there is no such part, or the border is out of its range.
         """
-        check_range("border", border, *BORDERS)
+        check_range("border", border, *BORDERS, unit="rows, 0 for no chords")
         asked = parts if parts is None or isinstance(parts, str | int) else tuple(parts)
         key = (asked, border)
         cache = self.__dict__.setdefault("_canonical", {})

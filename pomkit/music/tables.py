@@ -20,8 +20,8 @@ BAR = 16  # steps of a bar of 4/4 at 4 steps a beat
 GRIDS = (1, 2, 3, 4, 6, 8, 12, 24)
 # No song is longer: a lying MIDI file could otherwise ask for gigabytes of columns.
 MAX_STEPS = 2**20
-BORDERS = (0, 32, "rows, 0 for no chords")
-TEMPI = (4, 1000, "beats a minute")
+BORDERS = (0, 32)  # rows
+TEMPI = (4, 1000)  # BPM
 
 NOTE_DTYPE = np.dtype(
     [

@@ -85,7 +85,7 @@ def synthesize(
     """
     song = music if isinstance(music, Song) else parse(music, steps_per_beat=steps_per_beat)
     check_range("sample_rate", sample_rate, 8000, 96000, unit="Hz")
-    check_range("bpm", bpm, *TEMPI)
+    check_range("bpm", bpm, *TEMPI, unit="beats per minute")
     rate = int(sample_rate)
     score = _score(song, bpm, rate)
     if score.samples > MAX_SAMPLES:

@@ -16,16 +16,18 @@ from pomkit.music.tables import NOTE_DTYPE
 def make_song(
     rng: np.random.Generator, count: int = 200, end: int = 300, parts: int = 3, chords: bool = True
 ) -> Song:
-    """A random song: overlapping notes, the same pitch and step twice, re-strikes, pitches in the border rows."""
+    """A random song that has what is difficult in songs.
+
+    Notes overlap and are struck again, some twice at one pitch and step, some in the border rows.
+    """
     notes = np.zeros(count, NOTE_DTYPE)
     notes["onset"] = rng.integers(0, end, count)
     notes["duration"] = rng.integers(1, 40, count)
     notes["pitch"] = np.clip(rng.normal(60, 25, count).astype(int), 0, 127)
     notes["velocity"] = rng.integers(1, 128, count)
     notes["part"] = rng.integers(0, parts, count)
-    labels = (
-        ["N"] + [f"{r}:{q}" for r in ROOTS for q in QUALITIES] + ["C:9", "F#:maj/5", "Bb:min11"]
-    )
+    palette = [f"{root}:{quality}" for root in ROOTS for quality in QUALITIES]
+    labels = ["N", *palette, "C:9", "F#:maj/5", "Bb:min11"]
     found, step = [], 0
     while chords and step < end:
         length = int(rng.integers(1, 24))
@@ -36,7 +38,10 @@ def make_song(
 
 
 def gaussian_oracle(mean, covariance):
-    """The denoiser E[x0 | x] of Gaussian data, x0 ~ N(mean, covariance) flattened, x = x0 + sigma eps."""
+    """The denoiser E[x0 | x] of Gaussian data.
+
+    Flattened, x0 ~ N(mean, covariance); x = x0 + sigma eps.
+    """
     values, vectors = torch.linalg.eigh(covariance)
 
     def oracle(x, sigma, **conditions):
@@ -57,13 +62,13 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def corpus_archive() -> Path:
-    """The POP909 archive, where one is at hand: POMKIT_DATA, or shared/data beside or inside the checkout."""
+    """The POP909 archive, where one is at hand.
+
+    It is looked for in POMKIT_DATA, and in shared/data inside and beside the checkout.
+    """
     root = Path(__file__).resolve().parent.parent
-    for folder in (
-        os.environ.get("POMKIT_DATA", ""),
-        root / "shared" / "data",
-        root.parent / "shared" / "data",
-    ):
+    named = os.environ.get("POMKIT_DATA", "")
+    for folder in (named, root / "shared" / "data", root.parent / "shared" / "data"):
         if folder and (Path(folder) / "pop909.tar.xz").is_file():
             return Path(folder) / "pop909.tar.xz"
     pytest.skip("no corpus archive at hand (set POMKIT_DATA to the folder of pop909.tar.xz)")

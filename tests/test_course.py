@@ -1,4 +1,7 @@
-"""The course: every notebook has its form and fresh outputs, every exercise's check tells right from wrong, links hold."""
+"""The course: every notebook has its form and fresh outputs, and links hold.
+
+Every exercise's check tells right from wrong.
+"""
 
 import ast
 import functools
@@ -31,9 +34,10 @@ SHORT = {"00": (15, 25), "08": (15, 25)}  # cells of the notebooks that are not 
 CELLS = (40, 62)
 EXERCISES = {"00": 0, "08": 0, "09": 2, "10": 2, "11": 2}  # at least; the others:
 MOST_LINES, MOST_OF_A_FUNCTION = 16, 15
-SPELLED = "ons,bui,ba,nd,ue,hist,thi,te,ser,som,ot,fo,lama"  # names and file endings that codespell takes for mistakes
-COLAB = """# On Colab only: fetch pomkit, install it and FluidSynth, and work in the course's folder. \
-Anywhere else this cell does nothing.
+# Names and file endings that codespell takes for mistakes.
+SPELLED = "ons,bui,ba,nd,ue,hist,thi,te,ser,som,ot,fo,lama"
+COLAB = """# On Colab only: fetch pomkit, install it and FluidSynth, \
+and work in the course's folder. Anywhere else this cell does nothing.
 import sys
 if "google.colab" in sys.modules:
     !apt-get -qq install fluidsynth > /dev/null
@@ -44,7 +48,8 @@ if "google.colab" in sys.modules:
     output.enable_custom_widget_manager()"""
 BADGE = (
     "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-    "(https://colab.research.google.com/github/OWNER/pomkit/blob/main/notebooks/{0}.ipynb) [source]({0}.ipynb)"
+    "(https://colab.research.google.com/github/OWNER/pomkit/blob/main/notebooks/{0}.ipynb) "
+    "[source]({0}.ipynb)"
 )
 
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
@@ -85,13 +90,14 @@ def test_header(path):
     nbformat.validate(deepcopy(nb))
     head, code = nb.cells[0].source, code_cells(nb)
     assert re.match(rf"# {stem[:2]} · \S", head)
-    assert BADGE.format(stem) in head and "[all notebooks](README.md)" in head
+    assert BADGE.format(stem) in head
+    assert "[all notebooks](README.md)" in head
     for line in ("What you will (learn|do)", "What you need", "Time"):
         assert len(re.findall(rf"^\*\*{line}\*\*:", head, re.MULTILINE)) == 1, line
-    assert has_tag(code[0], "colab") and code[0].source == COLAB
-    assert has_tag(code[1], "setup") and "pomkit.__version__" in "".join(
-        cell.source for cell in course.tagged(nb, "setup")
-    )
+    assert has_tag(code[0], "colab")
+    assert code[0].source == COLAB
+    assert has_tag(code[1], "setup")
+    assert "pomkit.__version__" in "".join(cell.source for cell in course.tagged(nb, "setup"))
     assert all(
         part in prose(nb)
         for part in (("## Summary", "## References") if stem[:2] not in SHORT else ())
@@ -152,22 +158,21 @@ def test_exercises_are_marked_for_nbgrader(path):
     for _, answer, check in tasks:
         assert re.search(r"### BEGIN SOLUTION\n(.*\n)+?\s*### END SOLUTION", answer.source)
         seen, hidden = re.split("### BEGIN HIDDEN TESTS\n", check.source)
-        assert (
-            "assert" in seen
-            and "assert" in hidden
-            and hidden.rstrip().endswith("\n### END HIDDEN TESTS")
-        )
-        assert (
-            check.metadata.nbgrader.points > 0
-            and check.metadata.nbgrader.grade
-            and check.metadata.nbgrader.locked
-        )
+        assert "assert" in seen
+        assert "assert" in hidden
+        assert hidden.rstrip().endswith("\n### END HIDDEN TESTS")
+        assert check.metadata.nbgrader.points > 0
+        assert check.metadata.nbgrader.grade
+        assert check.metadata.nbgrader.locked
         assert "SOLUTION" not in answer.metadata.pomkit.wrong
 
 
 @each_notebook
 def test_who_is_stuck_can_run_on(path):
-    """No cell but its check uses a name that an exercise's answer defines, unless another cell defines it too."""
+    """Only its check uses a name that an exercise's answer defines.
+
+    Other cells may use it if another cell defines it too.
+    """
     nb = read(path)
     tasks = course.exercises(nb)
     checks = {id(task.check) for task in tasks}
@@ -177,7 +182,8 @@ def test_who_is_stuck_can_run_on(path):
     others = [cell for cell in code_cells(nb) if "nbgrader" not in cell.metadata]
     answers -= {name for cell in others for name in names(tree(cell), ast.Store)}
     for cell in others:
-        assert id(cell) not in checks and not answers & names(tree(cell), ast.Load), cell.source
+        assert id(cell) not in checks, cell.source
+        assert not answers & names(tree(cell), ast.Load), cell.source
 
 
 def names(node, context):
@@ -208,11 +214,15 @@ def test_outputs_are_fresh_and_fit_to_publish(path):
 
 @each_notebook
 def test_exact_cells_print_text_alone(path):
-    """nbval leaves images out; sounds and widgets differ from run to run. It does not hear a semicolon at the end."""
+    """nbval leaves images out; sounds and widgets differ from run to run.
+
+    A semicolon at the end of a cell means nothing to it.
+    """
     for cell in code_cells(read(path)):
         if "NBVAL_CHECK_OUTPUT" in cell.source:
             kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
-            assert cell.outputs and kinds <= {"text/plain", "image/png"}
+            assert cell.outputs
+            assert kinds <= {"text/plain", "image/png"}
             assert course.PANEL not in str(cell.outputs)
             assert not cell.source.rstrip().endswith(";"), (
                 f"begin the last line with _ = :\n{cell.source}"
@@ -222,14 +232,10 @@ def test_exact_cells_print_text_alone(path):
 # The exercises, in one process a notebook
 
 
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        pytest.param(path, task.name, id=task.name)
-        for path in PATHS
-        for task in course.exercises(course.read(path))
-    ],
-)
+TASKS = [(path, task.name) for path in PATHS for task in course.exercises(course.read(path))]
+
+
+@pytest.mark.parametrize(("path", "name"), TASKS, ids=[name for _, name in TASKS])
 def test_the_check_tells_right_from_wrong(path, name):
     assert proved(path)[name] == []
 
@@ -252,7 +258,8 @@ def test_student_copy(path):
         (solution,) = re.findall(
             r"### BEGIN SOLUTION\n(.*)### END SOLUTION", answer.source, re.DOTALL
         )
-        assert solution.strip() not in text and solution.strip() not in by_name[name].source
+        assert solution.strip() not in text
+        assert solution.strip() not in by_name[name].source
         assert (
             by_name[f"{name}-check"].source.rstrip()
             == check.source.partition("### BEGIN HIDDEN")[0].rstrip()
@@ -316,7 +323,10 @@ def test_equations_are_balanced(path):
 
 
 def unbalanced(text):
-    """What is wrong with the equations of a markdown text: the first that does not close, or None."""
+    """The first equation of a markdown text that does not close, or None.
+
+    Where the dollars do not come in pairs, a sentence that says so.
+    """
     text = re.sub(r"\\\$", "", course.CODE.sub("", text))
     displayed = text.split("$$")
     inline = "".join(displayed[::2]).split("$")
@@ -326,10 +336,8 @@ def unbalanced(text):
         braces = re.sub(r"\\[{}]", "", equation)
         if not equation.strip() or braces.count("{") != braces.count("}") or "\n\n" in equation:
             return equation
-        if (
-            re.findall(r"\\begin\{(\w+\*?)\}", equation)
-            != re.findall(r"\\end\{(\w+\*?)\}", equation)[::-1]
-        ):
+        begun = re.findall(r"\\begin\{(\w+\*?)\}", equation)
+        if begun != re.findall(r"\\end\{(\w+\*?)\}", equation)[::-1]:
             return equation
         if len(re.findall(r"\\left\b", equation)) != len(re.findall(r"\\right\b", equation)):
             return equation
@@ -347,13 +355,14 @@ def test_spelling(tmp_path):
         (tmp_path / f"{path.stem}.md").write_text(
             "\n\n".join(cell.source for cell in read(path).cells), encoding="utf-8"
         )
-    places = [*PAGES, *(ROOT / "pomkit").glob("*.py"), ROOT / "notebooks" / "course.py", tmp_path]
+    places = [*PAGES, *(ROOT / "pomkit").rglob("*.py"), ROOT / "notebooks" / "course.py", tmp_path]
     done = subprocess.run(
         [sys.executable, "-m", "codespell_lib", "-L", SPELLED, *places],
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0 and not done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not done.stdout, done.stdout + done.stderr
 
 
 # The tool and the tests themselves, on a course that is made up
@@ -364,20 +373,23 @@ def cell(kind, source, tags=(), graded=None, wrong=None, **output):
     made.metadata.tags = [*tags]
     if graded:
         solution = not graded.endswith("-check")
+        # fmt: off
         made.metadata.nbgrader = {
-            "schema_version": 3,
-            "grade_id": graded,
-            "solution": solution,
-            "grade": not solution,
-            "locked": not solution,
-            "task": False,
-        } | ({} if solution else {"points": 2})
+            "schema_version": 3, "grade_id": graded, "task": False,
+            "solution": solution, "grade": not solution, "locked": not solution,
+        }
+        # fmt: on
+        if not solution:
+            made.metadata.nbgrader["points"] = 2
     if wrong:
         made.metadata.pomkit = {"wrong": wrong}
     return made
 
 
-ANSWER = 'def twice(x):\n    """Twice x."""\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION'
+ANSWER = (
+    'def twice(x):\n    """Twice x."""\n'
+    "    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION"
+)
 CHECK = (
     'assert twice(3) == 6, f"twice(3) is {twice(3)}; two times three is 6"\nprint("Right.")\n'
     "### BEGIN HIDDEN TESTS\nassert twice(BASE) == 10\n### END HIDDEN TESTS"
@@ -387,26 +399,16 @@ WRONG = "def twice(x):\n    return x + 2"
 
 def small(*tasks, last="1 + 1"):
     """A notebook: (answer, check, wrong answer) of each exercise."""
-    pairs = [
-        made
-        for i, (answer, check, wrong) in enumerate(tasks, 1)
-        for made in (
-            cell("code", answer, graded=f"e90-{i}", wrong=wrong),
-            cell("code", check, graded=f"e90-{i}-check"),
-        )
-    ]
-    return nbformat.v4.new_notebook(
-        cells=[
-            cell("markdown", "# 90 · Small\n**Time**: 7 minutes on a slate. GPU: not measured."),
-            cell(
-                "code",
-                "%matplotlib inline\nBASE = 5\nprint('pomkit', end=' ', flush=True)\nprint('0.1.0 on the CPU')",
-                ["setup"],
-            ),
-            *pairs,
-            cell("code", last),
-        ]
+    title = "# 90 · Small\n**Time**: 7 minutes on a slate. GPU: not measured."
+    setup = (
+        "%matplotlib inline\nBASE = 5\n"
+        "print('pomkit', end=' ', flush=True)\nprint('0.1.0 on the CPU')"
     )
+    cells = [cell("markdown", title), cell("code", setup, ["setup"])]
+    for i, (answer, check, wrong) in enumerate(tasks, 1):
+        cells.append(cell("code", answer, graded=f"e90-{i}", wrong=wrong))
+        cells.append(cell("code", check, graded=f"e90-{i}-check"))
+    return nbformat.v4.new_notebook(cells=[*cells, cell("code", last)])
 
 
 @pytest.fixture
@@ -420,8 +422,10 @@ def folder(tmp_path):
 # fmt: off
 BAD = [                                                  # exercises, and what is wrong with them
     ((ANSWER, CHECK, WRONG), ""),
-    ((ANSWER, "print('Right.')", WRONG), "the check accepts the unsolved cell; the check accepts the wrong answer"),
-    ((ANSWER, CHECK.replace("6,", "7,"), WRONG), "the solution fails the check: .*; the solution fails the check"),
+    ((ANSWER, "print('Right.')", WRONG),
+     "the check accepts the unsolved cell; the check accepts the wrong answer"),
+    ((ANSWER, CHECK.replace("6,", "7,"), WRONG),
+     "the solution fails the check: .*; the solution fails the check"),
     ((ANSWER, CHECK.replace("10", "11"), WRONG), "the solution fails the check"),
     ((ANSWER, CHECK, "def twice(x):\n    return x + x"), "the check accepts the wrong answer"),
     ((ANSWER, CHECK, "def twice(x):\n    return y"), "ends with NameError"),
@@ -446,19 +450,20 @@ def test_refresh(folder):
     nb = course.read(path)
     assert not (folder / "out" / "90_small").exists()  # the time is that of a first run
     assert os.environ.get("POMKIT_FAST") == speed  # what runs after it runs as before
-    assert course.fresh(nb) and course.flaws(nb) == []
+    assert course.fresh(nb)
+    assert course.flaws(nb) == []
     assert re.search(
         r"\n\*\*Time\*\*: under 1 minute on \d+ CPU cores?\. GPU: not measured\.$",
         nb.cells[0].source,
     )
     assert [c.execution_count for c in code_cells(nb)] == [1, 2, 3, 4]
     assert [output.text for output in nb.cells[1].outputs] == ["pomkit 0.1.0 on the CPU\n"]
-    assert "90_small" in course.timings(folder) and "old" not in (folder / "README.md").read_text()
+    assert "90_small" in course.timings(folder)
+    assert "old" not in (folder / "README.md").read_text()
     before = path.read_text()
     course.refresh(path, fast=True)
-    assert course.fresh(course.read(path)) and not course.fresh(
-        course.read(folder / "out" / "fast" / path.name)
-    )
+    assert course.fresh(course.read(path))
+    assert not course.fresh(course.read(folder / "out" / "fast" / path.name))
     assert json.loads(before)["cells"] == json.loads(path.read_text())["cells"]
 
 
@@ -481,46 +486,39 @@ def test_refresh_refuses_an_error(folder):
     assert path.read_text() == before
 
 
-@pytest.mark.parametrize(
-    ("output", "fault"),
-    [
-        (dict(output_type="error", ename="E", evalue="e", traceback=["e"]), "an error"),
-        (dict(output_type="stream", name="stderr", text="so"), "stderr"),
-        (dict(output_type="stream", text="saved /home/someone/x.mid"), "a path of this machine"),
-        (
-            dict(output_type="display_data", data={"text/plain": "<object at 0x7f0123456789>"}),
-            "an object's address",
-        ),
-        (dict(output_type="stream", text="UserWarning: so"), "a warning"),
-        (dict(output_type="display_data", data={"image/png": "x" * 900_000}), "MB"),
-        (
-            dict(
-                output_type="display_data",
-                data={"text/html": "<audio src='data:audio/mp3;base64,aa/tmp/b+/'>"},
-            ),
-            None,
-        ),
-    ],
-)
+ADDRESS = {"text/plain": "<object at 0x7f0123456789>"}
+SOUND = {"text/html": "<audio src='data:audio/mp3;base64,aa/tmp/b+/'>"}
+# fmt: off
+OUTPUTS = [                                              # an output, and what is wrong with it
+    (dict(output_type="error", ename="E", evalue="e", traceback=["e"]), "an error"),
+    (dict(output_type="stream", name="stderr", text="so"), "stderr"),
+    (dict(output_type="stream", text="saved /home/someone/x.mid"), "a path of this machine"),
+    (dict(output_type="display_data", data=ADDRESS), "an object's address"),
+    (dict(output_type="stream", text="UserWarning: so"), "a warning"),
+    (dict(output_type="display_data", data={"image/png": "x" * 900_000}), "MB"),
+    (dict(output_type="display_data", data=SOUND), None),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("output", "fault"), OUTPUTS)
 def test_unfit_outputs_are_seen(output, fault):
     nb = small()
     nb.cells[-1].outputs = [nbformat.v4.new_output(**output)]
     found = course.flaws(nb)
-    assert len(found) == 1 and fault in found[0] if fault else not found
+    assert len(found) == (1 if fault else 0)
+    assert not fault or fault in found[0]
 
 
-@pytest.mark.parametrize(
-    ("text", "right"),
-    [
-        ("$x$ and $$y_{1}$$", True),
-        ("`$` $x$", True),
-        ("$x and y", False),
-        ("$$x$", False),
-        ("$\\frac{1{2}$", False),
-        ("$\\begin{aligned} x$", False),
-        ("$\\left( x$", False),
-    ],
-)
+# fmt: off
+EQUATIONS = [
+    ("$x$ and $$y_{1}$$", True), ("`$` $x$", True), ("$x and y", False), ("$$x$", False),
+    ("$\\frac{1{2}$", False), ("$\\begin{aligned} x$", False), ("$\\left( x$", False),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("text", "right"), EQUATIONS)
 def test_unbalanced_equations_are_seen(text, right):
     assert (unbalanced(text) is None) == right
 

@@ -1,6 +1,7 @@
-"""The paper's process: preconditioning, losses, noise levels, samplers and RePaint, held to closed forms.
+"""The paper's process: preconditioning, losses, noise levels, samplers and RePaint.
 
-The oracle: where the data are Gaussian, the best denoiser and the samples' distribution are known exactly.
+All are held to closed forms. The oracle: where the data are Gaussian, the best denoiser and the
+distribution of the samples are known exactly.
 """
 
 import math
@@ -13,18 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pomkit import edm
-from pomkit.edm import (
-    Denoiser,
-    denoising_loss,
-    get_sampler,
-    karras_sigmas,
-    repaint,
-    repaint_schedule,
-    sample_sigma,
-)
 from pomkit.errors import OptionError
-from pomkit.model import HDiT, HDiTConfig
+from pomkit.networks.hdit import HDiT, HDiTConfig
+from pomkit.processes.densities import WEIGHTINGS, cosine_interpolated, sample_sigma
+from pomkit.processes.edm import Denoiser, denoising_loss
+from pomkit.processes.samplers import (
+    SAMPLERS,
+    get_sampler,
+    repaint,
+    sample_dpmpp_2m,
+    sample_dpmpp_2m_sde,
+    sample_euler,
+    sample_heun,
+)
+from pomkit.processes.schedules import karras_sigmas, repaint_schedule
 
 STEP = torch.arange(4.0, dtype=torch.float64)
 MEAN = torch.tensor([0.1, -0.2, 0.3, 0.0], dtype=torch.float64)
@@ -33,9 +36,9 @@ COV = (
 )  # four strongly correlated pixels, laid out as 1 x 2 x 2
 oracle = gaussian_oracle(MEAN, COV)
 STOCHASTIC = {
-    "euler": partial(edm.sample_euler, s_churn=20),
-    "heun": partial(edm.sample_heun, s_churn=20),
-    "dpmpp_2m_sde": edm.sample_dpmpp_2m_sde,
+    "euler": partial(sample_euler, s_churn=20),
+    "heun": partial(sample_heun, s_churn=20),
+    "dpmpp_2m_sde": sample_dpmpp_2m_sde,
 }
 
 
@@ -86,18 +89,17 @@ def test_known_pixels_and_mask_reach_the_network():
 
 def test_the_network_meets_the_centre_as_zero():
     spy, b = Spy(in_channels=7), -1.0
-    x, known, sigma, mask = (
-        torch.randn(2, 3, 4, 4),
-        torch.randn(2, 3, 4, 4),
-        torch.ones(2),
-        torch.rand(2, 1, 4, 4) < 0.5,
-    )
+    x = torch.randn(2, 3, 4, 4)
+    known = torch.randn(2, 3, 4, 4)
+    sigma = torch.ones(2)
+    mask = torch.rand(2, 1, 4, 4) < 0.5
     shifted = Denoiser(spy, 0.15, True, centre=b)(x, sigma, known=known, mask=mask)
     assert torch.equal(spy.x[:, 3:6], torch.where(mask, 0, known - b))
     plain = Denoiser(spy, 0.15, True)(x - b, sigma, known=known - b, mask=mask)
     torch.testing.assert_close(shifted, plain + b)
     black = Denoiser(spy, 0.15, True, centre=b)(torch.full_like(x, b), sigma)
-    assert not spy.x[:, :6].any() and (black == b).all()  # an all-black picture is all zeros
+    assert not spy.x[:, :6].any()  # an all-black picture is all zeros
+    assert (black == b).all()
 
 
 def test_density_is_a_condition_of_two_numbers():
@@ -149,9 +151,7 @@ def test_the_other_weights_relative_to_one():
         torch.randn(3, 3, 4, 4),
         torch.tensor([0.05, 0.5, 5.0]),
     )
-    loss = {
-        name: denoising_loss(Denoiser(Spy()), x0, noise, sigma, name) for name in edm.WEIGHTINGS
-    }
+    loss = {name: denoising_loss(Denoiser(Spy()), x0, noise, sigma, name) for name in WEIGHTINGS}
     torch.testing.assert_close(loss["snr"] / loss["unit"], 0.25 / (sigma**2 + 0.25))
     torch.testing.assert_close(
         loss["soft-min-snr"] / loss["unit"], sigma**2 * 0.25 / (sigma**2 + 0.25) ** 2
@@ -185,18 +185,17 @@ def test_the_oracle_has_the_least_loss():
         assert best < worse
 
 
-@pytest.mark.parametrize(
-    ("kind", "parameters", "cdf"),
-    [
-        ("lognormal", (-1.0, 1.4), lambda s: torch.special.ndtr((s.log() + 1.0) / 1.4)),
-        ("loguniform", (0.01, 80.0), lambda s: (s / 0.01).log() / math.log(8000)),
-        (
-            "cosine-interpolated",
-            (64, 64, 64, 0.5, 1e-9, 1e9),
-            lambda s: (s / 0.5).atan() * 2 / math.pi,
-        ),
-    ],
-)
+# Density, its parameters, its cumulative distribution.
+# fmt: off
+DISTRIBUTIONS = [
+    ("lognormal", (-1.0, 1.4), lambda s: torch.special.ndtr((s.log() + 1.0) / 1.4)),
+    ("loguniform", (0.01, 80.0), lambda s: (s / 0.01).log() / math.log(8000)),
+    ("cosine-interpolated", (64, 64, 64, 0.5, 1e-9, 1e9), lambda s: (s / 0.5).atan() * 2 / math.pi),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("kind", "parameters", "cdf"), DISTRIBUTIONS)
 def test_noise_levels_follow_their_density_one_in_each_stratum(kind, parameters, cdf):
     u = cdf(sample_sigma(f"{kind}:{','.join(map(str, parameters))}", 200, seeded()).double())
     assert (u.mul(200) - torch.arange(200) - 0.5).abs().max() < 0.502
@@ -205,7 +204,7 @@ def test_noise_levels_follow_their_density_one_in_each_stratum(kind, parameters,
 def test_interpolated_cosine_goes_from_the_high_to_the_low_shift():
     u = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0], dtype=torch.float64)
     levels, low, high = (
-        edm.cosine_interpolated(u, 256, a, b) for a, b in ((32, 256), (32, 32), (256, 256))
+        cosine_interpolated(u, 256, a, b) for a, b in ((32, 256), (32, 32), (256, 256))
     )
     assert levels.tolist() == pytest.approx(
         (high * (low / high) ** u).tolist()
@@ -246,7 +245,8 @@ def test_noise_levels_are_reproducible_and_named():
 
 def test_karras_levels():
     sigmas = karras_sigmas(5, 0.02, 50.0, 3.0)
-    assert sigmas.shape == (6,) and sigmas[-1] == 0
+    assert sigmas.shape == (6,)
+    assert sigmas[-1] == 0
     roots = sigmas[:-1].double() ** (1 / 3)
     assert roots.diff().tolist() == pytest.approx([(0.02 ** (1 / 3) - 50 ** (1 / 3)) / 4] * 4)
     assert karras_sigmas(1).tolist() == pytest.approx([80, 0])
@@ -256,7 +256,10 @@ def test_karras_levels():
 
 
 def distance(samples, mean=MEAN, cov=COV):
-    """How far samples (n, 1, 2, 2) are from N(mean, cov), relative: error of mean, error of covariance."""
+    """How far samples (n, 1, 2, 2) are from N(mean, cov).
+
+    Two relative errors: of the mean, and of the covariance.
+    """
     flat = samples.flatten(1)
     flat = flat[:, : len(mean)] if len(mean) == flat.shape[1] else flat[:, 1:3]
     return (
@@ -273,7 +276,8 @@ def test_samplers_recover_a_gaussian(name, n):
     sigmas = karras_sigmas(n, 0.01, 20.0).double()
     samples = get_sampler(name)(oracle, normal(3000) * sigmas[0], sigmas, generator=seeded(1))
     mean, cov = distance(samples)
-    assert mean < 0.06 and cov < 0.1
+    assert mean < 0.06
+    assert cov < 0.1
 
 
 @pytest.mark.parametrize(("name", "n"), [("euler", 320), ("heun", 80)])
@@ -287,7 +291,8 @@ def test_churn_keeps_the_distribution_and_changes_the_sample(name, n):
     assert (plain - churned).square().mean().sqrt() > 0.2
     assert torch.equal(plain, never)
     mean, cov = distance(churned)
-    assert mean < 0.06 and cov < 0.1
+    assert mean < 0.06
+    assert cov < 0.1
 
 
 @pytest.mark.parametrize("name", list(STOCHASTIC))
@@ -302,12 +307,15 @@ def test_same_seed_same_sample(name):
 
 def test_the_sde_without_noise_is_2m():
     sigmas, x = karras_sigmas(8).double(), normal(5) * 80
-    still = edm.sample_dpmpp_2m_sde(oracle, x, sigmas, eta=0)
-    assert torch.equal(still, edm.sample_dpmpp_2m(oracle, x, sigmas))
+    still = sample_dpmpp_2m_sde(oracle, x, sigmas, eta=0)
+    assert torch.equal(still, sample_dpmpp_2m(oracle, x, sigmas))
 
 
 def test_order_of_convergence():
-    """Error against a very fine solution, n and 2 n steps: halves for Euler, quarters for second order."""
+    """Twice the steps: half the error for Euler, a quarter for second order.
+
+    The error is that against a very fine solution.
+    """
 
     def solve(name, n):
         return get_sampler(name)(
@@ -320,7 +328,7 @@ def test_order_of_convergence():
         assert 0.7 * 2**order < coarse / better < 1.5 * 2**order
 
 
-@pytest.mark.parametrize("name", list(edm.SAMPLERS))
+@pytest.mark.parametrize("name", list(SAMPLERS))
 def test_callback_tells_every_step_and_conditions_reach_the_denoiser(name):
     sigmas, x, told, asked = karras_sigmas(6).double(), normal(2) * 80, [], []
 
@@ -363,8 +371,11 @@ def test_laws_of_the_schedule(n, U, jump):
     path = repaint_schedule(n, U, jump)
     moves = [b - a for a, b in zip(path, path[1:], strict=False)]
     backs = [-move for move in moves if move < 0]
-    assert path[0] == 0 and path[-1] == n and path.count(n) == 1
-    assert all(move == 1 for move in moves if move > 0) and all(back <= jump for back in backs)
+    assert path[0] == 0
+    assert path[-1] == n
+    assert path.count(n) == 1
+    assert all(move == 1 for move in moves if move > 0)
+    assert all(back <= jump for back in backs)
     assert len(moves) - len(backs) == U * (n - 1) + 1
     assert len(backs) == (U - 1) * math.ceil((n - 1) / jump)
 
@@ -386,30 +397,25 @@ MIDDLE = torch.tensor([False, True, True, False]).reshape(1, 1, 2, 2)
 @pytest.mark.parametrize("name", ["dpmpp_2m", "heun", "dpmpp_2m_sde"])
 def test_resampling_comes_nearer_to_the_true_conditional(name):
     sigmas = karras_sigmas(40, 0.01, 10.0).double()
-    once, often = (
-        distance(
-            repaint(
-                oracle,
-                X0.expand(3000, -1, -1, -1),
-                MIDDLE,
-                sigmas,
-                U=U,
-                sampler=name,
-                generator=seeded(),
-            ),
-            *conditional(),
-        )
-        for U in (1, 4)
-    )
-    assert once[0] > 0.6 and once[1] > 0.8
-    assert often[0] < once[0] / 3 and often[1] < once[1] / 3
+    x0 = X0.expand(3000, -1, -1, -1)
+
+    def far_from_the_truth(U):
+        x = repaint(oracle, x0, MIDDLE, sigmas, U=U, sampler=name, generator=seeded())
+        return distance(x, *conditional())
+
+    once, often = far_from_the_truth(1), far_from_the_truth(4)
+    assert once[0] > 0.6
+    assert once[1] > 0.8
+    assert often[0] < once[0] / 3
+    assert often[1] < once[1] / 3
 
 
 def test_much_resampling_reaches_the_true_conditional():
     sigmas = karras_sigmas(40, 0.01, 10.0).double()
     samples = repaint(oracle, X0.expand(3000, -1, -1, -1), MIDDLE, sigmas, U=30, generator=seeded())
     mean, cov = distance(samples, *conditional())
-    assert mean < 0.1 and cov < 0.15
+    assert mean < 0.1
+    assert cov < 0.15
 
 
 @pytest.mark.parametrize("options", [{}, {"U": 3, "jump": 2}, {"sampler": "heun"}])
@@ -425,10 +431,11 @@ def test_an_empty_mask_returns_the_input_without_a_call():
     result = repaint(
         None, x0, torch.zeros(3, 1, 2, 2, dtype=torch.bool), karras_sigmas(5).double(), U=3
     )
-    assert torch.equal(result, x0) and result is not x0
+    assert torch.equal(result, x0)
+    assert result is not x0
 
 
-@pytest.mark.parametrize("name", list(edm.SAMPLERS))
+@pytest.mark.parametrize("name", list(SAMPLERS))
 def test_same_seed_same_picture(name):
     call = partial(repaint, oracle, normal(3), MIDDLE, karras_sigmas(9).double(), U=2, sampler=name)
     assert torch.equal(call(generator=seeded(5)), call(generator=seeded(5)))
@@ -493,10 +500,10 @@ def test_repaint_passes_conditions_and_counts_the_whole_walk():
         known="known",
         mask="mask",
     )
-    assert [event["i"] for event in told] == list(range(13)) and {event["n"] for event in told} == {
-        13
-    }
-    assert set(seen) == {("known", "mask")} and len(seen) == 13
+    assert [event["i"] for event in told] == list(range(13))
+    assert {event["n"] for event in told} == {13}
+    assert set(seen) == {("known", "mask")}
+    assert len(seen) == 13
     assert "denoised" in told[0]
 
 
@@ -522,5 +529,6 @@ def test_a_real_network_through_the_whole_chain():
             mask=mask,
             density=torch.tensor([5.0, math.nan]),
         )
-    assert result.isfinite().all() and result.dtype == torch.float32
+    assert result.isfinite().all()
+    assert result.dtype == torch.float32
     assert torch.equal(result.masked_fill(mask, 0), x0.masked_fill(mask, 0))

@@ -16,36 +16,28 @@ from pomkit.data import CORPORA, fetch, read_corpus
 from pomkit.data.downloads import UNPINNED, _keep_pinned
 
 COUNTED = ("kept", "merged", "shortened", "dropped")
-COLUMNS = {
-    "file",
-    *COUNTED,
-    "error",
-    "meter",
-    "steps",
-    "key",
-    "bars",
-    "chords",
-    "phase",
-    "quantisation_error",
-    "split",
-    "duplicate_of",
-}
+# fmt: off
+COLUMNS = {"file", *COUNTED, "error", "meter", "steps", "key", "bars", "chords", "phase",
+           "quantisation_error", "split", "duplicate_of"}
+# fmt: on
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `content`, breaking off after `limit` bytes an answer; with or without Range; notes what was asked for."""
+    """Serves `content`, and notes in `asked` what was asked for.
+
+    An answer breaks off after `limit` bytes. `ranges`: whether the server knows Range; `length`:
+    whether it says how long the answer is.
+    """
 
     def __init__(
         self, content: bytes, limit: int | None = None, ranges: bool = True, length: bool = True
     ) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.limit, self.ranges, self.length, self.asked = (
-            content,
-            limit,
-            ranges,
-            length,
-            [],
-        )
+        self.content = content
+        self.limit = limit
+        self.ranges = ranges
+        self.length = length
+        self.asked = []
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -100,16 +92,13 @@ def repository(tmp_path, monkeypatch):
 
     def serve(pinned="", **options):
         servers.append(Server(packed.getvalue(), **options))
-        monkeypatch.setitem(
-            CORPORA,
-            "tiny",
-            dict(
-                url=servers[-1].url,
-                paths=r"SONGS/(?!002)(\d\d\d)/(\1\.mid|key_audio\.txt)",
-                credit="made by nobody",
-                sha256=pinned or hashlib.sha256(lines.encode()).hexdigest(),
-            ),
+        tiny = dict(
+            url=servers[-1].url,
+            paths=r"SONGS/(?!002)(\d\d\d)/(\1\.mid|key_audio\.txt)",
+            credit="made by nobody",
+            sha256=pinned or hashlib.sha256(lines.encode()).hexdigest(),
         )
+        monkeypatch.setitem(CORPORA, "tiny", tiny)
         return servers[-1]
 
     yield serve
@@ -121,7 +110,8 @@ def repository(tmp_path, monkeypatch):
 def test_fetch_downloads_once_and_keeps_what_is_pinned(repository, tmp_path, capsys):
     server = repository()
     path = fetch("tiny", progress=False)
-    assert path == tmp_path / "data" / "tiny.zip" and "made by nobody" in capsys.readouterr().out
+    assert path == tmp_path / "data" / "tiny.zip"
+    assert "made by nobody" in capsys.readouterr().out
     with zipfile.ZipFile(path) as kept:
         assert kept.namelist() == [
             "SONGS/001/001.mid",
@@ -130,7 +120,8 @@ def test_fetch_downloads_once_and_keeps_what_is_pinned(repository, tmp_path, cap
         ]
     assert [s.name for s in read_corpus(path, progress=False).songs] == ["001", "003"]
     server.shutdown()
-    assert fetch("tiny") == path and server.asked == [None]
+    assert fetch("tiny") == path
+    assert server.asked == [None]
     assert sorted(p.name for p in path.parent.iterdir()) == ["tiny.zip"]
 
 
@@ -153,7 +144,8 @@ def test_a_download_that_was_whole_but_not_checked_begins_again(repository, tmp_
     (tmp_path / "data" / ".tiny.part").write_bytes(bytes(10**6))
     with pytest.raises(OptionError, match="416"):
         fetch("tiny", progress=False)
-    assert fetch("tiny", progress=False).exists() and server.asked == ["bytes=1000000-", None]
+    assert fetch("tiny", progress=False).exists()
+    assert server.asked == ["bytes=1000000-", None]
 
 
 def test_another_content_is_refused(repository, tmp_path):
@@ -184,7 +176,10 @@ def test_fetch_takes_what_is_there(tmp_path, monkeypatch, ending):
 
 
 def test_pop909_is_pinned_by_its_content(corpus_archive, tmp_path):
-    """The pinned hash and paths fit the archive at hand, packed as the repository's zip would be, with more beside."""
+    """The pinned hash and paths fit the archive at hand.
+
+    It is packed as the repository's zip would be, with more files beside.
+    """
     with (
         tarfile.open(corpus_archive) as tar,
         zipfile.ZipFile(tmp_path / "repository.zip", "w") as zipped,
@@ -201,10 +196,8 @@ def test_pop909_is_pinned_by_its_content(corpus_archive, tmp_path):
             )
         zipped.writestr("POP909-Dataset-d83e6ed/POP909/001/versions/001-v1.mid", b"another version")
     source = CORPORA["pop909"]
-    assert (
-        "d83e6edba6872a704f5d3b8b32f5cb540088dae6" in source["url"]
-        and len(UNPINNED.split("|")) == 30
-    )
+    assert "d83e6edba6872a704f5d3b8b32f5cb540088dae6" in source["url"]
+    assert len(UNPINNED.split("|")) == 30
     _keep_pinned(tmp_path / "repository.zip", tmp_path / "pop909.zip", source)
     with zipfile.ZipFile(tmp_path / "pop909.zip") as kept:
         assert len(kept.namelist()) == 5274

@@ -1,4 +1,7 @@
-"""pyproject.toml, constraints.txt, environment.yml and the Makefile agree; a wheel holds everything."""
+"""pyproject.toml, constraints.txt, environment.yml and the Makefile agree.
+
+A wheel holds everything.
+"""
 
 import re
 import shutil
@@ -110,7 +113,7 @@ def test_k_diffusion_is_pinned_alike_and_always_without_its_dependencies():
 
 
 def test_colab_keeps_its_own_packages():
-    """Colab's Python 3.13, torch 2.11, numpy 2.1, ipywidgets 7.7.1 and matplotlib 3.10 satisfy the floors."""
+    """What Colab has satisfies the floors: pip leaves its packages in peace."""
     asked = floors("widgets")
     there = {"torch": "2.11.0", "numpy": "2.1.0", "ipywidgets": "7.7.1", "matplotlib": "3.10.0"}
     for name, version in there.items():
@@ -129,30 +132,20 @@ def test_makefile_has_its_targets_and_runs_pytest_last():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
+# The variables of `make demo`, and parts of the command that it then runs.
+# fmt: off
+DEMOS = [
+    ((), ["-m pomkit", '--out "out"']),
+    (("MIDI=my song.mid", "MASK=bars:8-12", "OUT=there",
+      "MODEL=tiny-edm", "SEED=3", "ARGS=--steps 5"),
+     ['-m pomkit "my song.mid" --mask "bars:8-12"', '--out "there"',
+      '--model "tiny-edm"', "--seed 3", "--steps 5"]),
+]
+# fmt: on
+
+
 @needs_make
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ((), ["-m pomkit", '--out "out"']),
-        (
-            (
-                "MIDI=my song.mid",
-                "MASK=bars:8-12",
-                "OUT=there",
-                "MODEL=tiny-edm",
-                "SEED=3",
-                "ARGS=--steps 5",
-            ),
-            [
-                '-m pomkit "my song.mid" --mask "bars:8-12"',
-                '--out "there"',
-                '--model "tiny-edm"',
-                "--seed 3",
-                "--steps 5",
-            ],
-        ),
-    ],
-)
+@pytest.mark.parametrize(("variables", "expected"), DEMOS)
 def test_make_demo_passes_its_variables_on(variables, expected):
     plan = run("make", "--no-print-directory", "-n", "demo", *variables)
     command = plan[plan.rindex("-m pomkit") :]
@@ -176,16 +169,10 @@ def test_a_wheel_holds_the_package_and_the_assets(tmp_path):
 
 
 def test_nothing_is_left_undone_and_the_address_stands_in_one_place():
-    names = (
-        "pyproject.toml",
-        "constraints.txt",
-        "Makefile",
-        "environment.yml",
-        "LICENSE",
-        "CONTRIBUTING.md",
-        ".gitignore",
-        ".ci/run",
-    )
+    # fmt: off
+    names = ("pyproject.toml", "constraints.txt", "Makefile", "environment.yml", "LICENSE",
+             "CONTRIBUTING.md", ".gitignore", ".ci/run")
+    # fmt: on
     text = "\n".join((ROOT / name).read_text() for name in names)
     assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
     assert text.count("github.com/") == 1

@@ -1,4 +1,7 @@
-"""The network: the same numbers as the original HDiT's (see tests/parity/README.md), and its own laws."""
+"""The network: the same numbers as the original HDiT's, and its own laws.
+
+How the numbers were made: tests/parity/README.md.
+"""
 
 import json
 import math
@@ -12,18 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pomkit.edm import Denoiser, denoising_loss, get_sampler, karras_sigmas
 from pomkit.errors import OptionError
-from pomkit.model import (
-    CONFIGS,
-    HDiT,
-    HDiTConfig,
-    Level,
-    RMSNorm,
-    neighborhood_attention,
-    rotary,
-    seam_mask,
-)
+from pomkit.networks.attention import Level, RMSNorm, neighborhood_attention, rotary, seam_mask
+from pomkit.networks.hdit import CONFIGS, HDiT, HDiTConfig
+from pomkit.processes.edm import Denoiser, denoising_loss
+from pomkit.processes.samplers import get_sampler
+from pomkit.processes.schedules import karras_sigmas
 
 FOLDER = Path(__file__).parent / "parity"
 NAMES = ["window_global_p4", "three_levels_p2x4", "global_only_cond"]
@@ -37,7 +34,10 @@ SMALL = HDiTConfig(
 
 
 class Original:
-    """One configuration of the original and our network with its weights; weights are renamed here only."""
+    """One configuration of the original, and our network with its weights.
+
+    Weights are renamed here only.
+    """
 
     def __init__(self, name: str) -> None:
         facts = json.loads((FOLDER / f"{name}.json").read_text())
@@ -50,7 +50,8 @@ class Original:
             for key in list(self.arrays)
             if key.startswith("weights.")
         }
-        # The features of the augmentation condition 0 are ones (cosines), then zeros (sines): our bias.
+        # The features of the augmentation condition 0 are ones (cosines), then zeros (sines). So
+        # the weights of the ones add up to our bias.
         state = {
             "frequencies": weights.pop("time_emb.weight")[:, 0],
             "time_in.bias": weights.pop("aug_in_proj.weight")[:, : self.half].sum(1),
@@ -249,8 +250,12 @@ def test_no_condition_is_a_condition_of_zeros():
     assert not torch.allclose(without, network(x, c_noise + 1))
 
 
+def small_network(patch: tuple[int, int], *levels: Level) -> HDiT:
+    return random_network(HDiTConfig(patch=patch, mapping_width=32, mapping_d_ff=64, levels=levels))
+
+
 def reach(network: HDiT, row: int, column: int, height: int = 16, width: int = 16) -> torch.Tensor:
-    """Which pixels of the output feel the pixel (row, column) of the input: bool (height, width)."""
+    """Which pixels of the output feel one pixel of the input: bool (height, width)."""
     x = torch.randn(1, 3, height, width)
     changed = x.clone()
     changed[..., row, column] += 1
@@ -260,19 +265,11 @@ def reach(network: HDiT, row: int, column: int, height: int = 16, width: int = 1
 
 
 def test_windows_are_local_and_shifts_do_not_leak_over_the_edges():
-    # An only level is walked once: these are one layer in whole windows, and two, the second shifted by 2.
+    # An only level is walked once: `one` is a layer in whole windows; `two` has a second layer,
+    # whose windows are shifted by 2.
     level = Level(1, 32, 64, "shifted-window", d_head=16, window=4)
-    one, two = (
-        random_network(
-            HDiTConfig(
-                patch=(1, 1),
-                mapping_width=32,
-                mapping_d_ff=64,
-                levels=(replace(level, depth=depth),),
-            )
-        )
-        for depth in (1, 2)
-    )
+    one = small_network((1, 1), level)
+    two = small_network((1, 1), replace(level, depth=2))
     felt = torch.zeros(16, 16, dtype=torch.bool)
     felt[:4, :4] = True
     assert torch.equal(reach(one, 0, 0), felt)
@@ -282,14 +279,7 @@ def test_windows_are_local_and_shifts_do_not_leak_over_the_edges():
 
 def test_shifts_go_on_from_the_way_down_to_the_way_up():
     outer = Level(1, 32, 64, "shifted-window", d_head=16, window=4)
-    network = random_network(
-        HDiTConfig(
-            patch=(1, 1),
-            mapping_width=32,
-            mapping_d_ff=64,
-            levels=(outer, Level(1, 32, 64, "none")),
-        )
-    )
+    network = small_network((1, 1), outer, Level(1, 32, 64, "none"))
     felt = torch.zeros(16, 16, dtype=torch.bool)
     felt[:6, :6] = True  # whole windows on the way down, shifted ones on the way up
     assert torch.equal(reach(network, 0, 0), felt)
@@ -297,17 +287,8 @@ def test_shifts_go_on_from_the_way_down_to_the_way_up():
 
 def test_global_attention_reaches_everything_and_none_reaches_its_own_patch():
     level = Level(1, 32, 64, d_head=16)
-    everything, own = (
-        random_network(
-            HDiTConfig(
-                patch=(2, 4),
-                mapping_width=32,
-                mapping_d_ff=64,
-                levels=(replace(level, attention=kind),),
-            )
-        )
-        for kind in ("global", "none")
-    )
+    everything = small_network((2, 4), replace(level, attention="global"))
+    own = small_network((2, 4), replace(level, attention="none"))
     assert reach(everything, 3, 5).all()
     felt = torch.zeros(16, 16, dtype=torch.bool)
     felt[2:4, 4:8] = True
@@ -413,7 +394,8 @@ def test_one_graph_for_torch_compile():
     """In a process of its own: the compiler warns, and keeps state."""
     code = """
 import torch
-from pomkit.model import HDiT, HDiTConfig, Level
+from pomkit.networks.hdit import HDiT, HDiTConfig
+from pomkit.networks.attention import Level
 config = HDiTConfig(patch=(2, 4), mapping_width=32, mapping_d_ff=64, levels=(
     Level(1, 32, 64, "shifted-window", d_head=16, window=4), Level(1, 32, 64, "none")))
 network = HDiT(config)

@@ -1,4 +1,7 @@
-"""Laws of the rules: what they forbid never comes, what they do not concern stays, whatever the network says."""
+"""Laws of the rules: what they forbid never comes, and what they do not concern stays.
+
+This holds whatever the network says.
+"""
 
 import numpy as np
 import pytest
@@ -6,8 +9,9 @@ import torch
 from conftest import seeded
 
 from pomkit import Chord, OptionError, rules
-from pomkit.cells import ONSET, SUSTAIN, chord_channels, sample_cells
 from pomkit.music.palette import paint_chords
+from pomkit.processes.states import ONSET, SUSTAIN, chord_channels
+from pomkit.processes.uncover import sample_cells
 
 HIDDEN, WIDTH = 6, 64
 PITCH = 127 - np.arange(128)
@@ -16,7 +20,10 @@ PITCH = 127 - np.arange(128)
 def compose(
     rule=(), cells=None, mask=None, chords=None, onset=0.03, sustain=0.15, seed=0, n=2, **options
 ):
-    """By a network that says the same of every cell, as if it had learned nothing but how rare notes are."""
+    """Compose with a network that says the same of every cell.
+
+    It is as if it had learned nothing but how rare notes are.
+    """
     p = torch.tensor([1 - onset - sustain, sustain] + [onset / 4] * 4).log()
     cells = torch.zeros(128, WIDTH, dtype=torch.long) if cells is None else cells
     mask = torch.ones(128, WIDTH, dtype=torch.bool) if mask is None else mask
@@ -31,7 +38,8 @@ def compose(
         rule=rule,
         generator=seeded(seed),
     )
-    assert (out[:, ~mask] == cells[~mask]).all() and not (out == HIDDEN).any()
+    assert (out[:, ~mask] == cells[~mask]).all()
+    assert not (out == HIDDEN).any()
     return out.numpy()
 
 
@@ -54,7 +62,10 @@ def test_a_dial_turns_from_nothing_to_never(make):
     assert np.array_equal(free, none)  # at 0 the very same picture
     good = {int(p) for p in pitches_of(full)}
     shares = [np.isin(pitches_of(out), list(good)).mean() for out in (free, some, full)]
-    assert shares[0] < shares[1] - 0.1 and shares[1] < 1 and shares[2] == 1 and len(good) > 10
+    assert shares[0] < shares[1] - 0.1
+    assert shares[1] < 1
+    assert shares[2] == 1
+    assert len(good) > 10
     odds = [share / (1 - share) for share in shares[:2]]
     assert odds[1] / odds[0] == pytest.approx(
         5, rel=0.2
@@ -86,18 +97,15 @@ def test_chord_lock_follows_each_step_and_leaves_free_what_has_no_chord():
     seen = compose(rules.chords(), chords=torch.from_numpy(chord_channels(picture)))
     moved = [Chord(c.onset + 16, c.duration, c.label) for c in wish]
     for out in (seen, compose(rules.chords(wish)), compose(rules.chords(moved), start=16)):
-        for first, tones in (
-            (0, {0, 4, 7}),
-            (16, {2, 5, 9, 0}),
-            (32, set(range(12))),
-            (48, set(range(12))),
-        ):
+        every = set(range(12))
+        for first, tones in ((0, {0, 4, 7}), (16, {2, 5, 9, 0}), (32, every), (48, every)):
             assert set(pitches_of(out[:, :, first : first + 16]) % 12) == tones
 
 
 def test_a_pitch_range_takes_notes_away_and_makes_up_for_none():
     out, free = compose(rules.pitches(40, 80)), compose()
-    assert pitches_of(out).min() == 40 and pitches_of(out).max() == 80
+    assert pitches_of(out).min() == 40
+    assert pitches_of(out).max() == 80
     assert len(pitches_of(out)) / len(pitches_of(free)) == pytest.approx(41 / 128, rel=0.2)
 
 
@@ -108,9 +116,8 @@ def test_density_is_reached_within_a_rule():
         for density in ({}, {"density": 80.0})
     )
     assert np.isin(pitches_of(out), np.arange(30, 111)).all()
-    assert len(pitches_of(free)) / 2 < 65 and len(pitches_of(out)) / 2 == pytest.approx(
-        80, rel=0.15
-    )
+    assert len(pitches_of(free)) / 2 < 65
+    assert len(pitches_of(out)) / 2 == pytest.approx(80, rel=0.15)
 
 
 @pytest.mark.parametrize("most", [0, 1, 3, 6])
@@ -148,7 +155,8 @@ def test_a_limit_beyond_reach_changes_nothing():
 def test_no_two_notes_begin_together_off_the_beat():
     begun = (compose(rules.lone_off_beats(), sustain=0) >= ONSET).sum(axis=1)
     off = np.arange(WIDTH) % 4 > 0
-    assert begun[:, off].max() == 1 and begun[:, ~off].max() > 1
+    assert begun[:, off].max() == 1
+    assert begun[:, ~off].max() > 1
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -172,19 +180,21 @@ def test_echo_repeats_the_rhythm(known, start):
         pairs = begins.reshape(4, -1, 2, 16)
         return pairs.all(axis=2).sum() / pairs.any(axis=2).sum()
 
-    assert same(echoed) > (0.8 if known else 0.75) and same(free) < 0.5
+    assert same(echoed) > (0.8 if known else 0.75)
+    assert same(free) < 0.5
 
 
 def test_a_rule_foresees_what_will_be_drawn():
-    """Hard rules rest on this: logits + noise decides, `new` is what this step settles, and rules follow one another."""
+    """Hard rules rest on this: logits + noise decides, and `new` is what this step settles.
+
+    Rules follow one another.
+    """
     seen, events = [], []
 
     def watch(logits, level, view):
-        assert (
-            not (view.new & ~view.hidden).any()
-            and (view.cells[view.hidden] == HIDDEN).all()
-            and view.start == 48
-        )
+        assert not (view.new & ~view.hidden).any()
+        assert (view.cells[view.hidden] == HIDDEN).all()
+        assert view.start == 48
         seen.append((level, view.new.clone(), (logits + view.noise).argmax(1)))
         return logits
 

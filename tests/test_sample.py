@@ -17,10 +17,11 @@ from pomkit import (
     render,
     rules,
 )
-from pomkit.cells import Cells
-from pomkit.edm import Denoiser
-from pomkit.model import HDiT, HDiTConfig, Level
-from pomkit.sample import blended, clean, lay_windows, reach_of, to_picture, to_pixels
+from pomkit.networks.attention import Level
+from pomkit.networks.hdit import HDiT, HDiTConfig
+from pomkit.processes.cells import Cells
+from pomkit.processes.edm import Denoiser, clean, to_picture, to_pixels
+from pomkit.processes.wide import blended, lay_windows, reach_of
 
 WIDTH = 64
 
@@ -59,10 +60,14 @@ def test_outside_the_mask_nothing_changes_whatever_the_width(model, rng, width):
         picture, (0, width // 2)
     )
     out = inpaint(model, picture, mask, n=2, seed=1, steps=3)
-    assert out.shape == (2, *picture.shape) and out.dtype == np.uint8
+    assert out.shape == (2, *picture.shape)
+    assert out.dtype == np.uint8
     assert (out[:, ~mask] == picture[~mask]).all()
-    assert (out[:, mask] != picture[mask]).any() and (out[0] != out[1]).any()
-    assert out.seed == 1 and out.refused.shape == (2,) and out.seconds > 0
+    assert (out[:, mask] != picture[mask]).any()
+    assert (out[0] != out[1]).any()
+    assert out.seed == 1
+    assert out.refused.shape == (2,)
+    assert out.seconds > 0
 
 
 def test_an_empty_mask_returns_the_input(model, rng):
@@ -74,18 +79,24 @@ def test_the_same_seed_gives_the_same_picture(model, rng):
     picture = render(make_song(rng), 0, 64)
     mask = masks.bars(picture, 2, 3)
     first, again, other = (inpaint(model, picture, mask, seed=s, steps=3, U=2) for s in (3, 3, 4))
-    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
     free = inpaint(model, picture, mask, steps=3, U=2)
     assert np.array_equal(inpaint(model, picture, mask, steps=3, U=2, seed=free.seed), free)
 
 
 def test_what_is_composed_is_music(model, rng):
-    """Inside the mask every pixel is an onset, a sustained one after it, or black; parse refuses none of them."""
+    """Inside the mask every pixel is an onset, a sustained one after it, or black.
+
+    `parse` refuses none of them.
+    """
     picture = np.zeros((128, 64, 3), np.uint8)
     out = inpaint(model, picture, masks.everything(picture), seed=0, steps=4)[0]
-    assert not out[..., 2].any() and not ((out[..., 0] > 0) & (out[..., 1] > 0)).any()
+    assert not out[..., 2].any()
+    assert not ((out[..., 0] > 0) & (out[..., 1] > 0)).any()
     song = parse(out)
-    assert song.report.dropped == 0 and np.array_equal(render(song, 0, 64), out)
+    assert song.report.dropped == 0
+    assert np.array_equal(render(song, 0, 64), out)
 
 
 def test_generate_any_width(model):
@@ -100,14 +111,16 @@ def test_callback_counts_and_previews(model, rng):
 
     def callback(event):
         preview = event["preview"]()
-        assert preview.shape == (1, *picture.shape) and (preview[0][~mask] == picture[~mask]).all()
+        assert preview.shape == (1, *picture.shape)
+        assert (preview[0][~mask] == picture[~mask]).all()
         events.append((event["i"], event["n"]))
 
     inpaint(model, picture, mask, steps=3, U=2, seed=0, callback=callback)
     assert [i for i, _ in events] == list(range(len(events))) or [i for i, _ in events] == sorted(
         {i for i, _ in events}
     )
-    assert len({n for _, n in events}) == 1 and events[-1][0] == events[-1][1] - 1
+    assert len({n for _, n in events}) == 1
+    assert events[-1][0] == events[-1][1] - 1
 
 
 def test_chords_can_be_asked_for(model, rng):
@@ -134,7 +147,7 @@ def test_bar_lines_shift_the_windows(model, rng):
 def test_a_picture_is_composed_at_once_as_far_as_positions_reach_and_blended_beyond(
     model, rng, monkeypatch
 ):
-    """While the grid of tokens is no wider than high, RoPE's positions are spaced as in training."""
+    """Positions are spaced as in training while the grid of tokens is no wider than high."""
     assert model.span == 128 // 8 * 16
     seen, network = set(), type(model.network).forward
     monkeypatch.setattr(
@@ -147,7 +160,8 @@ def test_a_picture_is_composed_at_once_as_far_as_positions_reach_and_blended_bey
         seen.clear()
         picture = render(make_song(rng), 0, width)
         out = inpaint(model, picture, masks.everything(picture), steps=2, seed=0)
-        assert seen == {composed} and out.shape == (1, *picture.shape)
+        assert seen == {composed}
+        assert out.shape == (1, *picture.shape)
 
 
 @pytest.mark.parametrize("name", ["tiny", "small", "tiny-edm"])
@@ -157,7 +171,8 @@ def test_the_shipped_models_compose_masks_of_any_length(name, rng):
     for first, last in ((2, 17), (1, 8), (9, 21), (30, 44)):
         mask = masks.bars(picture, first, last)
         out = inpaint(model, picture, mask, steps=1, seed=0)[0]
-        assert (out[~mask] == picture[~mask]).all() and (out[mask] != picture[mask]).any()
+        assert (out[~mask] == picture[~mask]).all()
+        assert (out[mask] != picture[mask]).any()
 
 
 def test_windows_touch_the_mask_and_settle_every_masked_column():
@@ -174,17 +189,13 @@ def test_windows_touch_the_mask_and_settle_every_masked_column():
         ):
             left, windows = mask.any(axis=0), list(lay_windows(mask, reach, before))
             for window in windows:
-                assert (
-                    window.start % 16 == 0
-                    and window.start >= 0
-                    and left[window.start : window.start + reach].any()
-                )
+                assert window.start % 16 == 0
+                assert window.start >= 0
+                assert left[window.start : window.start + reach].any()
                 left[window] = False
             assert not left.any()
-        assert (
-            len(list(lay_windows(mask, reach_of(mask, 128, 64), 32))) == mask.any()
-            and reach_of(mask, 32, 16) <= 16 * 32
-        )
+        assert len(list(lay_windows(mask, reach_of(mask, 128, 64), 32))) == mask.any()
+        assert reach_of(mask, 32, 16) <= 16 * 32
         assert reach_of(mask, 128, 64) % 64 == 0
 
 
@@ -198,18 +209,16 @@ def test_a_blend_of_windows_is_the_model_where_they_agree_and_follows_the_neares
         return 2 * x + known
 
     out = blended(model, 128, region)(x, torch.ones(2), known=x)
-    assert (
-        torch.allclose(out[..., 128:], 3 * x[..., 128:]) and not out[..., :64].any()
-    )  # nothing to compose before 130
+    assert torch.allclose(out[..., 128:], 3 * x[..., 128:])
+    assert not out[..., :64].any()  # nothing to compose before 130
     assert seen == [x[0, 0, 0, at].item() for at in (64, 128, 192)]
     steps = iter((1.0, 2.0))
     out = blended(lambda x: torch.full_like(x, next(steps)), 128, region[:, 128:])(x[..., 128:])
-    assert (
-        torch.all(out[..., 0, :64] == 1)
-        and torch.all(out[..., 0, 128:] == 2)
-        and torch.all(out.diff(dim=-1) >= 0)
-    )
-    assert blended(model, 320, region) is model and blended(model, 500, region) is model
+    assert torch.all(out[..., 0, :64] == 1)
+    assert torch.all(out[..., 0, 128:] == 2)
+    assert torch.all(out.diff(dim=-1) >= 0)
+    assert blended(model, 320, region) is model
+    assert blended(model, 500, region) is model
     seen.clear()  # the last window ends with the picture
     assert torch.allclose(
         blended(model, 100, region)(x, torch.ones(2), known=x)[..., 128:], 3 * x[..., 128:]
@@ -220,51 +229,42 @@ def test_a_blend_of_windows_is_the_model_where_they_agree_and_follows_the_neares
 def test_pixels_survive_the_tensor():
     picture = np.random.default_rng(0).integers(0, 256, (2, 128, 16, 3), dtype=np.uint8)
     assert np.array_equal(to_picture(to_pixels(picture)), picture)
-    assert to_pixels(picture).min() >= -1 and to_pixels(picture).max() <= 1
+    assert to_pixels(picture).min() >= -1
+    assert to_pixels(picture).max() <= 1
 
 
 def test_clean_clears_and_counts_what_is_no_note():
     picture = np.zeros((128, 20, 3), np.uint8)
-    picture[60, 3], picture[60, 4], picture[70, 8], picture[80, 2] = (
-        (150, 30, 90),
-        (10, 150, 0),
-        (0, 150, 0),
-        (15, 15, 15),
-    )
+    picture[60, 3] = (150, 30, 90)
+    picture[60, 4] = (10, 150, 0)
+    picture[70, 8] = (0, 150, 0)
+    picture[80, 2] = (15, 15, 15)
     tidy, cleared = clean(picture, np.ones((128, 20), bool))
-    assert (
-        cleared == 1 and tidy[60, 3].tolist() == [150, 0, 0] and tidy[60, 4].tolist() == [0, 150, 0]
-    )
+    assert cleared == 1
+    assert tidy[60, 3].tolist() == [150, 0, 0]
+    assert tidy[60, 4].tolist() == [0, 150, 0]
     assert tidy.any(axis=2).sum() == 2
 
 
 def test_density_is_felt_by_cells(rng):
     model = Cells(network(Cells.in_channels(4), 6), width=WIDTH).eval()
     picture = np.zeros((128, 64, 3), np.uint8)
-    few, many = (
-        np.mean(
-            [
-                len(parse(p).notes)
-                for p in inpaint(
-                    model,
-                    picture,
-                    masks.everything(picture),
-                    n=4,
-                    seed=0,
-                    steps=12,
-                    density=density,
-                )
-            ]
-        )
-        for density in (2, 300)
-    )
-    assert (
-        many == pytest.approx(4 * 300, rel=0.2) and few < 0.8 * many
-    )  # an untrained model's sustain forces some
+    everything = masks.everything(picture)
+
+    def mean_count(density):
+        composed = inpaint(model, picture, everything, n=4, seed=0, steps=12, density=density)
+        return np.mean([len(parse(p).notes) for p in composed])
+
+    few, many = mean_count(2), mean_count(300)
+    assert many == pytest.approx(4 * 300, rel=0.2)
+    assert few < 0.8 * many  # an untrained model's sustain forces some
 
 
 def test_rules_know_where_their_window_lies(rng):
-    """A very wide picture is composed in several parts that begin on bars; given chords lie where they were asked for."""
+    """A very wide picture is composed in several parts that begin on bars.
+
+    Chords that were given lie where they were asked for.
+    """
     model = Cells(network(Cells.in_channels(4), 6), width=WIDTH).eval()
     picture, bars, seen = np.zeros((128, 18 * WIDTH, 3), np.uint8), [6, 22, 38], set()
 
@@ -279,24 +279,24 @@ def test_rules_know_where_their_window_lies(rng):
         model, picture, some, bars=bars, seed=0, steps=2, rule=[watch, rules.chords(wish)]
     )[0]
     notes = parse(out).notes
-    assert len(seen) == 2 and {start % 16 for start in seen} == {6} and min(seen) == -10
+    assert len(seen) == 2
+    assert {start % 16 for start in seen} == {6}
+    assert min(seen) == -10
     for first, last, tones in ((0, half, {0, 4, 7}), (half, end, {6, 10, 1})):
         inside = notes[(notes["onset"] >= first) & (notes["onset"] < last)]
-        assert len(inside) > 20 and np.isin(inside["pitch"] % 12, list(tones)).mean() > 0.98
+        assert len(inside) > 20
+        assert np.isin(inside["pitch"] % 12, list(tones)).mean() > 0.98
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"steps": 0},
-        {"steps": 2.5},
-        {"U": 0},
-        {"jump": 0},
-        {"n": 0},
-        {"method": "magic"},
-        {"density": -1},
-    ],
-)
+# fmt: off
+WRONG_OPTIONS = [
+    {"steps": 0}, {"steps": 2.5}, {"U": 0}, {"jump": 0}, {"n": 0}, {"method": "magic"},
+    {"density": -1},
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("options", WRONG_OPTIONS)
 def test_bad_options(model, options):
     picture = np.zeros((128, 32, 3), np.uint8)
     with pytest.raises(OptionError):

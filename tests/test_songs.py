@@ -1,4 +1,4 @@
-"""The shipped songs: their texts, the MIDI files built from them, and what every musician knows of them."""
+"""The shipped songs: their texts, the MIDI files built from them, and what musicians know."""
 
 import importlib.util
 import sys
@@ -26,17 +26,20 @@ each_song = pytest.mark.parametrize("name", SCORES)
 # fmt: off
 INCIPITS = {
     "amazing_grace": ("MELODY", 1, "Eb4 Ab4 C5 Ab4 C5 Bb4 Ab4 F4 Eb4 Eb4 Ab4 C5 Ab4 C5 Bb4 Eb5"),
-    "auld_lang_syne": ("MELODY", 4, "F4 Bb4 Bb4 Bb4 D5 C5 Bb4 C5 D5 Bb4 Bb4 D5 F5 G5 G5 F5 D5 D5 Bb4"),
+    "auld_lang_syne": (
+        "MELODY", 4, "F4 Bb4 Bb4 Bb4 D5 C5 Bb4 C5 D5 Bb4 Bb4 D5 F5 G5 G5 F5 D5 D5 Bb4"),
     "bach_chorale_passion": ("SOPRANO", 1, "A4 D5 C5 Bb4 A4 G4 A4 E5 F5 F5 E5 D5 E5 D5"),
     "bach_invention_13": ("RIGHT", 1, "E4 A4 C5 B4 E4 B4 D5 C5 E5 G#4 E5 A4"),
     "bach_invention_8": ("RIGHT", 1, "F4 A4 F4 C5 F4 F5 E5 D5 C5 D5 C5 Bb4 A4 Bb4 A4 G4 F4"),
     "bach_prelude_c": ("RIGHT", 1, "G4 C5 E5 G4 C5 E5 G4 C5 E5 G4 C5 E5 A4 D5 F5"),
     "beethoven_fuer_elise": ("RIGHT", 1, "E5 D#5 E5 D#5 E5 B4 D5 C5 A4 C4 E4 A4 B4 E4 G#4 B4 C5"),
     "jingle_bells": ("MELODY", 17, "C#5 C#5 C#5 C#5 C#5 C#5 C#5 E5 A4 B4 C#5 D5 D5 D5 D5 D5 C#5"),
-    "joplin_entertainer": ("RIGHT", 1, "D6 E6 C6 A5 B5 G5 D5 E5 C5 A4 B4 G4 D4 E4 C4 A3 B3 A3 Ab3 G3"),
+    "joplin_entertainer": (
+        "RIGHT", 1, "D6 E6 C6 A5 B5 G5 D5 E5 C5 A4 B4 G4 D4 E4 C4 A3 B3 A3 Ab3 G3"),
     "korobeiniki": ("MELODY", 1, "F#5 C#5 D5 E5 D5 C#5 B4 B4 D5 F#5 E5 D5 C#5 D5 E5 F#5 D5 B4 B4"),
     "ode_to_joy": ("MELODY", 1, "F#5 F#5 G5 A5 A5 G5 F#5 E5 D5 D5 E5 F#5 F#5 E5 E5"),
-    "pachelbel_canon": ("VIOLIN1", 3, "F#5 E5 D5 C#5 B4 A4 B4 C#5 D5 C#5 B4 A4 G4 F#4 G4 E4 D4 F#4 A4"),
+    "pachelbel_canon": (
+        "VIOLIN1", 3, "F#5 E5 D5 C#5 B4 A4 B4 C#5 D5 C#5 B4 A4 G4 F#4 G4 E4 D4 F#4 A4"),
     "petzold_minuet_g": ("RIGHT", 1, "D5 G4 A4 B4 C5 D5 G4 G4 E5 C5 D5 E5 F#5 G5 G4 G4"),
     "petzold_minuet_g_minor": ("RIGHT", 1, "Bb5 A5 G5 A5 D5 D5 G5 G4 A4 Bb4 C5 D5 Eb5"),
     "satie_gymnopedie_1": ("MELODY", 5, "F#5 A5 G5 F#5 C#5 B4 C#5 D5 A4 F#4"),
@@ -48,10 +51,13 @@ INCIPITS = {
 def pitches(names: str) -> list[int]:
     """MIDI numbers by another way than build.py's: C4 = 60 and the circle of fifths."""
     fifths = "FCGDAEB"
-    return [
-        60 + 12 * (int(n[-1]) - 4) + 7 * (fifths.index(n[0]) - 1) % 12 + n.count("#") - n.count("b")
-        for n in names.split()
-    ]
+
+    def number(name: str) -> int:
+        octave = int(name[-1]) - 4
+        natural = 7 * (fifths.index(name[0]) - 1) % 12
+        return 60 + 12 * octave + natural + name.count("#") - name.count("b")
+
+    return [number(name) for name in names.split()]
 
 
 def line(name: str, part: str) -> np.ndarray:
@@ -187,7 +193,10 @@ def test_chord_labels_are_harte_syntax_and_cover_the_song(name):
 
 
 def chord_tone_share(name: str, semitones: int = 0) -> float:
-    """Share of the notes struck on strong beats that belong to their chord (labels moved by `semitones`)."""
+    """Share of the notes struck on strong beats that belong to their chord.
+
+    The labels are moved by `semitones`.
+    """
     song, (bar, _) = MADE[name], SCORES[name].meter
     hits = []
     for onset, duration, label in song.chords:
@@ -201,32 +210,36 @@ def chord_tone_share(name: str, semitones: int = 0) -> float:
 
 @pytest.mark.parametrize("name", LABELLED)
 def test_notes_on_strong_beats_belong_to_their_chord(name):
-    """Chopin's prelude strikes a suspension on nearly every downbeat; elsewhere nine of ten notes agree."""
+    """Nine of ten notes agree, but for Chopin's prelude.
+
+    It strikes a suspension on nearly every downbeat.
+    """
     assert chord_tone_share(name) >= (0.7 if name == "chopin_prelude_7" else 0.9)
     assert chord_tone_share(name, semitones=1) <= 0.4
+
+
+FIELDS_OF_README = ("title", "composer", "year", "key", "meter")
 
 
 def test_readme_lists_every_song_as_it_is():
     text = (SONGS / "README.md").read_text(encoding="utf-8")
     lines = text.split("| chords |\n")[1].split("\n\n")[0].splitlines()
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
-    assert {cells[0].strip("`"): cells[1:] for cells in table} == {
-        name: [
-            *(score.header[field] for field in ("title", "composer", "year", "key", "meter")),
-            str(len(MADE[name].bars) - 1),
-            ", ".join(score.parts),
-            "yes" if MADE[name].chords else "no",
-        ]
-        for name, score in SCORES.items()
-    }
+    songs = {cells[0].strip("`"): cells[1:] for cells in table}
+    assert set(songs) == set(SCORES)
+    for name, score in SCORES.items():
+        *header, bars, parts, chords = songs[name]
+        assert header == [score.header[field] for field in FIELDS_OF_README]
+        assert bars == str(len(MADE[name].bars) - 1)
+        assert parts == ", ".join(score.parts)
+        assert chords == ("yes" if MADE[name].chords else "no")
 
 
 def test_readme_example_builds(tmp_path):
     text = (SONGS / "README.md").read_text(encoding="utf-8")
     example = text[text.index("title: A little tune") :]
-    lines = [
-        row.split("    ")[0] for row in example[: example.index("```")].splitlines()
-    ]  # no comments
+    rows = example[: example.index("```")].splitlines()
+    lines = [row.split("    ")[0] for row in rows]  # no comments
     path = tmp_path / "tune.txt"
     path.write_text("\n".join(lines), encoding="utf-8")
     song = build.make_song(build.read_score(path))

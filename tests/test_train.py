@@ -1,4 +1,7 @@
-"""Training: it learns, it saves whole files, and a killed run resumes to the same weights as an unbroken one."""
+"""Training: it learns, it saves whole files, and a killed run resumes.
+
+It then comes to the same weights as an unbroken run.
+"""
 
 import json
 import os
@@ -15,8 +18,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from pomkit import CheckpointError, OptionError, load_model, train
-from pomkit.edm import sample_sigma
-from pomkit.model import CONFIGS, HDiTConfig, Level
+from pomkit.networks.attention import Level
+from pomkit.networks.hdit import CONFIGS, HDiTConfig
+from pomkit.processes.densities import sample_sigma
 
 TOY = HDiTConfig(
     patch=(8, 16), levels=(Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32
@@ -25,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMAND = """
 import sys
 from pomkit import train
-from pomkit.model import CONFIGS, HDiTConfig, Level
+from pomkit.networks.hdit import CONFIGS, HDiTConfig
 CONFIGS["toy"] = HDiTConfig.from_dict({toy!r})
 sys.exit(train.main(sys.argv[1:]))
 """
@@ -40,22 +44,13 @@ def toy_size(monkeypatch):
 
 
 def options(out, **changes):
-    return train.TrainOptions(
-        **{
-            "out": str(out),
-            "model": "toy",
-            "width": 64,
-            "batch": 4,
-            "steps": 12,
-            "save_every": 4,
-            "lr": 1e-2,
-            "sample_every": 100,
-            "warmup": 2,
-            "valid_windows": 4,
-            "threads": 1,
-        }
-        | changes
+    # fmt: off
+    small = dict(
+        out=str(out), model="toy", width=64, batch=4, steps=12, save_every=4, lr=1e-2,
+        sample_every=100, warmup=2, valid_windows=4, threads=1,
     )
+    # fmt: on
+    return train.TrainOptions(**small | changes)
 
 
 def arguments(o):
@@ -92,7 +87,8 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(process, tmp_path
         load_file(tmp_path / "whole" / "model.safetensors"),
         load_file(tmp_path / "broken" / "model.safetensors"),
     )
-    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
     infos = [
         json.loads((tmp_path / x / "model.json").read_text())["card"] for x in ("whole", "broken")
     ]
@@ -100,7 +96,8 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(process, tmp_path
         infos[0][key] == infos[1][key]
         for key in ("valid_loss", "curve", "songs_sha256", "device", "pictures")
     )
-    assert infos[0]["steps"] == 12 and infos[0]["curve"][-1] == [12, infos[0]["valid_loss"]]
+    assert infos[0]["steps"] == 12
+    assert infos[0]["curve"][-1] == [12, infos[0]["valid_loss"]]
 
 
 @pytest.mark.parametrize("process", ["cells", "edm"])
@@ -129,28 +126,26 @@ def test_one_batch_can_be_learned(process, tmp_path):
 
 
 def test_two_processes_step_as_one_with_both_their_windows(tmp_path):
-    """`accelerate launch`, gloo on the CPU: the losses and the weights of one process at the same global batch."""
-    runs = {
-        (process, n): options(
-            tmp_path / process / str(n), process=process, steps=6, save_every=3, batch=8 // n
-        )
-        for process in ("cells", "edm")
-        for n in (1, 2)
-    }
+    """`accelerate launch`, gloo on the CPU: the losses and the weights are those of one process.
+
+    Both train with the same global batch.
+    """
+
+    def run_of(process, n):
+        out = tmp_path / process / str(n)
+        return options(out, process=process, steps=6, save_every=3, batch=8 // n)
+
+    runs = {(process, n): run_of(process, n) for process in ("cells", "edm") for n in (1, 2)}
     train.Trainer(runs["cells", 1], progress=False).run()
     train.Trainer(runs["edm", 1], progress=False).run()
     script = tmp_path / "toy.py"
-    script.write_text(
-        COMMAND.format(toy=TOY.to_dict()).replace(
-            "sys.exit(train.main(sys.argv[1:]))",
-            f"""
-for words in {[arguments(runs[process, 2]) for process in ("cells", "edm")]!r}:
-    assert train.main(words) == 0""",
-        )
-    )
+    commands = [arguments(runs[process, 2]) for process in ("cells", "edm")]
+    both = f"for words in {commands!r}:\n    assert train.main(words) == 0"
+    text = COMMAND.format(toy=TOY.to_dict())
+    script.write_text(text.replace("sys.exit(train.main(sys.argv[1:]))", both))
     launch = (
-        "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "
-        "--dynamo_backend no --main_process_port 0"
+        "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 "
+        "--mixed_precision no --dynamo_backend no --main_process_port 0"
     )
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "",
@@ -172,7 +167,8 @@ for words in {[arguments(runs[process, 2]) for process in ("cells", "edm")]!r}:
         for folder in (one, two):
             with safe_open(folder / "state.safetensors", "pt") as file:
                 infos.append(json.loads(file.metadata()["info"]))
-        assert infos[1]["options"]["batch"] == 4 and [step for step, _ in infos[1]["log"]] == [3, 6]
+        assert infos[1]["options"]["batch"] == 4
+        assert [step for step, _ in infos[1]["log"]] == [3, 6]
         for key in ("log", "valid"):
             assert np.allclose(infos[0][key], infos[1][key], rtol=1e-4)
         assert load_model(two / "model").card["pictures"] == 6 * 8
@@ -201,7 +197,8 @@ def test_a_compiled_network_is_saved_like_any_other(tmp_path):
         "force_eager"
     ):  # no compiler is needed: what is held is the wiring
         a, b = (load_file(train.Trainer(o, progress=False).run()) for o in (plain, compiled))
-    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_the_parametrisation_of_edm_is_saved_and_the_shipped_model_keeps_its_own(tmp_path):
@@ -237,7 +234,9 @@ def test_what_a_run_leaves_behind(tmp_path):
         "samples_0000012.png",
     }
     model = load_model(path)
-    assert model.process == "cells" and model.card["steps"] == 12 and model.width == 64
+    assert model.process == "cells"
+    assert model.card["steps"] == 12
+    assert model.width == 64
 
 
 def test_a_run_is_not_overwritten_and_nothing_is_not_resumed(tmp_path):
@@ -267,16 +266,17 @@ def test_bad_options(wrong, tmp_path, capsys):
 def test_the_rate_warms_up_and_cools_down(tmp_path):
     trainer = train.Trainer(options(tmp_path, steps=100, warmup=10, cooldown=0.2), progress=False)
     rates = [trainer.rate(i) for i in range(100)]
-    assert rates[0] == 0.1 and rates[9:80] == [1.0] * 71 and rates[-1] == pytest.approx(0.05)
+    assert rates[0] == 0.1
+    assert rates[9:80] == [1.0] * 71
+    assert rates[-1] == pytest.approx(0.05)
 
 
 def test_help_names_every_option(capsys):
     with pytest.raises(SystemExit) as stop:
         train.main(["--help"])
     text = capsys.readouterr().out
-    assert stop.value.code == 0 and all(
-        f"--{name.replace('_', '-')}" in text for name in vars(options("x"))
-    )
+    assert stop.value.code == 0
+    assert all(f"--{name.replace('_', '-')}" in text for name in vars(options("x")))
 
 
 @pytest.mark.parametrize("process", ["cells", "edm"])
@@ -294,9 +294,8 @@ def test_fine_tuning_begins_with_the_weights_of_a_checkpoint_and_takes_over_what
         64,
     )
     a, b = load_file(first), load_file(trainer.run())
-    assert a.keys() == b.keys() and all(
-        torch.allclose(a[k], b[k], atol=1e-6) for k in a
-    )  # at a rate of 0 nothing changes
+    assert a.keys() == b.keys()
+    assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)  # at a rate of 0 nothing changes
     again = train.Trainer(tuned, resume=True, progress=False)
     assert again.step == 4
     with pytest.raises(CheckpointError, match="no model 'tinny'"):

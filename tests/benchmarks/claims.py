@@ -9,7 +9,7 @@
   1 - the largest intersection over union of its mask with any of 2,000 training masks.
 - bits: the bound on the bits per pixel of a cells model, on the test split, beside two plain codes.
 
-Windows, masks and measures are the judge's (`pomkit.evaluate`, `metrics.Region`, `metrics.compare`), so are the rows "real"
+Windows, masks and measures are the judge's (`pomkit.evaluate`, `Region`, `compare`), so are the rows "real"
 and "permuted" (real rhythm, pitches dealt anew: no music). A value stands with its 95 % bootstrap interval over songs, and a
 row with its difference from its `reference` over the same draws: the row that it varies ("cells" of "cells, U 4"), else the
 part's. "mean": over a part's tasks. Network calls are counted, not assumed. What was composed is kept in out/claims and not
@@ -33,12 +33,19 @@ import torch
 from three_readers import find_archive
 from tqdm.auto import tqdm
 
-from pomkit import baselines, data, inpaint, load_model, masks, metrics, render
-from pomkit.cells import cell_bound, chord_channels, stratified_t
-from pomkit.checkpoint import card_path
-from pomkit.evaluate import DRAWS, TASKS, held_out
+from pomkit import data, inpaint, load_model, masks, render
 from pomkit.files import write_atomically
-from pomkit.judge.tasks import TestWindow
+from pomkit.judge.baselines import permuted
+from pomkit.judge.clips import read_clips
+from pomkit.judge.judging import DRAWS
+from pomkit.judge.likeness import compare
+from pomkit.judge.metrics import MEASURES, Region
+from pomkit.judge.statistics import describe
+from pomkit.judge.tasks import TASKS, TestWindow, held_out
+from pomkit.processes.cells import cell_bound
+from pomkit.processes.checkpoint import card_path
+from pomkit.processes.schedules import stratified_t
+from pomkit.processes.states import chord_channels
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "out" / "claims"
@@ -158,29 +165,25 @@ class Bench:
         draws = bootstrap(len(self.songs), np.unique(songs[:count]), self.seed)
         against, regions_made = np.stack([draws, np.ones_like(draws)], axis=1), regions[:count]
         measured = [
-            metrics.Region(w[2], mask, render(w[0]), w[1])
+            Region(w[2], mask, render(w[0]), w[1])
             for w, mask in zip(windows[:count], regions, strict=False)
         ]
-        reference = metrics.read_clips([w[2] for w in windows], regions)
+        reference = read_clips([w[2] for w in windows], regions)
         by_song, found = np.eye(len(self.songs))[songs[:count]], {}
         for row, pictures in made.items():
-            clips = metrics.read_clips(pictures, regions_made)
-            area = metrics.compare(clips, reference, songs[:count], songs, weights=against)["mean"][
-                0
-            ]
+            clips = read_clips(pictures, regions_made)
+            area = compare(clips, reference, songs[:count], songs, weights=against)["mean"][0]
             counts = np.array(
                 [
                     region.measure(picture)
                     for region, picture in zip(measured, pictures, strict=True)
                 ]
             )
-            described = metrics.describe(clips)
+            described = describe(clips)
             values = {
                 "overlapping_area": np.append(area[0], area[1:] - area[1:].mean() + area[0])
             }  # as in Judge.table
-            parts = dict(
-                zip(metrics.MEASURES, counts.transpose(2, 1, 0), strict=True)
-            )  # (2, count) each
+            parts = dict(zip(MEASURES, counts.transpose(2, 1, 0), strict=True))  # (2, count) each
             parts |= {
                 key: np.stack([np.nan_to_num(described[key]), ~np.isnan(described[key])])
                 for key in DESCRIBED
@@ -206,7 +209,7 @@ class Bench:
             made = {"real": np.stack([w[2] for w in windows[:count]])}
             made["permuted"] = np.stack(
                 [
-                    baselines.permuted(w[2], mask, np.random.default_rng((self.seed, i)))
+                    permuted(w[2], mask, np.random.default_rng((self.seed, i)))
                     for i, (w, mask) in enumerate(zip(windows[:count], regions, strict=False))
                 ]
             )

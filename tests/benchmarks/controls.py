@@ -4,9 +4,9 @@
 
 Windows of POP909's validation split, all notes of the middle half hidden, chords known; all windows of a row are composed in
 one batch, rows are means over seeds. Columns: onsets over the real music's (pooled), notes in the song's scale and on its
-eighth-note grid (`metrics.adherence`), chord tones among the onsets, mean note length in steps, share of notes of one step,
+eighth-note grid (`adherence`), chord tones among the onsets, mean note length in steps, share of notes of one step,
 sounding notes a step, the bound on the masked cells under the model itself in bits for each real note (parts that do not fit
-together cost more than the real music, dull music less), mean overlapping area with the real music (`metrics.compare`), seconds
+together cost more than the real music, dull music less), mean overlapping area with the real music (`compare`), seconds
 for a window. A row of the second table names a share (or a number) and the control that asks for it: what the real music has
 of it, what comes without and with the control.
 """
@@ -23,11 +23,17 @@ import numpy as np
 import torch
 from three_readers import find_archive
 
-from pomkit import Chord, data, inpaint, load_model, masks, metrics, parse, render, rules
-from pomkit.cells import cell_bound, chord_channels, sample_cells, stratified_t
-from pomkit.evaluate import held_out
+from pomkit import Chord, data, inpaint, load_model, masks, parse, render, rules
+from pomkit.judge.clips import read_clips
+from pomkit.judge.likeness import compare
+from pomkit.judge.metrics import adherence
+from pomkit.judge.tasks import held_out
 from pomkit.music.chords import chord_tones
 from pomkit.music.pixels import read_spans
+from pomkit.processes.cells import cell_bound
+from pomkit.processes.schedules import stratified_t
+from pomkit.processes.states import chord_channels
+from pomkit.processes.uncover import sample_cells
 
 SAMPLER: list[dict[str, Any]] = [
     *({"steps": n} for n in (2, 5, 10, 12, 16, 20, 40)),
@@ -101,7 +107,7 @@ class Bench:
 
     def measure(self, pictures: np.ndarray) -> dict[str, float]:
         found = [
-            metrics.adherence(before, self.mask, after, whole, start)
+            adherence(before, self.mask, after, whole, start)
             for before, after, whole, start in zip(
                 self.real, pictures, self.whole, self.starts, strict=True
             )
@@ -120,9 +126,7 @@ class Bench:
             "sounding": np.mean([self.sounding(p).mean() for p in pictures]),
             "bits": self.bits(pictures),
             "area": float(
-                metrics.compare(*(metrics.read_clips(p, self.mask) for p in (pictures, self.real)))[
-                    "mean"
-                ][0]
+                compare(*(read_clips(p, self.mask) for p in (pictures, self.real)))["mean"][0]
             ),
         }
 

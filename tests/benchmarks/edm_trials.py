@@ -36,20 +36,17 @@ from three_readers import find_archive
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from pomkit import data, load_model, masks, metrics, render
-from pomkit.edm import (
-    Denoiser,
-    denoising_loss,
-    karras_sigmas,
-    repaint,
-    sample_dpmpp_2m_sde,
-    sample_sigma,
-    scalings,
-)
-from pomkit.evaluate import held_out
+from pomkit import data, load_model, masks, render
 from pomkit.files import write_atomically
-from pomkit.model import CONFIGS, HDiT, HDiTConfig
-from pomkit.sample import clean, to_picture, to_pixels
+from pomkit.judge.clips import read_clips
+from pomkit.judge.likeness import compare
+from pomkit.judge.metrics import adherence
+from pomkit.judge.tasks import held_out
+from pomkit.networks.hdit import CONFIGS, HDiT, HDiTConfig
+from pomkit.processes.densities import sample_sigma
+from pomkit.processes.edm import Denoiser, clean, denoising_loss, scalings, to_picture, to_pixels
+from pomkit.processes.samplers import repaint, sample_dpmpp_2m_sde
+from pomkit.processes.schedules import karras_sigmas
 from pomkit.train import VALID_SEED
 
 LEVELS = 0.05 * 2.0 ** np.arange(
@@ -333,7 +330,7 @@ def samplers(checkpoint: Path, songs: Any, amount: int) -> None:
             ).float()
         made = [clean(picture, mask)[0] for picture in to_picture(torch.where(region, x, x0))]
         found = [
-            metrics.adherence(before, after, mask, render(song), start)
+            adherence(before, mask, after, render(song), start)
             for before, after, song, start in zip(real, made, chosen, starts, strict=True)
         ]
         onsets = np.array([f.onsets for f in found])
@@ -341,9 +338,7 @@ def samplers(checkpoint: Path, songs: Any, amount: int) -> None:
             np.nansum([getattr(f, key) * f.onsets for f in found]) / onsets.sum()
             for key in ("in_scale", "on_grid")
         )
-        area = metrics.compare(metrics.read_clips(made, mask), metrics.read_clips(real, mask))[
-            "mean"
-        ][0]
+        area = compare(read_clips(made, mask), read_clips(real, mask))["mean"][0]
         density, chords = (
             onsets.sum() / sum(f.onsets_before for f in found),
             np.nanmean([f.chord_accuracy for f in found]),

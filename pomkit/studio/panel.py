@@ -83,6 +83,7 @@ class Studio(EditorCalls):
     save = Delegate("session")
     open = Delegate("session")
 
+    drag = Delegate("painter")
     canvas = Delegate("painter")
     panel = Delegate("painter")
     controls = Delegate("painter")

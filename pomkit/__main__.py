@@ -53,9 +53,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--U": dict(
         type=int,
         default=1,
-        help="times that each stretch of calls is done (RePaint's resampling)",
+        help="times that each block of calls is walked (RePaint's resampling)",
     ),
-    "--jump": dict(type=int, default=1, help="calls in a stretch that is done again"),
+    "--jump": dict(type=int, default=1, help="calls of a block"),
     "--method": dict(
         default=None,
         help="uncover (cells); conditioned or repaint (edm); default: the model's own",

@@ -113,3 +113,10 @@ def test_windows_start_on_bars_of_any_grid():
     assert all(Windows([fine], 96)[i].start % 48 == 0 for i in range(20))
     waltz = type(song)(song.notes, bars=tuple(range(0, 900, 12)))
     assert {Windows([waltz], 96)[i].start % 12 for i in range(20)} == {0}
+
+
+def test_a_sparse_song_may_begin_at_every_bar(rng):
+    """Also one with fewer notes than bars; without notes it has no window."""
+    song = Song([(0, 4, 60, 80, 0), (150, 4, 64, 80, 0)], bars=tuple(range(0, 160, 16)))
+    assert len(data.Windows([song], 64).starts[0]) == 7
+    assert len(data.Windows([song, Song([])], 64).starts[1]) == 0

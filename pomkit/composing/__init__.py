@@ -1,6 +1,6 @@
 """Composing: a picture in, pictures out (notebooks 07, 10).
 
-Reading order: former, options, region.
+Reading order: options, region, former.
 
 - `options`: what `inpaint` may be given, checked against what a model knows.
 - `region`: `inpaint` and `generate`.
@@ -10,5 +10,5 @@ Reading order: former, options, region.
 from ..faces import face
 
 __all__, __getattr__, __dir__ = face(
-    __name__, {"former": "", "options": "check_options", "region": "inpaint generate Pictures"}
+    __name__, {"options": "check_options", "region": "inpaint generate Pictures"}
 )

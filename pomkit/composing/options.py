@@ -2,8 +2,8 @@
 
     inpaint(model, picture, mask, n=4, temperature=0.9)
 
-An option that is not given has no effect; one that the model's family does not know is an error,
-and the error says which ones it knows.
+An option that is not given, or has its neutral value (`NEUTRAL`), has no effect. One that the
+model's family does not know is an error, and the error says which ones it knows.
 """
 
 from collections.abc import Mapping

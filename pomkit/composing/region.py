@@ -61,8 +61,9 @@ def inpaint(
     # fmt: on
     """Compose the masked region of a picture anew; the rest is returned bit-identical.
 
-    Which options a model knows stands in `model.options`. Masked chord rows are composed by edm;
-    with cells they are estimated from the notes.
+    Which options a model knows stands in `model.options`; another one is an OptionError. Masked
+    chord rows are composed by edm; with cells they are estimated from the notes. Where `chords`
+    are given, the chord rows show these, masked or not.
 
     Args:
         model: what `load_model` gives.
@@ -75,15 +76,15 @@ def inpaint(
         steps: the older name of `calls`.
         method: "uncover" for cells; "conditioned" (one pass, where the model learned it) or
             "repaint" for edm. See `model.methods`.
-        U: times that each stretch is walked (RePaint's resampling, arXiv 2201.09865).
-        jump: calls in such a stretch.
-        sampler: see `samplers.get_sampler`.
+        U: times that each block of calls is walked (RePaint's resampling, arXiv 2201.09865).
+        jump: calls of a block.
+        sampler: edm: its name, see `samplers.get_sampler`.
         density: onsets per masked bar of 16 steps.
         guidance: weight of the known surroundings; 1 is as learned.
-        temperature: below 1 plays safe, above 1 takes risks.
-        top_p: share of the probability from which notes are drawn.
-        rule: a function that bends what is drawn, or several, see `rules`.
-        pitch_bias: float (12,), added to the log-odds of notes by pitch class from C.
+        temperature: cells: below 1 plays safe, above 1 takes risks.
+        top_p: cells: share of the probability from which notes are drawn.
+        rule: cells: a function that bends what is drawn, or several, see `rules`.
+        pitch_bias: cells: float (12,), added to the log-odds of notes by pitch class from C.
         chords: written into the chord rows first.
         bars: steps of the picture's bar lines, on which windows begin.
         callback: is given {"i", "n", "preview"} at each call; preview() are the pictures so far.

@@ -7,8 +7,9 @@ people may draw: whole bars, one part of the music, boxes, brush strokes, polygo
     mask = random_mask(np.random.default_rng(0), song, start=0, width=256)
     mask = random_mask(np.random.default_rng(0), song, 0, 256, {"strokes": 1.0})
 
-The law: the same generator gives the same mask. So the order in which a function draws its numbers
-must not change.
+The law: the same generator gives the same mask. So a function that draws a mask must go on drawing
+its numbers in the same order, and a run that shall be resumed must keep `MASK_MIX`: a new kind, or
+another share, changes which mask belongs to which window.
 """
 
 from collections.abc import Callable, Mapping

@@ -50,14 +50,15 @@ class Windows:
     """Windows of songs at random bar lines, transposed, each with a random mask.
 
     They start on bar lines (`Song.bars`), else no model learns the metre. A song is drawn by its
-    share of bars. There are as many windows as bars, but any index may be asked for.
+    share of bars. There is a window for each bar line at which one may start; any index
+    may be asked for, and gives another draw.
 
     Args:
         songs: a list, or the songs of a corpus, which are then read one at a time.
         width: of a window, in steps.
         semitones: the range of transposition, both ends included.
         seed: another one, other windows.
-        chord_dropout: the share of windows that are shown without chords, and again the share whose
+        chord_dropout: a share. So many windows are shown without chords, and in as many others the
             chord rows are masked; never where the mask is of the kind "chords only".
         mix: kinds of masks and their shares, see `random_mask`.
 
@@ -90,13 +91,13 @@ class Windows:
         self.share = np.cumsum([len(starts) for starts in self.starts]) / len(self)  # (songs,)
 
     def _starts(self, song: Song) -> np.ndarray:
-        """The bar lines where a window may start, int32 (starts,); of a song without notes none."""
+        """The bar lines where a window may start, int32 (starts,); none in a song without notes."""
         lines = np.array(song.bars or song.bar_lines(), np.int32)
         last = max(song.end - self.width, 0) + 4 * song.steps_per_beat
         lines = lines[lines <= last]
-        if not len(lines):
-            lines = np.zeros(1, np.int32)
-        return lines[: len(song.notes)]
+        if not len(song.notes):
+            return lines[:0]
+        return lines if len(lines) else np.zeros(1, np.int32)
 
     def __len__(self) -> int:
         return sum(map(len, self.starts))

@@ -59,7 +59,7 @@ class ReadReport:
         controllers: changes of other controllers in the file.
         better_grid: steps per beat that would fit better, else those in use.
         chords_changed: labels reduced or cut.
-        chords_dropped: labels that could not be held at all.
+        chords_dropped: chords that were left out, since the picture has no chord rows.
         remarks: sentences on what else was unusual.
     """
 

@@ -111,8 +111,8 @@ def parse(
 ) -> Song:
     """Read a picture as a Song: the exact inverse of `render` on canonical songs.
 
-    White or blue paint is a mask, no note. Other colours, and green that follows no red or green
-    cell, are counted in `report.dropped`.
+    White or blue paint is a mask, no note. Other colours, and runs of green that no red cell
+    begins, are counted in `report.dropped`.
 
     Args:
         picture: uint8 (128, width, 3), or any image that `read_image` takes.

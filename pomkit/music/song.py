@@ -212,8 +212,8 @@ class Song:
 
         Parts are merged to one: of notes at one pitch and step the loudest velocity and the
         longest duration stay, a re-strike cuts. Chords are reduced to the palette's labels
-        (`reduce_chord`), cut where they overlap, equal neighbours joined. What this takes out is
-        counted in the `report`.
+        (`reduce_chord`), cut where they overlap, equal neighbours joined. The new song's `report`
+        counts the notes that were merged, shortened or dropped and the chords that changed.
 
         Args:
             parts: names or numbers of the parts, or one; None: all.
@@ -232,7 +232,7 @@ class Song:
         return cache[key]
 
     def _make_canonical(self, parts: Parts | None, border: int) -> "Song":
-        """`canonical`, as yet not remembered."""
+        """Make what `canonical` gives, and then remembers."""
         # The parts and pitches that stay, as one part.
         columns = columns_of(self.notes)
         pitch = columns[PITCH_ROW]

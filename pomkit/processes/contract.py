@@ -35,8 +35,8 @@ class Options:
     Attributes:
         method: one of the model's `methods`.
         calls: network calls in one pass.
-        U: times that each stretch is walked (RePaint's resampling, arXiv 2201.09865).
-        jump: calls in such a stretch.
+        U: times that each block of calls is walked (RePaint's resampling, arXiv 2201.09865).
+        jump: calls of a block.
         sampler: the name of a sampler; None is the family's own.
         density: onsets per masked bar of 16 steps; None is as learned.
         guidance: weight of the known surroundings; 1 is as learned.
@@ -70,7 +70,8 @@ class Process(Protocol):
 
     Attributes:
         process: the family's name, as in `--process`.
-        options: the names of `inpaint`'s options that it knows, beside n, seed, chords, bars.
+        options: the names of `inpaint`'s options that it knows. All families take n, seed,
+            chords, bars and callback, which are not named here.
         composes_chords: whether it composes masked chord rows itself; else they are estimated
             from the notes.
         card: what is known of the trained model: plain JSON values.

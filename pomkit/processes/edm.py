@@ -29,7 +29,7 @@ from .samplers import Denoise, repaint
 from .schedules import karras_sigmas
 from .wide import blended
 
-# A generated pixel below this (of 255) is black, as in the paper.
+# A generated pixel at or below this (of 255) is black, as in the paper.
 INK_THRESHOLD = 20
 # Numbers that tell the network how dense the music shall be: log(1 + density) / 3, known or not.
 DENSITY_INPUTS = 2
@@ -166,7 +166,7 @@ class Denoiser(Model):
 
     @property
     def methods(self) -> Mapping[str, int]:
-        """In one pass, where known pixels were learned, and by RePaint."""
+        """By RePaint; and in one pass, if the model has learned to see the known pixels."""
         return {"conditioned": 20, "repaint": 40} if self.conditioned else {"repaint": 40}
 
     def check(self, options: Options) -> Options:
@@ -356,8 +356,8 @@ def to_picture(x: Tensor) -> np.ndarray:
 def clean(picture: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, int]:
     """Make music of a generated picture inside the mask.
 
-    Red or green above INK_THRESHOLD is ink, and the stronger counts; green without a red or green
-    pixel before it is no note. Chord rows take the palette's colours.
+    Red or green above INK_THRESHOLD is ink, and the stronger counts. A run of green that no red
+    pixel begins is no note: all of it is cleared. Chord rows take the palette's colours.
 
     Args:
         picture: uint8 (128, width, 3).

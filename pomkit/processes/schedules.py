@@ -88,7 +88,8 @@ def uncovering(cells: int, calls: int) -> list[int]:
         calls: network calls; at least 1.
 
     Returns:
-        A rising list from 0 to `cells`, one number more than there are calls.
+        A rising list from 0 to `cells`: a number for each call, and one more; of fewer cells than
+        calls, one for each cell and one more.
 
     Raises:
         OptionError: there is no call.

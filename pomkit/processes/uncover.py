@@ -4,8 +4,9 @@ Each call asks the network about all hidden cells, bends its answer (temperature
 draws every hidden cell from it, and keeps a random part of them: as many as `uncovering` says
 (MaskGIT, arXiv 2202.04200). Known cells never change.
 
-`sample_cells` is the loop. `Walk` holds what changes on the way; `Walk.changes` is the list of
-steps on the logits, in their order.
+`sample_cells` is the loop, and `Walk` holds what changes on the way. A call changes the logits in
+this order: guidance (`Walk.ask`); temperature, pitch bias, fragments, nucleus and the number of
+onsets (`Walk.changes`); the rules (`Walk.settle`).
 """
 
 import math
@@ -25,6 +26,8 @@ from .schedules import repaint_schedule, uncovering
 from .states import OFF, ONSET, SUSTAIN, Draft, Rule, favour, onset_odds
 
 CellModel = Callable[[Tensor, Tensor, Tensor], Tensor]  # (cells, chords, t) -> logits
+# Network calls in one pass: the default here and of `Cells.methods`, which `inpaint` asks.
+CALLS = 16
 BISECTIONS = 24
 # Of onsets, on their log-odds.
 WIDEST_BIAS = 12.0
@@ -36,8 +39,8 @@ class Uncovering:
 
     Attributes:
         calls: network calls in one pass.
-        U: times that each stretch is walked: redone with more known around it.
-        jump: calls in such a stretch.
+        U: times that each block of calls is walked: again with more known around it.
+        jump: calls of a block.
         temperature: sharpens which notes there are, not how many.
         density: how many onsets there shall be, known ones not counted; None is as many as the
             first call expects.
@@ -45,14 +48,15 @@ class Uncovering:
         guidance: g in u + g (c - u), where u does not see the known cells and chords (arXiv
             2207.12598).
         top_p: onsets come only in the fewest cells that hold this share of all that are expected.
-        rule: a function, or several, that may change anything, see `rules`. What they take is not
-            made up elsewhere, unless `density` asks for a number.
-        whole_notes: forbids what is no note, draws cells that contradict each other again, and
-            holds the number of onsets: a sustain that is drawn early makes sure of one.
+        rule: a function, or several, that may change anything, see `rules`. If a rule takes notes
+            away, no others come instead, unless `density` asks for a number.
+        whole_notes: forbids sustains that follow no note. Cells that do not fit together are
+            drawn again. It holds the number of onsets, too: a sustain that is drawn early forces
+            an onset before it.
         start: the step of the picture at which the window begins.
     """
 
-    calls: int = 16
+    calls: int = CALLS
     U: int = 1
     jump: int = 1
     temperature: float = 1.0
@@ -102,7 +106,7 @@ def sample_cells(
     chords: Tensor,
     mask: Tensor,
     hidden_state: int,
-    calls: int = 16,
+    calls: int = CALLS,
     *,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
@@ -251,12 +255,15 @@ class Walk:
         return logits
 
     def settle(self, logits: Tensor, level: int, after: int) -> Tensor:
-        """Draw all hidden cells, keep a part of them; the logits as the rules left them.
+        """Draw all hidden cells and keep a part of them.
 
         Args:
             logits: float (batch, states, h, w).
             level: cells uncovered so far, as a place in `counts`.
             after: those after this call.
+
+        Returns:
+            The logits as the rules left them, float (batch, states, h, w).
         """
         # Gumbel-max: the state with the largest logit + noise is a draw from softmax(logits).
         noise = gumbel_like(logits, self.generator)

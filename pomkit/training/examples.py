@@ -45,7 +45,7 @@ class TrainSet(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         window = self.windows[index]
-        # The window's own numbers are drawn without the 1.
+        # The 1 makes these numbers others than those that the window was drawn with.
         rng = np.random.default_rng((self.windows.seed, index, 1))
         u = (index % self.batch + rng.random()) / self.batch
         return self.model.example(window, u, rng, self.options)

@@ -118,5 +118,5 @@ def test_windows_start_on_bars_of_any_grid():
 def test_a_sparse_song_may_begin_at_every_bar(rng):
     """Also one with fewer notes than bars; without notes it has no window."""
     song = Song([(0, 4, 60, 80, 0), (150, 4, 64, 80, 0)], bars=tuple(range(0, 160, 16)))
-    assert len(data.Windows([song], 64).starts[0]) == 7
-    assert len(data.Windows([song, Song([])], 64).starts[1]) == 0
+    assert len(Windows([song], 64).starts[0]) == 7
+    assert len(Windows([song, Song([])], 64).starts[1]) == 0

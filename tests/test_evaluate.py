@@ -15,22 +15,22 @@ SCALE = np.array([0, 2, 4, 5, 7, 9, 11])
 
 
 def make_songs(count, seed=0):
-    """Songs of eighth notes in C major, an upbeat of 3 steps before the first bar, with their chord."""
+    """Songs of eighth notes in C major with their chord; an upbeat of 3 steps before bar 1."""
     rng = np.random.default_rng(seed)
-    return [
-        Song(
-            np.array(
-                [(3 + 2 * i, 2, 60 + SCALE[rng.integers(7)], 80, 1) for i in range(300)]
-                + [(3 + 2 * i, 2, 48 + (0, 4, 7)[i % 3], 80, 0) for i in range(300)],
-                NOTE_DTYPE,
-            ),
-            (Chord(3, 600, "C:maj"),),
-            ("PIANO", "MELODY"),
-            tuple(range(3, 600, 16)),
-            name=f"{seed}.{k}",
-        )
-        for k in range(count)
-    ]
+    songs = []
+    for number in range(count):
+        high = [(3 + 2 * i, 2, 60 + SCALE[rng.integers(7)], 80, 1) for i in range(300)]
+        low = [(3 + 2 * i, 2, 48 + (0, 4, 7)[i % 3], 80, 0) for i in range(300)]
+        notes = np.array(high + low, NOTE_DTYPE)
+        chords = (Chord(3, 600, "C:maj"),)
+        bars = tuple(range(3, 600, 16))
+        songs.append(Song(notes, chords, ("PIANO", "MELODY"), bars, name=f"{seed}.{number}"))
+    return songs
+
+
+def sparse_song():
+    """A song with too few notes for any window of the judge."""
+    return Song(np.array([(0, 4, 60, 80, 0), (500, 4, 72, 80, 0)], NOTE_DTYPE), name="sparse")
 
 
 @pytest.fixture
@@ -52,55 +52,75 @@ def model():
     return Cells(HDiT(config), width=64).eval()
 
 
-def test_real_is_itself_chance_is_not_and_nothing_leaks(model, songs):
-    judge = evaluate.Judge(model, songs, make_songs(3, 1), count=6, progress=False, steps=2)
-    for task in evaluate.TASKS:
-        rows = judge(task)
-        assert {"real halves", "real", "chance", "permuted", "nearest", "uncover"} <= set(rows)
-        assert ("copy" in rows) == (task not in ("unconditional", "chords only")) and (
-            "markov" in rows
-        ) == (task == "melody")
-        real, chance = rows["real"], rows["chance"]
-        assert real["density"] == chance["density"] == [1, 1, 1] and real["note_f1"] == [1, 1, 1]
-        if task == "unconditional":  # no key, grid or chords are asked for
-            assert not {"in_scale", "on_grid", "chord_tones", "chord_accuracy_over_real"} & set(
-                real
-            )
-        elif task == "loop middle":
-            assert (
-                real["in_scale"][0]
-                == real["on_grid"][0]
-                == real["chord_accuracy_over_real"][0]
-                == 1
-            )
-            assert chance["in_scale"][0] < 0.8 and chance["on_grid"][0] < 0.8
-            assert chance["in_scale_minus_real"][0] == pytest.approx(
-                chance["in_scale"][0] - 1, abs=1e-3
-            )
-            assert chance["chord_tones"][0] < real["chord_tones"][0]
-            assert (
-                chance["overlapping_area"][0] < real["overlapping_area"][0]
-                and chance["kld"][0] > real["kld"][0]
-            )
-        assert real["longest_shared"][0] >= 2 if task == "melody" else True
-        for row in list(rows)[1:]:
-            assert rows[row]["changed_outside"] == [0, 0, 0]
-        assert all(
-            low <= value <= high or value == pytest.approx(low, abs=0.1)
-            for row in rows.values()
-            for value, low, high in row.values()
-        )
-        width = 512 if task == "loop middle" else 64
-        assert all(
-            before.shape == after.shape == (128, width, 3)
-            and np.array_equal(before[~mask], after[~mask])
-            for before, mask, after in judge.samples
-        )
-        assert len(judge.samples) == (2 if task in evaluate.SHAPES else 6)
-        text = evaluate.as_markdown({task: rows})
-        assert f"| {task} | chance | 1 |" in text and len(text.splitlines()) == 2 + len(rows)
+@pytest.fixture
+def judge(model, songs):
+    return evaluate.Judge(model, songs, make_songs(3, 1), count=6, progress=False, steps=2)
+
+
+@pytest.mark.parametrize("task", evaluate.TASKS)
+def test_real_is_itself_chance_is_not_and_nothing_leaks(judge, task):
+    rows = judge(task)
+    assert {"real halves", "real", "chance", "permuted", "nearest", "uncover"} <= set(rows)
+    assert ("copy" in rows) == (task not in ("unconditional", "chords only"))
+    assert ("markov" in rows) == (task == "melody")
+    real = rows["real"]
+    chance = rows["chance"]
+    assert real["density"] == [1, 1, 1]
+    assert chance["density"] == [1, 1, 1]
+    assert real["note_f1"] == [1, 1, 1]
+
+    # Every value lies in its interval, and outside the mask nothing changes.
+    for row in list(rows)[1:]:
+        assert rows[row]["changed_outside"] == [0, 0, 0]
+    for row in rows.values():
+        for value, low, high in row.values():
+            assert low <= value <= high or value == pytest.approx(low, abs=0.1)
+
+    width = 512 if task == "loop middle" else 64
+    for before, mask, after in judge.samples:
+        assert before.shape == (128, width, 3)
+        assert after.shape == (128, width, 3)
+        assert np.array_equal(before[~mask], after[~mask])
+    assert len(judge.samples) == (2 if task in evaluate.SHAPES else 6)
+    text = evaluate.as_markdown({task: rows})
+    assert f"| {task} | chance | 1 |" in text
+    assert len(text.splitlines()) == 2 + len(rows)
+
+
+def test_where_nothing_is_known_no_key_grid_or_chords_are_asked_for(judge):
+    real = judge("unconditional")["real"]
+    assert not {"in_scale", "on_grid", "chord_tones", "chord_accuracy_over_real"} & set(real)
+
+
+def test_chance_is_below_real_music(judge):
+    rows = judge("loop middle")
+    real = {name: values[0] for name, values in rows["real"].items()}
+    chance = {name: values[0] for name, values in rows["chance"].items()}
+    assert real["in_scale"] == 1
+    assert real["on_grid"] == 1
+    assert real["chord_accuracy_over_real"] == 1
+    assert chance["in_scale"] < 0.8
+    assert chance["on_grid"] < 0.8
+    assert chance["in_scale_minus_real"] == pytest.approx(chance["in_scale"] - 1, abs=1e-3)
+    assert chance["chord_tones"] < real["chord_tones"]
+    assert chance["overlapping_area"] < real["overlapping_area"]
+    assert chance["kld"] > real["kld"]
+
+
+def test_melodies_share_sequences_with_the_training_songs(judge):
+    assert judge("melody")["real"]["longest_shared"][0] >= 2
+
+
+def test_an_unknown_task_is_told(judge):
     with pytest.raises(OptionError, match="task"):
         judge("dance")
+
+
+@pytest.mark.parametrize("task", evaluate.TASKS)
+def test_a_task_without_a_window_has_no_rows(model, task):
+    result = evaluate.Judge(model, [sparse_song()], progress=False).judge_task(task)
+    assert result.rows == {}
+    assert result.samples == []
 
 
 def test_intervals_come_from_songs_and_are_the_same_again(model, songs):
@@ -108,23 +128,22 @@ def test_intervals_come_from_songs_and_are_the_same_again(model, songs):
         evaluate.Judge(model, songs, count=6, progress=False, steps=2)("continuation")
         for _ in range(2)
     )
-    assert first == again and "nearest" not in first and "longest_shared" not in first["real"]
+    assert first == again
+    assert "nearest" not in first
+    assert "longest_shared" not in first["real"]
     value, low, high = first["chance"]["in_scale"]
     assert low < value < high
-    assert (
-        first["real halves"]["overlapping_area"][1] <= first["real halves"]["overlapping_area"][2]
-    )
+    _, low, high = first["real halves"]["overlapping_area"]
+    assert low <= high
 
 
 def test_windows_are_fixed_and_begin_on_bars(songs):
     windows = evaluate.held_out(songs, 64, 6)
-    assert [(s.name, start) for s, start, _ in windows] == [
-        (s.name, start) for s, start, _ in evaluate.held_out(songs, 64, 6)
-    ]
-    assert (
-        all(start % 16 == 3 for _, start, _ in windows)
-        and len({s.name for s, _, _ in windows}) == 3
-    )
+    again = evaluate.held_out(songs, 64, 6)
+    places = [(song.name, start) for song, start, _ in windows]
+    assert places == [(song.name, start) for song, start, _ in again]
+    assert all(start % 16 == 3 for _, start in places)
+    assert len({name for name, _ in places}) == 3
 
 
 def test_the_shapes_are_drawn_alike_at_any_width():
@@ -132,82 +151,115 @@ def test_the_shapes_are_drawn_alike_at_any_width():
         np.array([evaluate.drawn(name, None, 0, width) for name in evaluate.SHAPES])
         for width in (128, 512)
     )
-    assert small.shape == (6, 128, 128) and large.shape == (6, 128, 512)
-    assert (
-        small.any(axis=(1, 2)).all()
-        and large.any(axis=(1, 2)).all()
-        and not small[:, :8].any()
-        and not large[:, 120:].any()
-    )
+    assert small.shape == (6, 128, 128)
+    assert large.shape == (6, 128, 512)
+    assert small.any(axis=(1, 2)).all()
+    assert large.any(axis=(1, 2)).all()
+    assert not small[:, :8].any()
+    assert not large[:, 120:].any()
+
     rising, falling = (127 - mask[:, (40, 470)].argmax(axis=0) for mask in large[:2])
-    assert rising[0] < rising[1] and falling[0] > falling[1]
-    assert (
-        np.unique(large.sum(axis=(1, 2))).size == 5
-    )  # rising and falling line are of one size, all others not
+    assert rising[0] < rising[1]
+    assert falling[0] > falling[1]
+    # Rising and falling line are of one size, all others not.
+    assert np.unique(large.sum(axis=(1, 2))).size == 5
 
 
-def test_the_command_writes_report_samples_and_card_and_goes_on(
-    model, songs, tmp_path, capsys, monkeypatch
-):
+@pytest.fixture
+def command(model, songs, tmp_path):
+    """The command line for a saved model and a corpus of the songs of one split; `--out` is out."""
+    folder = tmp_path / "songs"
     for song in songs:
-        song.write_midi(tmp_path / "songs" / f"{song.name}.mid")
-    path, out = save_model(tmp_path / "model", model, {"data": "toy"}), tmp_path / "report"
+        song.write_midi(folder / f"{song.name}.mid")
+
+    path = save_model(tmp_path / "model", model, {"data": "toy"})
     split = data.split_of(songs[0].name)
-    command = [
+    data_options = ["--data", str(folder), "--split", split]
+    return [
         str(path),
-        "--data",
-        str(tmp_path / "songs"),
-        "--split",
-        split,
+        *data_options,
         "--count",
         "2",
         "--steps",
         "2",
         "--out",
-        str(out),
+        str(tmp_path / "out"),
     ]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The tasks that were judged, in their order."""
+    tasks = []
+    judge_task = evaluate.Judge.judge_task
+
+    def noted(self, task):
+        tasks.append(task)
+        return judge_task(self, task)
+
+    monkeypatch.setattr(evaluate.Judge, "judge_task", noted)
+    return tasks
+
+
+def read_report(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_the_command_goes_on_where_it_stopped(command, asked, tmp_path, capsys):
     assert evaluate.main([*command, "--tasks", "melody"]) == 0
     assert "| melody | real |" in capsys.readouterr().out
-    first = json.loads((out / "report.json").read_text())
-    assert list(first["tasks"]) == ["melody"] and first["settings"]["steps"] == 2
-    asked = []
-    judge_task = evaluate.Judge.judge_task
-    monkeypatch.setattr(
-        evaluate.Judge,
-        "judge_task",
-        lambda self, task: asked.append(task) or judge_task(self, task),
-    )
-    assert (
-        evaluate.main(
-            [*command, "--tasks", "melody", "continuation", "--write-card", "--temperature", "0.9"]
-        )
-        == 0
-    )
-    assert asked == ["melody", "continuation"]  # other settings: from the beginning
-    assert (
-        evaluate.main(
-            [*command, "--tasks", "melody", "continuation", "arch", "--temperature", "0.9"]
-        )
-        == 0
-    )
+    first = read_report(tmp_path / "out")
+    assert list(first["tasks"]) == ["melody"]
+    assert first["settings"]["steps"] == 2
+
+    # With other settings it begins again; with the same it adds what is missing.
+    hot = [*command, "--temperature", "0.9"]
+    asked.clear()
+    assert evaluate.main([*hot, "--tasks", "melody", "continuation", "--write-card"]) == 0
+    assert asked == ["melody", "continuation"]
+    assert evaluate.main([*hot, "--tasks", "melody", "continuation", "arch"]) == 0
     assert asked == ["melody", "continuation", "arch"]
-    report = json.loads((out / "report.json").read_text())
-    assert list(report["tasks"]) == asked and report["tasks"]["melody"]["uncover"][
-        "changed_outside"
-    ] == [0, 0, 0]
+    assert list(read_report(tmp_path / "out")["tasks"]) == asked
+
+
+def test_a_task_that_is_named_twice_is_judged_once(command, asked, tmp_path):
+    assert evaluate.main([*command, "--tasks", "melody", "melody"]) == 0
+    assert asked == ["melody"]
+    assert list(read_report(tmp_path / "out")["tasks"]) == ["melody"]
+
+
+def test_the_command_writes_report_samples_and_card(command, tmp_path):
+    assert evaluate.main([*command, "--tasks", "melody", "continuation", "--write-card"]) == 0
+    out = tmp_path / "out"
+    tables = read_report(out)["tasks"]
+    assert tables["melody"]["uncover"]["changed_outside"] == [0, 0, 0]
     text = (out / "report.md").read_text()
-    assert "| arch | permuted |" in text and "overlapping area" in text and "How to read it" in text
+    assert "| continuation | permuted |" in text
+    assert "overlapping area" in text
+    assert "How to read it" in text
     assert (out / "measures.png").stat().st_size > 10000
-    count = len(list((out / "samples" / "melody").glob("*.mid")))
-    assert count == 2 == len(list((out / "samples" / "melody").glob("*.wav")))
-    assert len(parse(out / "samples" / "melody" / "0.png").notes) >= 0
-    card = load_model(path, "cpu").card
-    assert (
-        path.with_suffix(".png").exists()
-        and card["data"] == "toy"
-        and card["evaluation"]["windows"] == 2
-    )
+
+    samples = out / "samples" / "melody"
+    assert len(list(samples.glob("*.mid"))) == 2
+    assert len(list(samples.glob("*.wav"))) == 2
+    assert len(parse(samples / "0.png").notes) >= 0
+
+    card = load_model(command[0], "cpu").card
+    assert (tmp_path / "model.png").exists()
+    assert card["data"] == "toy"
+    assert card["evaluation"]["windows"] == 2
     assert card["evaluation"]["tasks"]["continuation"]["real"]["note F1"] == "1"
+
+
+def test_a_card_is_written_where_no_task_has_a_window(command, songs, tmp_path):
+    """It failed for the figure beside the card, which shows samples of "continuation"."""
+    for song in songs:
+        Song(sparse_song().notes).write_midi(tmp_path / "songs" / f"{song.name}.mid")
+    assert evaluate.main([*command, "--tasks", "continuation", "melody", "--write-card"]) == 0
+    assert read_report(tmp_path / "out")["tasks"] == {"continuation": {}, "melody": {}}
+    card = load_model(command[0], "cpu").card
+    assert card["evaluation"]["tasks"] == {"continuation": {}, "melody": {}}
+    assert not (tmp_path / "model.png").exists()
 
 
 def test_wrong_requests_are_told(model, tmp_path, capsys):

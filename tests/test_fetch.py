@@ -15,12 +15,6 @@ from pomkit import OptionError
 from pomkit.data import CORPORA, fetch, read_corpus
 from pomkit.data.downloads import UNPINNED, _keep_pinned
 
-COUNTED = ("kept", "merged", "shortened", "dropped")
-# fmt: off
-COLUMNS = {"file", *COUNTED, "error", "meter", "steps", "key", "bars", "chords", "phase",
-           "quantisation_error", "split", "duplicate_of"}
-# fmt: on
-
 
 class Server(http.server.ThreadingHTTPServer):
     """Serves `content`, and notes in `asked` what was asked for.

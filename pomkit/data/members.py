@@ -21,6 +21,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,19 +182,19 @@ def _contents(path: str) -> Iterator[tuple[str, Content]]:
     if path.lower().endswith(".zip"):
         with zipfile.ZipFile(path) as zipped:
             for name in sorted(filter(WANTED.search, zipped.namelist())):
-                yield name, _content(zipped.open, name)
+                yield name, _content(name, partial(zipped.open, name))
         return
 
     with tarfile.open(path) as tar:
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # it would remember them all
             if member.isfile() and WANTED.search(member.name):
-                yield member.name, _content(tar.extractfile, member)
+                yield member.name, _content(member.name, partial(tar.extractfile, member))
 
 
-def _content(opener: Callable[[Any], Any], member: Any) -> Content:
+def _content(name: str, opener: Callable[[], Any]) -> Content:
     """The bytes of a file in an archive (of one that is too large, enough to show it)."""
     try:
-        return opener(member).read(MAX_BYTES + 1)
+        return opener().read(MAX_BYTES + 1)
     except Exception as fault:
-        return OptionError(f"{member} cannot be read from its archive ({fault}); pack it again")
+        return OptionError(f"{name} cannot be read from its archive ({fault}); pack it again")

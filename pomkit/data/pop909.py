@@ -15,8 +15,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import MidiError
-from ..music.chords import Chord
+from ..errors import MidiError, OptionError
+from ..music.chords import Chord, chord_tones
 from ..music.midi_codes import Events
 from ..music.midi_events import read_events
 from ..music.song import Song
@@ -47,7 +47,7 @@ def annotate(song: Song, member: Member) -> Song:
     try:
         bars = _bars(song, tempo_map, beats)
         labels = _chords(song, tempo_map, chords)
-    except (ValueError, IndexError) as fault:
+    except (ValueError, IndexError, OptionError) as fault:
         raise MidiError(
             f"{member.name}: its beat_midi.txt or chord_midi.txt is not in POP909's form "
             f"({fault}); get them again, or take them away"
@@ -79,6 +79,9 @@ class TempoMap:
 
 def _steps(song: Song, tempo_map: TempoMap, seconds: np.ndarray) -> np.ndarray:
     """Seconds as steps of the song's grid, whose phase was taken out; int, of the same shape."""
+    # Also what is no number at all is not below.
+    if not (np.abs(seconds) < tempo_map.seconds[-1]).all():
+        raise ValueError("a time is no number of seconds")
     beats = tempo_map.beats(seconds)
     steps = song.steps_per_beat * beats - song.report.phase
     return np.maximum(np.rint(steps), 0).astype(int)
@@ -107,6 +110,8 @@ def _chords(song: Song, tempo_map: TempoMap, text: bytes) -> tuple[Chord, ...]:
 
     chords = []
     for (first, end), label in zip(spans.tolist(), rows[:, 2], strict=True):
+        # Refuses what is no chord, which else would be found out when the song is drawn.
+        chord_tones(str(label))
         if end > first:
             chords.append(Chord(first, end - first, str(label)))
     return tuple(chords)

@@ -209,12 +209,12 @@ class Shard:
         return unstructured_to_structured(rows, PLACE, casting="safe")  # (files,)
 
     def names(self) -> list[str]:
-        """The files' names; OptionError if there are not as many as files."""
+        """The files' names; OptionError if there are more or fewer than files."""
         count = len(self.tensors["places"])
         text = bytes(self.tensors["files"]).decode("utf-8", "surrogateescape")
 
-        # Split, an empty text is one empty name.
-        names = text.split("\0")[:count]
+        # Split, an empty text is one empty name, or none.
+        names = text.split("\0") if text or count else []
         if len(names) != count:
             raise OptionError(f"it has {len(names)} names for {count} files")
         return names
@@ -269,7 +269,8 @@ def pack(entries: Sequence[Entry]) -> Shard:
     fingerprints = np.array([entry.fingerprint for entry in entries], "i8")
     tensors["places"] = np.column_stack([fingerprints, ends - sizes, ends])  # (files, 5)
 
-    names = "\0".join(entry.name for entry in entries)
+    # No name may look like two.
+    names = "\0".join(entry.name.replace("\0", " ") for entry in entries)
     tensors["files"] = np.frombuffer(names.encode("utf-8", "surrogateescape"), "u1")
     return Shard(tensors)
 
@@ -352,4 +353,6 @@ def open_shards(path: AnyPath) -> list[ShardFile]:
         if not path.is_dir():
             return [ShardFile(path)]
         count = json.loads((path / INDEX_FILE).read_text())["shards"]
+        if count < 1:
+            raise OptionError(f"its index tells of {count} shards")
         return [ShardFile(shard_path(path, number)) for number in range(count)]

@@ -189,7 +189,9 @@ def belonging(onset: np.ndarray, sustain: np.ndarray) -> tuple[np.ndarray, int]:
     runs = runs_of_spans(onset, sustain)
     belongs = runs.struck.repeat(runs.length)  # (cells,)
     belongs[runs.first[runs.struck]] = False  # onset cells
-    held = np.zeros_like(sustain)
+
+    # C-ordered, whatever `sustain` is: of another array `reshape` would give a copy.
+    held = np.zeros(sustain.shape, bool)
     held.reshape(-1)[runs.cells] = belongs  # (128 width,)
     return held, int(np.count_nonzero(sustain) - np.count_nonzero(held))
 

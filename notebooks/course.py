@@ -1,8 +1,8 @@
-"""The course's tool: run the notebooks and publish their outputs, make the students' copies, write the table of timings.
+"""The course's tool: run and publish the notebooks, make the students' copies, write timings.
 
-    python notebooks/course.py refresh          run what has changed, publish the outputs, write the table of timings
-    python notebooks/course.py student          the students' copies, by nbgrader's rules, in notebooks/student
-    python notebooks/course.py timings          only write the table of timings in notebooks/README.md
+    python notebooks/course.py refresh    run what has changed, publish the outputs, do "timings"
+    python notebooks/course.py student    by nbgrader's rules: the copies in notebooks/student
+    python notebooks/course.py timings    only write the table of timings in notebooks/README.md
 
 A notebook is named by its number, name or path; none means all of them.
 """
@@ -32,9 +32,8 @@ from pomkit.files import write_atomically
 
 HERE = Path(__file__).resolve().parent
 LARGEST = 800_000  # bytes of a notebook with its outputs
-TIME = re.compile(
-    r"^\*\*Time\*\*:.*?(\.(?=\s|$)|$)", re.MULTILINE
-)  # the header's first sentence on time
+# The header's first sentence on time.
+TIME = re.compile(r"^\*\*Time\*\*:.*?(\.(?=\s|$)|$)", re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()[^()\s]+(?=\))|(?<=src=\")[^\"]+|(?<=href=\")[^\"]+")
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 BADGE = re.compile(r"\[!\[Open in Colab\]\(\S+?\)\]\(\S+?\)\s*")
@@ -79,10 +78,10 @@ class Refused(Exception):
 def find(names: Sequence[str] = (), folder: Path = HERE) -> list[Path]:
     """The notebooks of the course in order, or those that are named."""
     every = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    if missing := [name for name in names if not any(_means(name, path) for path in every)]:
-        raise SystemExit(
-            f"there is no notebook {', '.join(missing)}; there are {', '.join(path.stem for path in every)}"
-        )
+    missing = [name for name in names if not any(_means(name, path) for path in every)]
+    if missing:
+        stems = ", ".join(path.stem for path in every)
+        raise SystemExit(f"there is no notebook {', '.join(missing)}; there are {stems}")
     return [path for path in every if not names or any(_means(name, path) for name in names)]
 
 
@@ -102,7 +101,10 @@ def write(nb: Any, path: Path) -> None:
 
 
 def digest(nb: Any) -> str:
-    """A hash over all that the outputs were made from: the types and sources of the cells, but not the line on time."""
+    """A hash over all that the outputs were made from.
+
+    These are the types and sources of the cells, without the line on time.
+    """
     cells = [[cell.cell_type, TIME.sub("", cell.source)] for cell in nb.cells]
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 
@@ -112,15 +114,17 @@ def tagged(nb: Any, tag: str) -> list[Any]:
 
 
 def exercises(nb: Any) -> list[Exercise]:
-    """The exercises: a solution cell and the cell whose grade_id is the same with "-check" behind it."""
-    graded = {
-        cell.metadata.nbgrader.grade_id: cell for cell in nb.cells if "nbgrader" in cell.metadata
-    }
-    return [
-        Exercise(name, cell, graded[f"{name}-check"])
-        for name, cell in graded.items()
-        if cell.metadata.nbgrader.solution
-    ]
+    """The exercises: a solution cell, and the cell that checks it.
+
+    The grade_id of the second is that of the first with "-check" behind it.
+    """
+    cells = [cell for cell in nb.cells if "nbgrader" in cell.metadata]
+    graded = {cell.metadata.nbgrader.grade_id: cell for cell in cells}
+    found = []
+    for name, cell in graded.items():
+        if cell.metadata.nbgrader.solution:
+            found.append(Exercise(name, cell, graded[f"{name}-check"]))
+    return found
 
 
 def links(text: str) -> list[str]:
@@ -130,21 +134,15 @@ def links(text: str) -> list[str]:
 
 def texts(output: Any) -> Iterator[str]:
     """What an output shows as text."""
-    data = {
-        "text": output.get("text", ""),
-        "traceback": output.get("traceback", ""),
-        **output.get("data", {}),
-    }
-    for kind, text in data.items():
-        if not kind.startswith("image/") or kind.endswith("svg+xml"):
-            whole = (
-                text
-                if isinstance(text, str)
-                else "".join(text)
-                if isinstance(text, list)
-                else json.dumps(text)
-            )
-            yield re.sub(r"base64,[\w+/=]+", "", whole)
+    printed = {kind: output.get(kind, "") for kind in ("text", "traceback")}
+    for kind, text in {**printed, **output.get("data", {})}.items():
+        if kind.startswith("image/") and not kind.endswith("svg+xml"):
+            continue
+        if isinstance(text, list):
+            text = "".join(text)
+        elif not isinstance(text, str):
+            text = json.dumps(text)
+        yield re.sub(r"base64,[\w+/=]+", "", text)
 
 
 def flaws(nb: Any) -> list[str]:
@@ -153,23 +151,27 @@ def flaws(nb: Any) -> list[str]:
     for i, cell in enumerate(nb.cells):
         for output in cell.get("outputs", ()):
             if output.output_type == "error" or output.get("name") == "stderr":
-                found.append(
-                    f"cell {i} has an output of {output.get('name', 'an error')}: {' '.join(texts(output))[:200]}"
-                )
-            found += [
-                f"cell {i} shows {what}: {text[max(hit.start() - 40, 0) : hit.end() + 40]!r}"
-                for what, sign in UNFIT.items()
-                for text in texts(output)
-                if (hit := sign.search(text))
-            ]
-    if (size := len(nbformat.writes(nb).encode())) > LARGEST:
-        biggest = max(
-            range(len(nb.cells)), key=lambda i: len(json.dumps(nb.cells[i].get("outputs", ())))
-        )
+                kind = output.get("name", "an error")
+                found.append(f"cell {i} has an output of {kind}: {' '.join(texts(output))[:200]}")
+            found += [f"cell {i} shows {what}" for what in unfit(output)]
+
+    size = len(nbformat.writes(nb).encode())
+    if size > LARGEST:
+        sizes = [len(json.dumps(cell.get("outputs", ()))) for cell in nb.cells]
+        biggest = sizes.index(max(sizes))
         found.append(
             f"{size / 1e6:.2f} MB is more than {LARGEST / 1e6} MB; cell {biggest} holds the most"
         )
     return found
+
+
+def unfit(output: Any) -> Iterator[str]:
+    """What an output shows that no published text may hold, with the words around it."""
+    for what, sign in UNFIT.items():
+        for text in texts(output):
+            hit = sign.search(text)
+            if hit:
+                yield f"{what}: {text[max(hit.start() - 40, 0) : hit.end() + 40]!r}"
 
 
 # Refreshing
@@ -183,7 +185,8 @@ def smaller(png: str) -> str:
     """A figure, PNG in base64, in 256 colours, which it hardly ever has more of: half the bytes."""
     from PIL import Image
 
-    file, image = io.BytesIO(), Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    file = io.BytesIO()
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     image.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return min(base64.b64encode(file.getvalue()).decode(), png, key=len)
 
@@ -193,24 +196,20 @@ def normalise(nb: Any) -> None:
     nb.metadata = nbformat.from_dict(deepcopy(PUBLIC) | {"pomkit": nb.metadata.get("pomkit", {})})
     code = [cell for cell in nb.cells if cell.cell_type == "code"]
     for count, cell in enumerate(code, 1):
-        cell.execution_count, streams = (
-            count,
-            groupby(cell.outputs, lambda output: output.get("name", id(output))),
-        )
+        cell.execution_count = count
+        streams = groupby(cell.outputs, lambda output: output.get("name", id(output)))
         cell.outputs = [reduce(_join, outputs) for _, outputs in streams]
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = count
-            if png := output.get("data", {}).get("image/png"):
-                output.data["image/png"] = smaller(png)
-            if output.get("data", {}).pop(
-                WIDGET, None
-            ):  # a widget without its kernel is an error message
+            shown = output.get("data", {})
+            if "image/png" in shown:
+                shown["image/png"] = smaller(shown["image/png"])
+            if WIDGET in shown:  # without its kernel it shows an error message
                 output.data = nbformat.from_dict({"text/plain": PANEL})
     for cell in nb.cells:
-        cell.metadata = nbformat.from_dict(
-            {key: value for key, value in cell.metadata.items() if key in KEPT}
-        )
+        kept = {key: value for key, value in cell.metadata.items() if key in KEPT}
+        cell.metadata = nbformat.from_dict(kept)
 
 
 def _join(stream: Any, more: Any) -> Any:
@@ -220,7 +219,10 @@ def _join(stream: Any, more: Any) -> Any:
 
 
 def execute(nb: Any, folder: Path, fast: bool = False) -> float:
-    """Run a notebook in a fresh kernel; how many minutes that took. `fast` with the small numbers of the tests."""
+    """Run a notebook in a fresh kernel; how many minutes that took.
+
+    `fast`: with the small numbers of the tests.
+    """
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
@@ -235,68 +237,70 @@ def execute(nb: Any, folder: Path, fast: bool = False) -> float:
     try:
         client.execute(env=os.environ | {"POMKIT_FAST": str(int(fast))})
     except CellExecutionError as fault:
-        i = next(
-            i
-            for i, cell in enumerate(nb.cells)
-            if any(o.output_type == "error" for o in cell.get("outputs", ()))
-        )
+        failed = [any(o.output_type == "error" for o in c.get("outputs", ())) for c in nb.cells]
+        i = failed.index(True)
         raise Refused(f"cell {i} ends with an error\n{COLOUR.sub('', str(fault))}") from None
     return (time.monotonic() - start) / 60
 
 
 def device(nb: Any) -> str:
-    """What the notebook ran on, as its set-up cell printed it; the number of cores instead of "the CPU"."""
-    seen = " ".join(
-        text
-        for cell in tagged(nb, "setup")[:1]
-        for output in cell.outputs
-        for text in texts(output)
-    )
-    name = re.search(r"^pomkit \S+ on (.+)$", seen, re.MULTILINE)
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    """What the notebook ran on, as its set-up cell printed it.
+
+    Instead of "the CPU" it is the number of cores.
+    """
+    outputs = [output for cell in tagged(nb, "setup")[:1] for output in cell.outputs]
+    printed = " ".join(text for output in outputs for text in texts(output))
+    name = re.search(r"^pomkit \S+ on (.+)$", printed, re.MULTILINE)
+    if name and "CPU" not in name[1]:
+        return name[1].strip(" .")
+
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
     cores = int(os.environ.get("OMP_NUM_THREADS", cores))
-    return (
-        name[1].strip(" .")
-        if name and "CPU" not in name[1]
-        else f"{cores} CPU core" + "s" * (cores > 1)
-    )
+    return f"{cores} CPU core" + "s" * (cores > 1)
 
 
 def about(minutes: float) -> str:
-    return (
-        "under 1 minute"
-        if minutes < 0.75
-        else f"about {round(minutes)} minute" + "s" * (round(minutes) > 1)
-    )
+    """A time in words."""
+    whole = round(minutes)
+    return "under 1 minute" if minutes < 0.75 else f"about {whole} minute" + "s" * (whole > 1)
 
 
 def refresh(path: Path, fast: bool = False) -> float:
-    """Run a notebook and publish its outputs in place, or raise Refused and leave the file alone; the minutes it took.
+    """Run a notebook and publish its outputs in place; the minutes it took.
 
-    A fast run publishes nothing: it goes to out/fast beside the notebook, and the notebook only notes how long it took.
+    A fast run publishes nothing: it goes to out/fast beside the notebook, and the notebook only
+    notes how long it took.
+
+    Raises:
+        Refused: the notebook shall not be published as it is; the file is left alone.
     """
     nb = read(path)
-    before, facts = deepcopy(nb), dict(nb.metadata.get("pomkit", {}))
+    before = deepcopy(nb)
+    facts = dict(nb.metadata.get("pomkit", {}))
     if not fast:  # what an earlier run trained would save time
         shutil.rmtree(path.parent / "out" / path.stem, ignore_errors=True)
     minutes = execute(nb, path.parent, fast)
+
     if fast:
-        target, nb.metadata["pomkit"] = path.parent / "out" / "fast" / path.name, {"fast": True}
+        target = path.parent / "out" / "fast" / path.name
+        nb.metadata["pomkit"] = {"fast": True}
         before.metadata["pomkit"] = facts | {"fast_seconds": round(60 * minutes)}
     else:
-        target, where = path, device(nb)
-        nb.cells[0].source = TIME.sub(
-            f"**Time**: {about(minutes)} on {where}.", nb.cells[0].source, count=1
-        )
-        nb.metadata["pomkit"] = facts | {
-            "source": digest(nb),
-            "minutes": round(minutes, 2),
-            "device": where,
-        }
+        target = path
+        where = device(nb)
+        sentence = f"**Time**: {about(minutes)} on {where}."
+        nb.cells[0].source = TIME.sub(sentence, nb.cells[0].source, count=1)
+        measured = {"source": digest(nb), "minutes": round(minutes, 2), "device": where}
+        nb.metadata["pomkit"] = facts | measured
+
     normalise(nb)
-    if found := flaws(nb) + ["the file was changed meanwhile"] * (read(path).cells != before.cells):
+    found = flaws(nb)
+    if read(path).cells != before.cells:
+        found.append("the file was changed meanwhile")
+    if found:
         raise Refused("\n".join(found))
     write(nb, target)
     if fast:
@@ -307,34 +311,37 @@ def refresh(path: Path, fast: bool = False) -> float:
 # The students' copies
 
 
+# nbgrader's preprocessors for a student's copy, in their order.
+# fmt: off
+RELEASING = ("LockCells", "ClearSolutions", "ClearOutput", "ClearHiddenTests", "ComputeChecksums",
+             "CheckCellMetadata")
+# fmt: on
+
+
 def released(nb: Any) -> Any:
-    """The students' copy: without solutions, hidden tests, outputs, wrong answers and the badge to the solved notebook."""
+    """The students' copy of a notebook.
+
+    It is without solutions, hidden tests, outputs, wrong answers, and the badge that leads to the
+    solved notebook.
+    """
     from nbgrader import preprocessors as nbgrader
 
     nb = deepcopy(nb)
     nb.metadata.pop("pomkit", None)
     for cell in nb.cells:
         cell.metadata.pop("pomkit", None)
-    for name in (
-        "LockCells",
-        "ClearSolutions",
-        "ClearOutput",
-        "ClearHiddenTests",
-        "ComputeChecksums",
-        "CheckCellMetadata",
-    ):
+    for name in RELEASING:
         nb, _ = getattr(nbgrader, name)().preprocess(nb, {})
     nb.cells[0].source = BADGE.sub("", nb.cells[0].source)
     return nb
 
 
 def student(out: Path, paths: Iterable[Path]) -> None:
-    """Write the students' copies, the page that lists them, and beside them all files that they link to."""
-    root, about_all = HERE.parent, (HERE / "README.md").read_text(encoding="utf-8")
-    page = (
-        "# The course\n\n"
-        + about_all.partition("<!-- course -->\n")[2].partition("<!-- /course -->")[0]
-    )
+    """Write the students' copies, the page that lists them, and all files that they link to."""
+    root = HERE.parent
+    about_all = (HERE / "README.md").read_text(encoding="utf-8")
+    listed = about_all.partition("<!-- course -->\n")[2].partition("<!-- /course -->")[0]
+    page = "# The course\n\n" + listed
     notebooks = {path.name: released(read(path)) for path in paths}
 
     def carry(link: re.Match[str]) -> str:
@@ -360,37 +367,21 @@ def student(out: Path, paths: Iterable[Path]) -> None:
 
 def timings(folder: Path = HERE) -> str:
     """Write the table of timings between its marks in README.md, and return it."""
-    rows = [
-        ["notebook", "full run", "as tests run it", "cells", "exercises", "points", "kB"],
-        ["---"] * 7,
-    ]
+    rows = []
     minutes = seconds = 0.0
     for path in find(folder=folder):
         nb = read(path)
-        facts, tasks = nb.metadata.get("pomkit", {}), exercises(nb)
-        minutes, seconds = minutes + facts.get("minutes", 0), seconds + facts.get("fast_seconds", 0)
-        rows.append(
-            [
-                f"[{path.stem}]({path.name})",
-                "{minutes:.1f} min on {device}".format(**facts)
-                if "minutes" in facts
-                else "not measured",
-                "{fast_seconds} s".format(**facts) if "fast_seconds" in facts else "not measured",
-                len(nb.cells),
-                len(tasks),
-                sum(task.check.metadata.nbgrader.points for task in tasks),
-                round(path.stat().st_size / 1000),
-            ]
-        )
-    rows.append(
-        [
-            "together",
-            f"{minutes:.0f} min",
-            f"{seconds / 60:.1f} min",
-            *(sum(row[i] for row in rows[2:]) for i in range(3, 7)),
-        ]
-    )
-    table = "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
+        facts = nb.metadata.get("pomkit", {})
+        minutes += facts.get("minutes", 0)
+        seconds += facts.get("fast_seconds", 0)
+        rows.append([f"[{path.stem}]({path.name})", *_times(facts), *_sizes(nb, path)])
+
+    titles = ["notebook", "full run", "as tests run it", "cells", "exercises", "points", "kB"]
+    sums = [sum(row[i] for row in rows) for i in range(3, 7)]
+    together = ["together", f"{minutes:.0f} min", f"{seconds / 60:.1f} min", *sums]
+    lines = [" | ".join(map(str, row)) for row in (titles, ["---"] * 7, *rows, together)]
+    table = "".join(f"| {line} |\n" for line in lines)
+
     page = folder / "README.md"
     head, mark, rest = page.read_text(encoding="utf-8").partition("<!-- timings -->\n")
     with write_atomically(page) as file:
@@ -398,25 +389,38 @@ def timings(folder: Path = HERE) -> str:
     return table
 
 
+def _times(facts: Any) -> tuple[str, str]:
+    """How long a notebook took in full, and as tests run it."""
+    full = fast = "not measured"
+    if "minutes" in facts:
+        full = "{minutes:.1f} min on {device}".format(**facts)
+    if "fast_seconds" in facts:
+        fast = "{fast_seconds} s".format(**facts)
+    return full, fast
+
+
+def _sizes(nb: Any, path: Path) -> tuple[int, int, int, int]:
+    """A notebook's cells, exercises, points and kilobytes."""
+    tasks = exercises(nb)
+    points = sum(task.check.metadata.nbgrader.points for task in tasks)
+    return len(nb.cells), len(tasks), points, round(path.stat().st_size / 1000)
+
+
 def covers(folder: Path = HERE) -> list[tuple[Path, bytes]]:
-    """The README's picture of each notebook: its file, and the first figure of the notebook's cell that is tagged "cover"."""
-    found = [
-        (
-            path,
-            next(
-                output.data["image/png"]
-                for output in cell.outputs
-                if "image/png" in output.get("data", {})
-            ),
-        )
-        for path in find(folder=folder)
-        for cell in tagged(read(path), "cover")
-        if cell.outputs
-    ]
+    """The README's picture of each notebook: its file and its bytes.
+
+    It is the first figure of the notebook's cell that is tagged "cover".
+    """
     pictures = folder.parent / "assets" / "pictures"
-    return [
-        (pictures / f"course_{path.stem[:2]}.png", base64.b64decode(png)) for path, png in found
-    ]
+    found = []
+    for path in find(folder=folder):
+        for cell in tagged(read(path), "cover"):
+            if cell.outputs:
+                shown = [output.get("data", {}) for output in cell.outputs]
+                figures = [data["image/png"] for data in shown if "image/png" in data]
+                target = pictures / f"course_{path.stem[:2]}.png"
+                found.append((target, base64.b64decode(figures[0])))
+    return found
 
 
 # The command line

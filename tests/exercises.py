@@ -1,4 +1,9 @@
-"""Prove that the checks of the course's exercises tell right from wrong: `python tests/exercises.py 03`, none means all."""
+"""Prove that the checks of the course's exercises tell right from wrong.
+
+    python tests/exercises.py 03
+
+The numbers are those of notebooks; none means all.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +38,13 @@ def without(cell: Any, *preprocessors: str) -> str:
 
 
 def cases(task: course.Exercise) -> dict[str, tuple[str, str]]:
-    """What is run, each after the set-up cells: an answer, and the check as it is or as students see it."""
+    """What is run, each after the set-up cells: an answer, and a check.
+
+    The check is the whole one, or what students see of it.
+    """
     seen = without(task.check, "ClearHiddenTests")
-    wrong = task.answer.metadata.get("pomkit", {}).get(
-        "wrong", "raise SystemError('there is no wrong answer')"
-    )
+    facts = task.answer.metadata.get("pomkit", {})
+    wrong = facts.get("wrong", "raise SystemError('there is no wrong answer')")
     return {
         "solved": (task.answer.source, task.check.source),
         "solved, seen": (task.answer.source, seen),
@@ -49,14 +56,14 @@ def cases(task: course.Exercise) -> dict[str, tuple[str, str]]:
 def judge(errors: dict[str, tuple[str, str] | None]) -> list[str]:
     """What is wrong with an exercise, from the kind and message of the error that ended each case.
 
-    The solution must pass the check, whole and as students see it. The latter must refuse the unsolved cell, and the wrong
-    answer with an assertion whose message teaches.
+    The solution must pass the check, whole and as students see it. The check that students see
+    must refuse the unsolved cell. It must refuse the wrong answer with an assertion whose message
+    teaches.
     """
-    found = [
-        f"the solution fails the check: {errors[case]}"
-        for case in ("solved", "solved, seen")
-        if errors[case]
-    ]
+    found = []
+    for case in ("solved", "solved, seen"):
+        if errors[case]:
+            found.append(f"the solution fails the check: {errors[case]}")
     if not errors["unsolved"]:
         found.append("the check accepts the unsolved cell")
     kind, message = errors["wrong"] or ("", "")
@@ -72,16 +79,16 @@ def judge(errors: dict[str, tuple[str, str] | None]) -> list[str]:
 
 
 def proofs(path: Path) -> dict[str, list[str]]:
-    """What is wrong with each exercise of a notebook, by grade_id; its cells run in a fresh process, in its folder."""
+    """What is wrong with each exercise of a notebook, by grade_id.
+
+    Its cells run in a fresh process, in its folder.
+    """
     nb = course.read(path)
-    plan = {
-        "setup": [cell.source for cell in course.tagged(nb, "setup")],
-        "cases": [
-            [task.name, name, cells]
-            for task in course.exercises(nb)
-            for name, cells in cases(task).items()
-        ],
-    }
+    setup = [cell.source for cell in course.tagged(nb, "setup")]
+    runs = []
+    for task in course.exercises(nb):
+        runs += [[task.name, name, cells] for name, cells in cases(task).items()]
+    plan = {"setup": setup, "cases": runs}
     env = os.environ | {"POMKIT_FAST": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     done = subprocess.run(
         [sys.executable, __file__, "--run"],
@@ -111,10 +118,8 @@ def run(plan: dict[str, Any]) -> list[tuple[str, str, tuple[str, str] | None]]:
 
     def first_error(cells: Sequence[str]) -> tuple[str, str] | None:
         for source in cells:
-            with (
-                contextlib.redirect_stdout(io.StringIO()),
-                contextlib.redirect_stderr(io.StringIO()),
-            ):
+            silence = io.StringIO()
+            with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
                 result = shell.run_cell(source)
             if error := result.error_before_exec or result.error_in_exec:
                 return type(error).__name__, str(error)
@@ -137,10 +142,8 @@ def main(names: Sequence[str]) -> int:
     failed = 0
     for path in course.find(names):
         for task, faults in proofs(path).items():
-            print(
-                f"{path.stem} {task}: {'; '.join(faults) or 'right passes, unsolved and wrong do not'}",
-                flush=True,
-            )
+            verdict = "; ".join(faults) or "right passes, unsolved and wrong do not"
+            print(f"{path.stem} {task}: {verdict}", flush=True)
             failed += bool(faults)
     return failed
 

@@ -1,7 +1,10 @@
-"""Build the songs' MIDI files from their texts: `python assets/songs/build.py [NAME ...] [--check | --show]`.
+"""Build the songs' MIDI files from their texts.
 
-The text format stands in README.md. A bar that does not add up, an unknown pitch, a broken tie or a key
-struck while its part still holds it are refused with file, voice and bar. The bytes depend on the text alone.
+    python assets/songs/build.py [NAME ...] [--check | --show]
+
+The text format stands in README.md. A bar that does not add up, an unknown pitch, a broken tie, or
+a key struck while its part still holds it: each is refused with file, voice and bar. The bytes
+depend on the text alone.
 """
 
 from __future__ import annotations
@@ -45,7 +48,13 @@ class ScoreError(PomkitError):
 
 
 class Score(NamedTuple):
-    """A song's text, read: its header, and per voice ("RIGHT", "LEFT.2", "chords") the text of every bar."""
+    """A song's text, read.
+
+    Attributes:
+        name: the song's.
+        header: field -> text.
+        voices: voice ("RIGHT", "LEFT.2", "chords") -> the text of every bar.
+    """
 
     name: str
     header: dict[str, str]
@@ -65,7 +74,11 @@ class Score(NamedTuple):
 
 
 def read_score(path: Path) -> Score:
-    """Read a song's text, with its copies and patterns written out; ScoreError with file and line."""
+    """Read a song's text, with its copies and patterns written out.
+
+    Raises:
+        ScoreError: the text breaks a rule; its file and line are named.
+    """
     score = Score(path.stem, {}, {})
     patterns: dict[str, str] = {}
     first, last = 1, 0  # the bars of the block that is being read
@@ -116,15 +129,16 @@ def _close_block(voices: dict[str, list[str]], first: int, last: int) -> None:
 
 
 def _copied(text: str, voice: str, voices: dict[str, list[str]]) -> list[str]:
-    """The bars that "=3-6" (this voice's) or "=LEFT 3" (another's) stand for, else []; "(p) =3-6": all p."""
+    """The bars that a copy stands for, or [] where the text is no copy.
+
+    "=3-6" copies bars of this voice, "=LEFT 3" of another one; "(p) =3-6" plays all of them p.
+    """
     match = re.fullmatch(r"(\(\w+\))? *=(?:(\S+) )?(\d+)(?:-(\d+))?", text)
     if not match:
         return []
-    source, start, stop = (
-        voices.get(match[2] or voice, []),
-        int(match[3]),
-        int(match[4] or match[3]),
-    )
+    source = voices.get(match[2] or voice, [])
+    start = int(match[3])
+    stop = int(match[4] or match[3])
     if not 0 < start <= stop <= len(source):
         raise ScoreError(f"{text!r} copies bars that are not written yet")
     copy = source[start - 1 : stop]
@@ -135,20 +149,26 @@ def _copied(text: str, voice: str, voices: dict[str, list[str]]) -> list[str]:
 
 
 def _expanded(text: str, patterns: dict[str, str]) -> str:
-    """A bar with its patterns written out: "arp(C3 G3)" puts C3 and G3 for a and b in the pattern arp."""
+    """A bar with its patterns written out.
+
+    "arp(C3 G3)" puts C3 and G3 in the place of a and b in the pattern arp.
+    """
 
     def write_out(match: re.Match[str]) -> str:
-        if match[1] not in patterns:
-            raise ScoreError(f"the pattern {match[1]!r} is not defined")
+        name = match[1]
+        if name not in patterns:
+            raise ScoreError(f"the pattern {name!r} is not defined")
         given = match[2].split()
-        wanted = set(re.findall(r"\b[a-q]\b", patterns[match[1]]))
+        wanted = set(re.findall(r"\b[a-q]\b", patterns[name]))
         if len(wanted) != len(given):
             raise ScoreError(
                 f"{match[0]!r} gives {len(given)} pitches; the pattern has {len(wanted)}"
             )
-        return re.sub(
-            r"\b[a-q]\b", lambda letter: given[ord(letter[0]) - ord("a")], patterns[match[1]]
-        )
+
+        def pitch_for(letter: re.Match[str]) -> str:
+            return given[ord(letter[0]) - ord("a")]
+
+        return re.sub(r"\b[a-q]\b", pitch_for, patterns[name])
 
     return re.sub(r"\b(\w+)\(([^)]*)\)", write_out, text)
 
@@ -158,10 +178,9 @@ def midi_pitch(name: str) -> int:
     match = PITCH.fullmatch(name)
     if not match:
         raise ScoreError(f"{name!r} is no pitch; write it like C4, F#5 or Bb3")
-    accidental = match[2] or ""
-    return (
-        12 * (int(match[3]) + 1) + NATURAL[match[1]] + accidental.count("#") - accidental.count("b")
-    )
+    letter, accidental, octave = match[1], match[2] or "", int(match[3])
+    semitones = accidental.count("#") - accidental.count("b")
+    return 12 * (octave + 1) + NATURAL[letter] + semitones
 
 
 def make_song(score: Score) -> Song:
@@ -216,13 +235,11 @@ def _notes(bars: Sequence[str], bar: int, beat: int, part: int, offset: int) -> 
                     row[1] += length
                 new = held
             else:
-                velocity = (
-                    loudness + offset + _stress(step, bar, beat) + ACCENT * bool(token["accent"])
-                )
+                accent = ACCENT if token["accent"] else 0
+                velocity = loudness + offset + _stress(step, bar, beat) + accent
+                velocity = min(max(velocity, 1), 127)
                 onset = bar * (number - 1) + step
-                new = [
-                    [onset, length, pitch, min(max(velocity, 1), 127), part] for pitch in pitches
-                ]
+                new = [[onset, length, pitch, velocity, part] for pitch in pitches]
                 rows += new
             held = new if token["tie"] else []
             step += length
@@ -241,11 +258,16 @@ def _stress(step: int, bar: int, beat: int) -> int:
         return DOWNBEAT
     if beat == 4 and bar == 16 and step == 8:
         return HALF_BAR
-    return BEAT if step % beat == 0 else OFF_BEAT if step % 2 else 0
+    if step % beat == 0:
+        return BEAT
+    return OFF_BEAT if step % 2 else 0
 
 
 def _chords(bars: Sequence[str], bar: int) -> Iterator[Chord]:
-    """Chords of the chords line, equal neighbours joined; chords without "*n" share their bar equally."""
+    """Chords of the chords line; equal neighbours are joined.
+
+    Chords without "*n" share their bar equally.
+    """
     held: Chord | None = None
     for number, text in enumerate(bars, 1):
         names = [word.partition("*") for word in text.split()]
@@ -267,7 +289,10 @@ def _chords(bars: Sequence[str], bar: int) -> Iterator[Chord]:
 
 
 def _refuse_doubles(notes: np.ndarray, score: Score, bar: int) -> None:
-    """No key is struck while it sounds in its own part: a MIDI track could not say which one ends."""
+    """Refuse a key that is struck while it sounds in its own part.
+
+    A MIDI track could not say which of the two notes ends.
+    """
     notes = notes[np.lexsort((notes["onset"], notes["pitch"], notes["part"]))]
     same = (np.diff(notes["part"]) == 0) & (np.diff(notes["pitch"]) == 0)
     early = np.flatnonzero(same & (np.diff(notes["onset"]) < notes["duration"][:-1]))
@@ -317,9 +342,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 with write_atomically(target) as file:
                     file.write(data)
     if not options.show:
-        print(
-            f"{'differ from their texts' if options.check else 'written'}: {', '.join(stale) or 'none'}"
-        )
+        what = "differ from their texts" if options.check else "written"
+        print(f"{what}: {', '.join(stale) or 'none'}")
     return int(options.check and bool(stale))
 
 

@@ -1,8 +1,11 @@
-"""Run the notebooks in a real JupyterLab and photograph all that they show: `python -m tests.browser.gallery out/gallery 03`.
+"""Run the notebooks in a real JupyterLab and photograph all that they show.
 
-In the folder then lie a picture of every output and of every text with an equation (03/017-output-0.png, 03/004-text.png),
-and a list of what is wrong: cells with errors or warnings, outputs that do not fit, equations that MathJax refused, pictures
-that did not load, links that lead nowhere. The notebooks are run in a copy of the folder, with POMKIT_FAST=1 unless set.
+    python -m tests.browser.gallery out/gallery 03
+
+In the folder then lies a picture of every output (03/017-output-0.png) and of every text with an
+equation (03/004-text.png). Printed is a list of what is wrong: cells with errors or warnings,
+outputs that do not fit, equations that MathJax refused, pictures that did not load, links that
+lead nowhere. The notebooks are run in a copy of the folder, with POMKIT_FAST=1 unless it is set.
 """
 
 from __future__ import annotations
@@ -41,13 +44,17 @@ LOOK = """cell => {
     for (const fault of all("[data-mime-type*='stderr'], [data-mime-type*='error']"))
         faults.push("prints an error or a warning: " + fault.innerText.slice(0, 300));
     for (const fault of all("mjx-merror, [data-mjx-error], .MathJax_Error"))
-        faults.push("has an equation that MathJax refuses: " + (fault.getAttribute("data-mjx-error") || fault.innerText));
+        faults.push("has an equation that MathJax refuses: "
+            + (fault.getAttribute("data-mjx-error") || fault.innerText));
     for (const image of all("img"))
         if (image.complete && !image.naturalWidth && !image.src.startsWith("http"))
             faults.push("has a picture that does not load: " + image.src.slice(0, 100));
-    for (const text of all(".jp-RenderedHTMLCommon"))
-        if (/\\$[^$]*[\\\\^_][^$]*\\$/.test(text.innerText.replace(/`[^`]*`/g, "")) && !text.querySelector("pre"))
-            faults.push("shows an equation as text: " + text.innerText.match(/\\$[^$]*[\\\\^_][^$]*\\$/)[0].slice(0, 80));
+    const equation = /\\$[^$]*[\\\\^_][^$]*\\$/;
+    for (const text of all(".jp-RenderedHTMLCommon")) {
+        const shown = text.innerText.replace(/`[^`]*`/g, "");
+        if (equation.test(shown) && !text.querySelector("pre"))
+            faults.push("shows an equation as text: " + shown.match(equation)[0].slice(0, 80));
+    }
     for (const area of all(".jp-OutputArea-output, .jp-MarkdownOutput"))
         if (area.scrollWidth > area.clientWidth + 2)
             faults.push(`is ${area.scrollWidth} pixels wide where ${area.clientWidth} fit`);
@@ -55,10 +62,15 @@ LOOK = """cell => {
         if (Math.max(...text.innerText.split("\\n").map(line => line.length)) > 95)
             faults.push("prints a line that wraps: " + text.innerText.slice(0, 60));
     for (const widget of all(".jupyter-widgets"))
-        if (/Error displaying widget|model not found/i.test(widget.innerText)) faults.push("has a widget that does not show");
+        if (/Error displaying widget|model not found/i.test(widget.innerText))
+            faults.push("has a widget that does not show");
     const code = cell.classList.contains("jp-CodeCell");
     const prompt = code ? cell.querySelector(".jp-InputPrompt").innerText : "";
-    return {code, faults, prompt, equation: !!cell.querySelector("mjx-container"), links: all("a[href]").map(a => a.href)};
+    return {
+        code, faults, prompt,
+        equation: !!cell.querySelector("mjx-container"),
+        links: all("a[href]").map(a => a.href),
+    };
 }"""
 
 
@@ -148,7 +160,10 @@ def run(page: Page, url: str) -> list[Any]:
 
 
 def dead(page: Page, links: set[str], url: str) -> Iterator[str]:
-    """The links within the repository that the server does not know; an anchor is sought in the page."""
+    """The links within the repository that the server does not know.
+
+    An anchor is sought in the page.
+    """
     for link in sorted(links):
         if link.startswith(url) and "#" not in link and page.request.get(link).status >= 400:
             yield f"links to {link.removeprefix(url)}, which is not there"
@@ -184,11 +199,8 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="*", help="notebooks, by number or name")
     given = parser.parse_args()
-    chromium = (
-        os.environ.get("POMKIT_CHROMIUM")
-        or shutil.which("chromium")
-        or shutil.which("chromium-browser")
-    )
+    named = os.environ.get("POMKIT_CHROMIUM")
+    chromium = named or shutil.which("chromium") or shutil.which("chromium-browser")
     if not chromium:
         raise SystemExit(
             "there is no Chromium: apt-get install chromium, or name one in POMKIT_CHROMIUM"
@@ -201,10 +213,8 @@ def main() -> int:
             start, page = time.monotonic(), context.new_page()
             faults = photograph(page, path, url, given.out / path.stem[:2])
             pictures = len([*(given.out / path.stem[:2]).iterdir()])
-            print(
-                f"{path.stem}: {pictures} pictures in {time.monotonic() - start:.0f} s; {len(faults)} faults",
-                flush=True,
-            )
+            seconds = time.monotonic() - start
+            print(f"{path.stem}: {pictures} pictures in {seconds:.0f} s; {len(faults)} faults")
             print("".join(f"    {fault}\n" for fault in faults), end="", flush=True)
             wrong += len(faults)
             context.close()

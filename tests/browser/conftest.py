@@ -120,7 +120,14 @@ class Desk:
                     ".jp-InputPrompt:text-matches('[*0-9]')", timeout=10000
                 )
 
-        until(runs, "the cells run")
+        def shown():
+            """A kernel that was not ready forgets the cells: their numbers vanish again."""
+            if self.page.locator("canvas, [data-mime-type*=stderr]").count():
+                return True
+            if not self.page.locator(".jp-InputPrompt:text-matches('[*0-9]')").count():
+                runs()
+
+        until(shown, "the cells run")
         self.wait_for_canvas()
 
     def wait_for_canvas(self):

@@ -1,4 +1,7 @@
-"""Masks: True = regenerate; inclusive bars and pitches, half-open steps; never only the answer's own cells."""
+"""Masks: True = regenerate; bars and pitches are inclusive, steps half-open.
+
+A mask never covers the answer's own cells alone.
+"""
 
 import numpy as np
 import pytest
@@ -10,11 +13,11 @@ from pomkit.music.tables import GRIDS, NOTE_DTYPE
 
 @pytest.fixture
 def two_parts() -> Song:
-    notes = [(4 * i, 4, 72 + i % 5, 90, 0) for i in range(32)] + [
-        (8 * i, 8, 48 + i % 7, 60, 1) for i in range(16)
-    ]
-    notes += [(16, 4, 74, 60, 1)]  # an accompaniment note among the melody
-    return Song(np.array(notes, NOTE_DTYPE), parts=("MELODY", "PIANO"))
+    melody = [(4 * i, 4, 72 + i % 5, 90, 0) for i in range(32)]
+    piano = [(8 * i, 8, 48 + i % 7, 60, 1) for i in range(16)]
+    among_the_melody = [(16, 4, 74, 60, 1)]
+    notes = np.array(melody + piano + among_the_melody, NOTE_DTYPE)
+    return Song(notes, parts=("MELODY", "PIANO"))
 
 
 def test_box_is_inclusive_in_pitch_and_half_open_in_steps():
@@ -34,9 +37,8 @@ def test_bars_count_from_one_and_include_both():
     assert masks.bars(64, 2, 3, chords=True)[:, 20].all()
     waltz = Song(np.array([(0, 36, 60, 80, 0)], NOTE_DTYPE), bars=(0, 12, 24))
     assert np.flatnonzero(masks.bars(waltz, 2).any(axis=0)).tolist() == list(range(12, 24))
-    assert np.flatnonzero(masks.bars(64, 1, 1, bars=[0, 10, 20]).any(axis=0)).tolist() == list(
-        range(10)
-    )
+    first = masks.bars(64, 1, 1, bars=[0, 10, 20])
+    assert np.flatnonzero(first.any(axis=0)).tolist() == list(range(10))
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -49,14 +51,18 @@ def test_bars_of_a_song_have_four_beats_on_every_grid(grid):
 
 
 def test_melody_and_accompaniment_cover_a_range_but_not_each_other(two_parts):
-    melody, rest = masks.melody(two_parts), masks.accompaniment(two_parts)
+    melody = masks.melody(two_parts)
+    rest = masks.accompaniment(two_parts)
     picture = render(two_parts)
-    lead, back = render(two_parts, parts=[0]).any(axis=2), render(two_parts, parts=[1]).any(axis=2)
+    lead = render(two_parts, parts=[0]).any(axis=2)
+    back = render(two_parts, parts=[1]).any(axis=2)
+
     assert melody[lead & ~back].all()
     assert rest[back & ~lead].all()
     assert not (melody & back).any()
     assert not (rest & lead).any()
-    assert melody.sum() > 3 * lead.sum()  # more than the notes: the answer is not given away
+    # More than the notes: the answer is not given away.
+    assert melody.sum() > 3 * lead.sum()
     rows = np.flatnonzero(melody.any(axis=1))
     assert (127 - rows.max(), 127 - rows.min()) == (72 - 5, 76 + 5)
     assert picture.shape[:2] == melody.shape
@@ -81,9 +87,12 @@ def test_continuation_and_chords():
 def test_stroke_is_the_set_of_cells_within_a_radius():
     mask = masks.stroke(60, [(10, 60), (40, 80)], radius=3)
     y, x = np.mgrid[:128, :60]
-    a, b, p = np.array([10, 67.0]), np.array([40, 47.0]), np.stack([x, y], -1)
-    t = np.clip(((p - a) @ (b - a)) / ((b - a) @ (b - a)), 0, 1)
-    assert np.array_equal(mask, ((p - a - t[..., None] * (b - a)) ** 2).sum(-1) <= 9)
+    a = np.array([10, 67.0])
+    line = np.array([40, 47.0]) - a
+    from_a = np.stack([x, y], -1) - a
+    t = np.clip((from_a @ line) / (line @ line), 0, 1)
+    squared_distance = ((from_a - t[..., None] * line) ** 2).sum(-1)
+    assert np.array_equal(mask, squared_distance <= 9)
     assert masks.stroke(60, [(5, 60)], radius=1).sum() == 5
 
 
@@ -104,31 +113,31 @@ def test_paint_and_from_image_are_inverse(rng):
     assert np.array_equal(masks.from_image(blue), mask)
 
 
-def test_words_of_the_command_line(two_parts):
-    width = two_parts.end
-    for text, mask in {
-        "bars:2-3": masks.bars(width, 2, 3),
-        "bars:2": masks.bars(width, 2),
-        "melody": masks.melody(two_parts),
-        "continuation:40": masks.continuation(width, 40),
-        "continuation": masks.continuation(width, 64),
-        "box:60-72,8-32": masks.box(width, (60, 72), (8, 32)),
-        "melody+bars:1": masks.melody(two_parts) | masks.bars(width, 1),
-    }.items():
-        assert np.array_equal(masks.from_text(text, two_parts), mask), text
-    for text in (
-        "verse",
-        "bars:x-y",
-        "bars:1-2-3",
-        "all:1",
-        "bars:0-2",
-        "bars:3-99",
-        "box:1-2",
-        "",
-        "melody:3",
-    ):
-        with pytest.raises(OptionError):
-            masks.from_text(text, two_parts)
+# fmt: off
+WORDS = {
+    "bars:2-3": lambda song: masks.bars(song.end, 2, 3),
+    "bars:2": lambda song: masks.bars(song.end, 2),
+    "melody": lambda song: masks.melody(song),
+    "continuation:40": lambda song: masks.continuation(song.end, 40),
+    "continuation": lambda song: masks.continuation(song.end, 64),
+    "box:60-72,8-32": lambda song: masks.box(song.end, (60, 72), (8, 32)),
+    "melody+bars:1": lambda song: masks.melody(song) | masks.bars(song.end, 1),
+}
+NO_WORDS = [
+    "verse", "bars:x-y", "bars:1-2-3", "all:1", "bars:0-2", "bars:3-99", "box:1-2", "", "melody:3",
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_words_of_the_command_line(two_parts, text):
+    assert np.array_equal(masks.from_text(text, two_parts), WORDS[text](two_parts))
+
+
+@pytest.mark.parametrize("text", NO_WORDS)
+def test_words_that_are_not_understood(two_parts, text):
+    with pytest.raises(OptionError):
+        masks.from_text(text, two_parts)
 
 
 def test_a_part_of_a_song_counts_its_bars_from_its_first_bar_line(two_parts):
@@ -136,7 +145,8 @@ def test_a_part_of_a_song_counts_its_bars_from_its_first_bar_line(two_parts):
     mask = masks.from_text("bars:1", two_parts, start=10, width=60)
     assert np.flatnonzero(mask.any(axis=0)).tolist() == list(range(6, 22))
     middle = masks.from_text("continuation", two_parts, start=10, width=60)
-    assert np.flatnonzero(middle.any(axis=0)).min() == 22  # of the bar lines 6, 22, 38 and 54
+    # Of the bar lines 6, 22, 38 and 54.
+    assert np.flatnonzero(middle.any(axis=0)).min() == 22
 
 
 def test_bad_masks(two_parts):
@@ -144,15 +154,27 @@ def test_bad_masks(two_parts):
     for mask in (np.zeros((128, 3), bool), np.zeros(picture.shape[:2]), np.zeros((3, 3), bool)):
         with pytest.raises(PictureError):
             masks.check_mask(mask, picture)
-    for call in (
-        lambda: masks.box(10, (5, 3)),
-        lambda: masks.box(10, steps=(5, 50)),
-        lambda: masks.continuation(10, 10),
-        lambda: masks.stroke(10, []),
-        lambda: masks.stroke(10, [(1, float("nan"))]),
-        lambda: masks.polygon(10, [(1, 2)]),
-        lambda: masks.melody(two_parts, "tuba"),
-        lambda: masks.box(0),
-    ):
-        with pytest.raises(OptionError):
-            call()
+
+
+# fmt: off
+BAD_CALLS = [
+    lambda: masks.box(10, (5, 3)),
+    lambda: masks.box(10, steps=(5, 50)),
+    lambda: masks.box(0),
+    lambda: masks.continuation(10, 10),
+    lambda: masks.stroke(10, []),
+    lambda: masks.stroke(10, [(1, float("nan"))]),
+    lambda: masks.polygon(10, [(1, 2)]),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("call", BAD_CALLS)
+def test_bad_options(call):
+    with pytest.raises(OptionError):
+        call()
+
+
+def test_an_unknown_part(two_parts):
+    with pytest.raises(OptionError):
+        masks.melody(two_parts, "tuba")

@@ -8,14 +8,25 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from conftest import make_song
+from conftest import make_song, seeded
 from safetensors.torch import load_file
 from torch.utils.data import default_collate
 
-from pomkit import OptionError, inpaint, load_model, masks, render, save_model
+from pomkit import (
+    Chord,
+    OptionError,
+    generate,
+    inpaint,
+    load_model,
+    masks,
+    render,
+    save_model,
+)
 from pomkit.networks.hdit import CONFIGS, HDiTConfig, Level
 from pomkit.processes.contract import Model, Options, Process
 from pomkit.processes.registry import FAMILIES, family
+from pomkit.processes.uncover import sample_cells
+from pomkit.train import command_line
 from pomkit.training import Trainer, TrainOptions, TrainSet, new_model
 
 TOY = HDiTConfig(
@@ -110,7 +121,8 @@ def test_a_run_resumes_to_the_same_weights(process, tmp_path):
     half = Trainer(options(process, tmp_path / "parts"), progress=False)
     stop_after(half, 3)
     parts = Trainer(options(process, tmp_path / "parts"), resume=True, progress=False).run()
-    one, other = load_file(whole), load_file(parts)
+    one = load_file(whole)
+    other = load_file(parts)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -183,3 +195,61 @@ def test_a_family_of_ones_own_needs_one_line(monkeypatch, picture):
     assert (inpaint(model, picture, mask, seed=1, loudness=0)[0][mask] == 0).all()
     with pytest.raises(OptionError, match="temperature is no option of copies models"):
         inpaint(model, picture, mask, temperature=0.5)
+
+
+# Faults that were found
+
+
+def mirrored(array: np.ndarray) -> np.ndarray:
+    """The same values, which stand in memory from right to left."""
+    return array[:, ::-1].copy()[:, ::-1]
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+@pytest.mark.parametrize("lay", [np.asfortranarray, mirrored, read_only])
+def test_how_picture_and_mask_lie_in_memory_never_counts(model, picture, lay):
+    mask = masks.bars(picture, 2, 3, chords=True)
+    for asked in ({}, {"chords": [Chord(0, WIDTH, "C:maj")]}, {"bars": [5, 21, 37]}):
+        laid = lay(picture), lay(mask)
+        out = inpaint(model, *laid, calls=2, seed=0, **asked)
+        assert np.array_equal(out, inpaint(model, picture, mask, calls=2, seed=0, **asked))
+        assert np.array_equal(laid[0], picture)
+        assert np.array_equal(laid[1], masks.bars(picture, 2, 3, chords=True))
+
+
+def test_generate_takes_how_many_by_position(model):
+    out = generate(model, WIDTH, 2, calls=2, seed=1)
+    assert out.shape == (2, 128, WIDTH, 3)
+    assert np.array_equal(out, generate(model, width=WIDTH, n=2, steps=2, seed=1))
+
+
+def test_cells_are_sampled_in_as_many_steps_as_calls():
+    """`steps` was the name in version 0.1.0; without one of both there are 16."""
+    cells = torch.zeros(1, 4, 8, dtype=torch.int64)
+    chords = torch.zeros(1, 3, 4, 8)
+    mask = torch.ones(4, 8, dtype=torch.bool)
+
+    def calls_of(**options) -> int:
+        calls = []
+
+        def network(cells, chords, t):
+            calls.append(t)
+            return torch.zeros(len(cells), 3, 4, 8)
+
+        sample_cells(network, cells, chords, mask, 3, generator=seeded(), **options)
+        return len(calls)
+
+    assert calls_of(steps=5) == 5
+    assert calls_of(calls=5) == 5
+    assert calls_of() == 16
+
+
+@pytest.mark.parametrize("name", ["--density", "--sigma-density"])
+def test_the_density_of_sigma_has_its_older_name_on_the_command_line(name):
+    assert command_line().parse_args([name, "loguniform"]).sigma_density == "loguniform"
+    assert command_line().parse_args([]).sigma_density == TrainOptions().sigma_density

@@ -245,6 +245,10 @@ def test_cells_are_sampled_in_as_many_steps_as_calls():
         return len(calls)
 
     assert calls_of(steps=5) == 5
+    with pytest.raises(OptionError, match="two names"):
+        calls_of(steps=5, calls=4)
+    with pytest.raises(OptionError, match="at least 1"):
+        calls_of(calls=0)
     assert calls_of(calls=5) == 5
     assert calls_of() == 16
 

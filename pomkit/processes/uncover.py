@@ -106,7 +106,7 @@ def sample_cells(
     chords: Tensor,
     mask: Tensor,
     hidden_state: int,
-    calls: int = CALLS,
+    calls: int | None = None,
     *,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
@@ -120,7 +120,7 @@ def sample_cells(
         chords: float (batch, 3, h, w), see `states.chord_channels`.
         mask: bool (h, w), True = fill.
         hidden_state: the number of the state "hidden".
-        calls: network calls in one pass; `steps` is its older name.
+        calls: network calls in one pass; None: CALLS. `steps` is its older name.
         generator: of all random numbers.
         callback: is given {"i", "n", "cells", "logits"} at each call.
         options: those of `Uncovering`.
@@ -131,7 +131,7 @@ def sample_cells(
     Raises:
         OptionError: an option does not fit.
     """
-    plan = Uncovering(calls=options.pop("steps", calls), **options)
+    plan = Uncovering(calls=one_number(calls, options.pop("steps", None)), **options)
     if not mask.any():
         return cells.clone()
 
@@ -153,6 +153,15 @@ def sample_cells(
         if callback is not None and i < len(path) - 1:
             callback({"i": i, "n": len(path) - 1, "cells": walk.cells, "logits": logits})
     return torch.where(walk.hidden, OFF, walk.cells)
+
+
+def one_number(calls: int | None, steps: int | None) -> int:
+    """The network calls, which have two names; OptionError where both are given."""
+    if calls is not None and steps is not None:
+        raise OptionError(f"calls={calls} and steps={steps} are two names of one option; give one")
+    if steps is not None:
+        return steps
+    return CALLS if calls is None else calls
 
 
 class Walk:

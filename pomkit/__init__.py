@@ -66,7 +66,7 @@ OLD_PATHS = {
     "kdiffusion": "processes.kdiffusion",
     "masks": "music.masks",
     "metrics": "judge.clips judge.statistics judge.likeness judge.metrics music.harmony",
-    "midi": "music.midi_codes music.midi_runs music.midi_notes music.midi_events",
+    "midi": "music.midi_codes music.midi_tracks music.midi_runs music.midi_notes music.midi_events",
     "model": "networks.attention networks.hdit",
     "notes": "music.tables music.grid music.song music.midi music.midi_write",
     "picture": "music.picture music.pixels music.palette music.images music.binary",

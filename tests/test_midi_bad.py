@@ -1,6 +1,7 @@
 """Bad files and sources that are no files: MidiError, or a Song with a truthful report."""
 
 import io
+import re
 
 import bad_files
 import fuzz_midi
@@ -61,6 +62,52 @@ def test_salvage_tells_where_the_damage_is():
     assert (0, 4, 60, 80, 0) in rows(song)
     assert 62 not in song.notes["pitch"]
     assert any("damage" in remark for remark in song.report.remarks)
+
+
+def test_of_several_damaged_tracks_the_first_is_named():
+    """Damage in runs was told from the last track to the first."""
+    head = m.header(4)
+    good = m.track(m.note(0, 480, 60))
+    # After 8 bytes of head each: data above 127 at byte 4, a program without number at byte 2.
+    in_run = m.chunk(b"MTrk", b"\0\x90\x3c\x50\0\x90\x3c\xff\0\xff\x2f\0")
+    in_walk = m.chunk(b"MTrk", b"\0\x90\x3c\x50\0\xc0")
+    data = head + good + in_run + in_walk + in_run
+    first = len(head + good)
+    second = first + len(in_run)
+    third = second + len(in_walk)
+    told = [
+        f"track 2, byte {first + 15}: a status byte where data should be",
+        f"track 3, byte {second + 14}: an event without its data",
+        f"track 4, byte {third + 15}: a status byte where data should be",
+    ]
+    with pytest.raises(MidiError) as fault:
+        read_midi(data)
+    assert told[0] in str(fault.value)
+    remarks = read_midi(data, salvage=True).report.remarks
+    damage = [r.partition("damage: ")[2] for r in remarks if "damage: " in r]
+    assert damage == told
+
+
+@pytest.mark.parametrize(
+    ("tail", "back", "reason"),
+    [
+        (b"\0\xff\x01", 0, "a number without an end"),  # the length is not there
+        (b"\0\xff\x01\x81", 1, "a number without an end"),  # half of the length
+        (b"\0\xf0\x80\x80", 2, "a number without an end"),
+        (b"\x81", 1, "a number without an end"),  # half of a delta time
+        (b"\0\xff\x01\x01", 0, "an event without its data"),
+    ],
+)
+def test_a_number_at_the_end_of_a_track_does_not_reach_into_the_next(tail, back, reason):
+    """It was told of a byte of the next chunk; now of its own first byte, `back` from the end."""
+    before = b"\0\x90\x3c\x50\x60\x80\x3c\x40\0\xc0\5"
+    first = m.header(2) + m.chunk(b"MTrk", before + tail)
+    data = first + m.track(m.note(0, 480, 50))
+    fault = f"track 1, byte {len(first) - back}: {reason}"
+    with pytest.raises(MidiError, match=re.escape(fault)):
+        read_midi(data)
+    song = read_midi(data, salvage=True)
+    assert sorted(song.notes["pitch"].tolist()) == [50, 60]
 
 
 @pytest.fixture(scope="module")

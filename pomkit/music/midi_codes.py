@@ -9,7 +9,7 @@ below F0 says what happens, the lower half on which of 16 channels:
     FF 51 ...   a meta event (FF) of type 51: the tempo
 
 Here stand these numbers by name, the limits of what is read, and `Events`, the tables that
-reading fills. `midi_runs` reads the tracks, `midi_events` whole files.
+reading fills. `midi_tracks` and `midi_runs` read the tracks, `midi_events` whole files.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ import numpy as np
 
 # A larger file, unpacked, would need arrays of too much memory.
 MAX_BYTES = 3 * 2**20
-# More events that break runs (see midi_runs) would take too much time.
+# More events that break runs (see midi_tracks) would take too much time.
 MAX_WALKED = 100_000
 
 # The upper half of a status byte below F0.
@@ -33,8 +33,19 @@ SYSTEM_EXCLUSIVE = 0xF0
 ESCAPE = 0xF7
 META = 0xFF
 
-# How many data bytes follow the other statuses that break a run; those not named have none.
-DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, **dict.fromkeys(range(0xC0, 0xE0), 1)}
+# How many bytes of data follow each status that breaks a run (see midi_tracks), or why not so many.
+OF_RUN = -2  # a status of runs, with two bytes; 0 to 127 are no status and stand for one of these
+TOLD_LENGTH = -1
+DATA_BYTES = {
+    **dict.fromkeys(range(0xC0), OF_RUN),
+    **dict.fromkeys(range(0xC0, 0xE0), 1),
+    **dict.fromkeys(range(0xE0, 0xF0), OF_RUN),
+    **dict.fromkeys(range(0xF0, 0x100), 0),
+    0xF1: 1,
+    0xF2: 2,
+    0xF3: 1,
+    **dict.fromkeys((SYSTEM_EXCLUSIVE, ESCAPE, META), TOLD_LENGTH),
+}
 
 # The types of meta events.
 META_NAME = 0x03

@@ -2,8 +2,8 @@
 
 A file may be packed by gzip or wrapped as RIFF. It begins with a header chunk, which names the
 format, the number of tracks and the division of time; its tracks are chunks, too. `read_events`
-unpacks it, reads the header, has `midi_runs` read the tracks and `midi_notes` make notes of
-them, and says what was not as it should be:
+unpacks it, reads the header, has `midi_tracks` and `midi_runs` read the tracks and `midi_notes`
+make notes of them, and says what was not as it should be:
 
     events = read_events(Path("song.mid").read_bytes())
     events.notes[0] / events.per_beat       # the onsets of all notes, in beats
@@ -21,7 +21,8 @@ from typing import NamedTuple
 from ..errors import MidiError
 from .midi_codes import MAX_BYTES, Events
 from .midi_notes import add_notes
-from .midi_runs import Tracks, decode_runs
+from .midi_runs import decode_runs
+from .midi_tracks import Tracks
 
 HEAD_BYTES = 8  # of every chunk, in bytes: four of its kind, four of its length
 FRAME_RATES = (24, 25, 29, 30)
@@ -62,10 +63,9 @@ def read_events(
     messages = decode_runs(tracks, events)
     add_notes(events, messages, pedal=pedal)
 
-    damage = [
-        f"track {track + 1}, byte {byte}: {fault}" for track, (byte, fault) in tracks.damage.items()
-    ]
-    count = len(tracks.starts)
+    faults = sorted(tracks.damage.items())
+    damage = [f"track {track + 1}, byte {byte}: {fault}" for track, (byte, fault) in faults]
+    count = len(tracks)
     if count < header.tracks:
         damage.append(f"only {count} of its {header.tracks} tracks are there")
     if damage and not salvage:
@@ -154,7 +154,7 @@ def _walk_tracks(data: bytes, header: Header) -> Tracks:
         stop = first + int.from_bytes(data[at + 4 : first], "big")
         if kind == b"MTrk" and first <= len(data):
             tracks.walk(first, min(stop, len(data)), cut=stop > len(data))
-        elif len(tracks.starts) >= header.tracks or not kind.isalnum():
+        elif len(tracks) >= header.tracks or not kind.isalnum():
             break  # junk after the last track, or instead of one (bytes of no chunk)
         at = stop
     tracks.ignored += max(len(data) - at, 0)
@@ -163,7 +163,7 @@ def _walk_tracks(data: bytes, header: Header) -> Tracks:
 
 def _remarks(header: Header, tracks: Tracks) -> list[str]:
     """What is not as the standard has it and does no harm."""
-    count = len(tracks.starts)
+    count = len(tracks)
     remarks = []
     if header.smpte:
         remarks.append("time in SMPTE frames: its seconds are laid on a grid of 120 BPM")

@@ -31,7 +31,8 @@ from .midi_codes import (
     PEDAL_DOWN,
     Events,
 )
-from .midi_runs import Messages, Story, indices_of
+from .midi_runs import Messages, Story
+from .midi_tracks import indices_of
 
 
 class _Pairs(NamedTuple):
@@ -56,8 +57,7 @@ def add_notes(events: Events, messages: Messages, *, pedal: bool = False) -> Non
     # A note without an end lasts as long as its track.
     unended = end < 0
     if unended.any():
-        track_end = np.array(messages.story.ends)[voice >> 4]
-        stop = np.where(unended, track_end, stop)
+        stop = np.where(unended, messages.story.ends[voice >> 4], stop)
 
     moves = _pedal_moves(messages)
     if pedal:
@@ -211,14 +211,19 @@ def _sort_parts(events: Events, story: Story, voice: np.ndarray, start: np.ndarr
 def _part_codes(story: Story, voice: np.ndarray, start: np.ndarray) -> np.ndarray:
     """The voice and the program of each note as one number, (notes,)."""
     code = voice << 7
-    for number, changes in story.programs.items():
-        if not any(program for _, program in changes):
-            continue
+    changes = np.array(story.changes, np.int64).reshape(-1, 3)  # (changes, 3)
+    if not changes[:, 2].any():
+        return code
 
-        # The last change before a note holds for it.
-        since, programs = np.array(changes).T
-        notes = indices_of(voice == number)
-        last = since.searchsorted(start[notes], side="right") - 1
-        program = programs[last]
-        code[notes] += program.astype(code.dtype)
+    # Voice and event as one number: the last change that is not after a note holds for it. Of
+    # several at one event a stable sort leaves the last one last.
+    since = changes[:, 0] << 32 | changes[:, 1]
+    order = since.argsort(kind="stable")
+    when = voice.astype(np.int64) << 32 | start
+    last = since[order].searchsorted(when, side="right") - 1
+
+    # Before the first change of its voice a note has program 0.
+    number, _, program = changes[order[last]].T  # (notes,) each
+    follows = (last >= 0) & (number == voice)
+    code += np.where(follows, program, 0).astype(code.dtype)
     return code

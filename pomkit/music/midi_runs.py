@@ -1,233 +1,36 @@
-"""The tracks of a MIDI file: what breaks a run is walked, the runs are decoded as arrays.
+"""The runs of all tracks of a MIDI file, decoded as arrays: every event with its time.
 
-A Python loop over every event is slow, so nearly all events are read by numpy at once. Most of
-them (notes, controllers, pitch bend) have two bytes of data. A **run** is a stretch of a track
-with only such events:
-
-    delta time                          status                      data         data
-    0 to 3 bytes above 127, one below   above 127, or left out      below 128    below 128
-
-So each event of a run has exactly three bytes below 128: the last of its delta time, and its
-data. This is the **modulo-3 idea**: count the bytes below 128 from the start of the run to a
-byte above 127; the count divided by 3 is the number of its event, and the remainder says what
-the byte is:
-
-    0  a part of a delta time          1  a status          2  damage: data must be below 128
-
-Other events break a run: meta and system events, program changes, channel pressure. `Tracks.walk`
-goes through these one by one and jumps over the runs between them. The next byte that can end
-a run is the next status of that sort with the remainder 1.
-
-`decode_runs` then reads the runs of all tracks together, in stages that stand below in this
-order:
+`midi_tracks` has noted where runs of events begin and stop, and the walked events between them.
+`decode_runs` reads the runs of all tracks together, in stages that stand below in this order:
 
 1. `_lay_out` counts the events of each run; `_split_events` cuts out their three bytes.
-2. `_sort_high_bytes` says what each byte above 127 is.
+2. `_sort_high_bytes` says what each byte above 127 is: the modulo-3 idea.
 3. `_told_statuses` takes the statuses that are written, `_repeat_statuses` fills in those that
    are left out: **running status** is the last one, repeated.
 4. `_broken_runs`, `_misplaced_bytes` and `_events_without_status` find what cannot be, and
    `_note_damage` from where on a track is not to be trusted.
 5. `_add_up_deltas` turns the delta times of the runs into ticks.
-6. `_place_walked` puts the walked events among those of the runs, and `_add_offsets` adds their
-   delta times.
+6. `_place_walked` puts the walked events among those of the runs, and finds by how many ticks
+   they move each run; `_tell_walked` notes what they say.
 
 `midi_notes` goes on with what comes out, the `Messages`.
 
-In the shapes, "runs", "events" (of runs) and "high" (bytes above 127 in runs) are lengths.
-
-Source: Standard MIDI Files 1.0, "Track Chunks", for delta times and running status.
+In the shapes, "tracks", "runs", "walked", "events" (of runs) and "high" (bytes above 127 in runs)
+are lengths.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from .midi_codes import (
-    DATA_BYTES,
-    EMPTY_PART,
-    ESCAPE,
-    MAX_WALKED,
-    META,
-    META_END,
-    META_SPECIFIC,
-    NOTE_OFF,
-    PROGRAM,
-    SYSTEM_EXCLUSIVE,
-    Events,
-)
+from .midi_codes import EMPTY_PART, META_SPECIFIC, PROGRAM, Events
+from .midi_tracks import IN_DATA, IN_DELTA, IN_STATUS, Tracks, indices_of
 
 HIGH_BYTES = bytes(range(128, 256))
 
-# What a byte above 127 is in a run, by how many bytes below 128 its event has before it.
-IN_DELTA = 0
-IN_STATUS = 1
-IN_DATA = 2
-
 # With so many tracks or fewer, track, channel and pitch fit into 16 bits: 5 + 4 + 7.
 TRACKS_IN_16_BITS = 32
-
-
-def indices_of(mask: np.ndarray) -> np.ndarray:
-    """Where a mask, bool (n,), is True: int64 (count,)."""
-    return mask.nonzero()[0]  # quicker than np.flatnonzero on rows of (n,)
-
-
-class Run(NamedTuple):
-    """A stretch of a track that is decoded by arrays."""
-
-    first: int  # byte of the file
-    stop: int  # byte after the last one
-    track: int
-
-
-class Walked(NamedTuple):
-    """An event that breaks a run, its time and its data."""
-
-    runs: int  # how many runs of the file are before it (a count of runs, not of bytes)
-    delta: int  # ticks
-    kind: int  # the type of a meta event (below 128), or the status
-    content: bytes
-
-
-class TrackStart(NamedTuple):
-    """How many walked events and how many runs of the file are before a track."""
-
-    walked: int
-    runs: int
-
-
-class _Damage(Exception):
-    """A byte that cannot be; `args` are its position and what is wrong there."""
-
-
-class Tracks:
-    """The tracks of a file: `walk` each of them in turn, then read all with `decode_runs`.
-
-    Attributes:
-        data: the file.
-        bytes: the same, uint8 (bytes,).
-        high: where its bytes above 127 are, int64 (all high,).
-        low_before: how many bytes below 128 are before each of these, int64 (all high,).
-        runs: the runs of all tracks walked so far.
-        walked: the events between them.
-        starts: where each track begins in these two lists.
-        damage: track -> (byte, what is wrong there).
-        ignored: how many bytes stand after the ends of tracks.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.bytes = np.frombuffer(data, np.uint8)
-        self.high = indices_of(self.bytes > 127)
-        self.low_before = self.high - np.arange(len(self.high))
-        self.runs: list[Run] = []
-        self.walked: list[Walked] = []
-        self.starts: list[TrackStart] = []
-        self.damage: dict[int, tuple[int, str]] = {}
-        self.ignored = 0
-
-        # The statuses that could break a run, in three lists by the modulo-3 count before them.
-        status = self.bytes[self.high]
-        of_one_byte = (status >= 0xC0) & (status < 0xE0)
-        breaking = indices_of(of_one_byte | (status >= SYSTEM_EXCLUSIVE))
-        position = self.high[breaking]
-        remainder = self.low_before[breaking] % 3
-        self._breaks = [position[remainder == i] for i in range(3)]
-
-    def walk(self, at: int, end: int, *, cut: bool) -> None:
-        """Note the runs and the walked events of the next track, and what damage ends it.
-
-        Args:
-            at: the track's first byte in the file.
-            end: the byte after its last one.
-            cut: whether the file ends before the track does.
-        """
-        track = len(self.starts)
-        self.starts.append(TrackStart(len(self.walked), len(self.runs)))
-        try:
-            ended = self._walk_events(at, end, track)
-            if cut and not ended:
-                raise _Damage(end, "the file ends within the track")
-        except _Damage as fault:
-            self.damage[track] = fault.args[0], fault.args[1]
-
-    def _walk_events(self, at: int, end: int, track: int) -> bool:
-        """Go from byte `at` to `end` or to an end-of-track event: whether there was one."""
-        running = 0  # the walked status (a byte) that the next event may leave out, or 0
-        while at < end:
-            delta, after = self._number(at)
-            # Where the track ends after a delta time, a note-off without data is told of.
-            byte = self.data[after] if after < end else NOTE_OFF << 4
-            status = byte if byte > 127 else running
-            if not _breaks_a_run(status):
-                stop = self._end_of_run(at, after, end)
-                self.runs.append(Run(at, stop, track))
-                at = stop
-                running = 0
-                continue
-
-            at = self._walk_event(after + (byte > 127), end, status, delta)
-            if self.walked[-1].kind == META_END:
-                self.ignored += end - at
-                return True
-            if len(self.walked) > MAX_WALKED:
-                raise _Damage(at, f"more than {MAX_WALKED} meta, system and program events")
-            if status < SYSTEM_EXCLUSIVE:
-                running = status
-        return False
-
-    def _walk_event(self, at: int, end: int, status: int, delta: int) -> int:
-        """Note the event of this status, which goes on at byte `at`: the byte after it."""
-        kind = status
-        if status == META and at < end:
-            kind = self.data[at] & 127
-            at += 1
-        if status in (SYSTEM_EXCLUSIVE, ESCAPE, META):
-            length, at = self._number(at)
-        else:
-            length = DATA_BYTES.get(status, 0)
-
-        content = self.data[at : at + length]
-        if at + length > end or (status < SYSTEM_EXCLUSIVE and content[0] > 127):
-            raise _Damage(at, "an event without its data")
-        self.walked.append(Walked(len(self.runs), delta, kind, content))
-        return at + length
-
-    def _end_of_run(self, at: int, after: int, end: int) -> int:
-        """The byte after the run that begins at `at` and whose first delta time ends at `after`."""
-        # The modulo-3 idea: in a run, a status has one byte of its event below 128 before it.
-        low_before_run = at - int(self.high.searchsorted(at))
-        candidates = self._breaks[(low_before_run + IN_STATUS) % 3]
-        i = candidates.searchsorted(after)
-        if i == len(candidates) or candidates[i] >= end:
-            return end
-
-        # The delta time before that status is no part of the run: go back over it.
-        stop = int(candidates[i]) - 1
-        while self.data[stop - 1] > 127:
-            stop -= 1
-        return stop
-
-    def _number(self, at: int) -> tuple[int, int]:
-        """A variable-length number of at most four bytes, and the byte after it."""
-        # Most numbers have one byte.
-        if at < len(self.data) and self.data[at] < 128:
-            return self.data[at], at + 1
-        value = 0
-        for i in range(at, min(at + 4, len(self.data))):
-            byte = self.data[i]
-            value = value << 7 | byte & 127
-            if byte < 128:
-                return value, i + 1
-        raise _Damage(at, "a number without an end")
-
-
-def _breaks_a_run(status: int) -> bool:
-    """Whether events of this status have other than two bytes of data; not so for 0, none known."""
-    return 0xC0 <= status < 0xE0 or status >= SYSTEM_EXCLUSIVE
 
 
 class _Runs(NamedTuple):
@@ -273,9 +76,15 @@ class _Fault(NamedTuple):
     reason: str
 
 
-def _program_0() -> defaultdict[int, list[tuple[int, int]]]:
-    """Voices and their changes of program: before the first one a voice plays program 0."""
-    return defaultdict(lambda: [(0, 0)])
+class _Placed(NamedTuple):
+    """Where the walked events stand among those of the runs, and what they add to the time."""
+
+    track: np.ndarray  # int64 (walked,)
+    place: np.ndarray  # the event of the runs that follows it (walked,)
+    tick: np.ndarray  # int64 (walked,)
+    is_trusted: np.ndarray  # whether it is before the damage of its track, bool (walked,)
+    offset: np.ndarray  # what is added to the ticks of each run, int64 (runs,)
+    ends: np.ndarray  # the tick at which each track ends, int64 (tracks,)
 
 
 @dataclass
@@ -283,15 +92,13 @@ class Story:
     """What the walked events mean for the events of runs.
 
     Attributes:
-        offsets: event -> how many ticks are added from it on, in rising order.
-        ends: the tick at which each track ends.
-        programs: voice -> (event, the program from it on).
+        ends: the tick at which each track ends, int64 (tracks,).
+        changes: the changes of program: (voice, event of the runs from which on, program).
         empty_parts: tracks that are marked as parts without notes.
     """
 
-    offsets: dict[int, int] = field(default_factory=lambda: {0: 0})
-    ends: list[int] = field(default_factory=list)
-    programs: dict[int, list[tuple[int, int]]] = field(default_factory=_program_0)
+    ends: np.ndarray
+    changes: list[tuple[int, int, int]] = field(default_factory=list)
     empty_parts: list[int] = field(default_factory=list)
 
 
@@ -332,15 +139,14 @@ def decode_runs(tracks: Tracks, events: Events) -> Messages:
     _repeat_statuses(status, high.event[high.in_status])
     trusted = _note_damage(tracks, faults, len(status))
     if faults:
-        last = np.array(trusted)[table.track]
-        status[np.arange(len(status)) >= last] = 0
+        status[np.arange(len(status)) >= trusted[table.track]] = 0
 
     # When each event happens.
     clock = _add_up_deltas(table.delta, high)
-    bounds = [*runs.events_before.tolist(), len(status)]
-    story = _place_walked(tracks, events, clock, bounds=bounds, trusted=trusted)
+    placed = _place_walked(tracks, runs, clock, trusted)
+    story = _tell_walked(tracks, events, placed)
     tick = clock[1:]
-    _add_offsets(tick, story.offsets)
+    tick += placed.offset.repeat(runs.events)
 
     voice = table.track << 4 | status & 15
     return Messages(status >> 4, voice, table.key, table.value, tick, story)
@@ -348,7 +154,10 @@ def decode_runs(tracks: Tracks, events: Events) -> Messages:
 
 def _lay_out(tracks: Tracks) -> _Runs:
     """Count the events of each run: an event has three bytes below 128."""
-    first, stop, track = np.array(tracks.runs, np.int64).reshape(-1, 3).T  # (runs,) each
+    first = np.array(tracks.run_first, np.int64)
+    stop = np.array(tracks.run_stop, np.int64)
+    run_bounds = np.array([*tracks.runs_before, len(first)])  # (tracks + 1,)
+    track = np.arange(len(tracks)).repeat(np.diff(run_bounds))
     high_first = tracks.high.searchsorted(first)
     high_stop = tracks.high.searchsorted(stop)
     low_first = first - high_first
@@ -387,7 +196,7 @@ def _split_events(tracks: Tracks, runs: _Runs) -> _Table:
 
     # Later on, numbers made of track, channel and pitch are sorted. Numpy sorts numbers of 16 bits
     # by radix, which is much faster, so they shall have 16 bits where that will do.
-    small = len(tracks.starts) <= TRACKS_IN_16_BITS
+    small = len(tracks) <= TRACKS_IN_16_BITS
     track = runs.track.astype(np.uint16 if small else np.int64)
     return _Table(track.repeat(runs.events), delta, key, value)
 
@@ -476,9 +285,9 @@ def _events_without_status(runs: _Runs, told: np.ndarray) -> list[_Fault]:
     return _faults("an event without a status", runs.track[i], event, runs.first[i])
 
 
-def _note_damage(tracks: Tracks, faults: list[_Fault], count: int) -> list[int]:
+def _note_damage(tracks: Tracks, faults: list[_Fault], count: int) -> np.ndarray:
     """Note the first fault of each track: from which of the `count` events on each is lost."""
-    trusted = [count] * len(tracks.starts)
+    trusted = np.full(len(tracks), count)
     # Sorted backwards, the first fault of a track is written last, over the others.
     for fault in sorted(faults, reverse=True):
         tracks.damage[fault.track] = fault.byte, fault.reason
@@ -502,47 +311,55 @@ def _add_up_deltas(last_byte: np.ndarray, high: _HighBytes) -> np.ndarray:
     return clock.cumsum()
 
 
-def _place_walked(
-    tracks: Tracks,
-    events: Events,
-    clock: np.ndarray,
-    *,
-    bounds: list[int],
-    trusted: list[int],
-) -> Story:
-    """Give the walked events their ticks, and note what they mean for the events of runs.
+def _place_walked(tracks: Tracks, runs: _Runs, clock: np.ndarray, trusted: np.ndarray) -> _Placed:
+    """Find the ticks of the walked events, and what they add to those of the runs.
 
-    `clock` adds up the delta times of the runs of all tracks. Offsets take away those of the
-    tracks before, and add those of walked events. `bounds`: the first event of each run.
+    `clock` adds up the delta times of the runs of all tracks; offsets take away those of the
+    tracks before, and add those of walked events. `trusted` has an event for each track, (tracks,).
     """
-    story = Story()
-    stop = TrackStart(len(tracks.walked), len(tracks.runs))
-    for track, (start, after) in enumerate(pairwise([*tracks.starts, stop])):
-        # Each track begins at tick 0.
-        place = bounds[start.runs]
-        offset = -int(clock[place])
-        story.offsets[place] = offset
-        for event in tracks.walked[start.walked : after.walked]:
-            place = bounds[event.runs]
-            if place > trusted[track]:
-                break
-            offset += event.delta
-            story.offsets[place] = offset
-            tick = int(clock[place]) + offset
-            events.add_meta(track, tick, event.kind, event.content)
-            if event.kind >> 4 == PROGRAM:
-                voice = track << 4 | event.kind & 15
-                story.programs[voice].append((place, event.content[0]))
-            elif event.kind == META_SPECIFIC and event.content == EMPTY_PART:
-                story.empty_parts.append(track)
+    # The runs and the walked events of a track stand between two bounds.
+    run_bounds = np.array([*tracks.runs_before, len(runs.first)])  # (tracks + 1,)
+    walked_bounds = np.array([*tracks.walked_before, len(tracks.walked.kind)])  # (tracks + 1,)
+    start = walked_bounds[:-1]
+    track = np.arange(len(tracks)).repeat(np.diff(walked_bounds))
 
-        last = min(bounds[after.runs], trusted[track])
-        story.ends.append(int(clock[last]) + offset)
+    # The delta times of the walked events before each of them, and of all: (walked + 1,).
+    total = np.array([0, *tracks.walked.delta], np.int64).cumsum()
+    # Each track begins at tick 0.
+    bounds = np.append(runs.events_before, len(clock) - 1)  # (runs + 1,)
+    first = bounds[run_bounds]  # the first event of the runs of each track, (tracks + 1,)
+    base = -clock[first[:-1]] - total[start]
+
+    # A walked event counts for the runs after it.
+    runs_before = np.array(tracks.walked.runs, np.int64)
+    place = bounds[runs_before]
+    tick = clock[place] + base[track] + total[1:]
+    walked_before_run = runs_before.searchsorted(np.arange(len(runs.first)), side="right")
+    offset = base[runs.track] + total[walked_before_run]
+
+    # A damaged track ends where it is no longer trusted.
+    is_trusted = place <= trusted[track]
+    trusted_walked = np.bincount(track[is_trusted], minlength=len(tracks))
+    last = np.minimum(first[1:], trusted)
+    ends = clock[last] + base + total[start + trusted_walked]
+    return _Placed(track, place, tick, is_trusted, offset, ends)
+
+
+def _tell_walked(tracks: Tracks, events: Events, placed: _Placed) -> Story:
+    """Put what the walked events say into `events`, and tell what they mean for the runs."""
+    story = Story(placed.ends)
+    walked = tracks.walked
+    numbers = (placed.is_trusted, placed.track, placed.place, placed.tick)
+    columns = (column.tolist() for column in numbers)
+    rows = zip(*columns, walked.kind, walked.content, strict=True)
+
+    for is_trusted, track, place, tick, kind, content in rows:
+        if not is_trusted:
+            continue
+        if kind >> 4 == PROGRAM:
+            story.changes.append((track << 4 | kind & 15, place, content[0]))
+        elif kind != META_SPECIFIC:
+            events.add_meta(track, tick, kind, content)
+        elif content == EMPTY_PART:
+            story.empty_parts.append(track)
     return story
-
-
-def _add_offsets(tick: np.ndarray, offsets: dict[int, int]) -> None:
-    """Add each offset to the ticks, in place, from its event to that of the next one."""
-    stops = [*offsets, len(tick)][1:]
-    for (first, offset), stop in zip(offsets.items(), stops, strict=True):
-        tick[first:stop] += offset

@@ -59,8 +59,9 @@ def add_notes(events: Events, messages: Messages, *, pedal: bool = False) -> Non
     if unended.any():
         stop = np.where(unended, messages.story.ends[voice >> 4], stop)
 
-    moves = _pedal_moves(messages)
+    controls = indices_of(messages.kind == CONTROL)
     if pedal:
+        moves = controls[messages.key[controls] == PEDAL_CONTROLLER]
         _hold(stop, voice, messages, moves)
 
     part = _sort_parts(events, messages.story, voice, start)
@@ -69,7 +70,7 @@ def add_notes(events: Events, messages: Messages, *, pedal: bool = False) -> Non
     velocity = messages.value[start]
     columns = [onset, stop, pitch, velocity, part]
     events.notes = np.array(columns, np.int64)  # (5, notes)
-    events.counts = _counts(messages, moves, unended)
+    events.counts = _counts(messages, controls, unended)
 
 
 def _pair_notes(messages: Messages) -> _Pairs:
@@ -137,27 +138,23 @@ def _pair_in_turn(line: np.ndarray, on: np.ndarray, off: np.ndarray) -> np.ndarr
     return end
 
 
-def _pedal_moves(messages: Messages) -> np.ndarray:
-    """The events that press or release a sustain pedal, int64 (moves,)."""
-    is_control = messages.kind == CONTROL
-    is_pedal = messages.key == PEDAL_CONTROLLER
-    return indices_of(is_control & is_pedal)
-
-
-def _counts(messages: Messages, moves: np.ndarray, unended: np.ndarray) -> dict[str, int]:
+def _counts(messages: Messages, controls: np.ndarray, unended: np.ndarray) -> dict[str, int]:
     """How often a file has what a Song does not keep, by the names of `ReadReport`."""
+    is_pedal = messages.key[controls] == PEDAL_CONTROLLER
+    is_down = messages.value[controls] >= PEDAL_DOWN
     masks = {
         "unended": unended,
-        "pedals": messages.value[moves] >= PEDAL_DOWN,
+        "pedals": is_pedal & is_down,
         "bends": messages.kind == BEND,
-        "controllers": messages.kind == CONTROL,
     }
-    return {name: int(np.count_nonzero(mask)) for name, mask in masks.items()}
+    counts = {name: int(np.count_nonzero(mask)) for name, mask in masks.items()}
+    return counts | {"controllers": len(controls)}
 
 
 def _hold(stop: np.ndarray, voice: np.ndarray, messages: Messages, moves: np.ndarray) -> None:
     """Let notes that end while the pedal of their voice is down last until it is released.
 
+    `moves`: the events that press or release a pedal, int64 (moves,).
     `stop` (ticks, changed in place) and `voice` are those of the notes, (notes,). Where no
     release comes, the notes last until the last one of their voice ends.
     """

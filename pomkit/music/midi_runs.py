@@ -157,7 +157,7 @@ def _lay_out(tracks: Tracks) -> _Runs:
     first = np.array(tracks.run_first, np.int64)
     stop = np.array(tracks.run_stop, np.int64)
     run_bounds = np.array([*tracks.runs_before, len(first)])  # (tracks + 1,)
-    track = np.arange(len(tracks)).repeat(np.diff(run_bounds))
+    track = _numbers(run_bounds)
     high_first = tracks.high.searchsorted(first)
     high_stop = tracks.high.searchsorted(stop)
     low_first = first - high_first
@@ -179,6 +179,12 @@ def _lay_out(tracks: Tracks) -> _Runs:
         events_before,
         broken,
     )
+
+
+def _numbers(bounds: np.ndarray) -> np.ndarray:
+    """For the things between bounds, (n + 1,), the number of their stretch, from 0 to n - 1."""
+    lengths = bounds[1:] - bounds[:-1]
+    return np.arange(len(lengths)).repeat(lengths)
 
 
 def _cut_out(array: np.ndarray, first: np.ndarray, stop: np.ndarray) -> np.ndarray:
@@ -321,12 +327,12 @@ def _place_walked(tracks: Tracks, runs: _Runs, clock: np.ndarray, trusted: np.nd
     run_bounds = np.array([*tracks.runs_before, len(runs.first)])  # (tracks + 1,)
     walked_bounds = np.array([*tracks.walked_before, len(tracks.walked.kind)])  # (tracks + 1,)
     start = walked_bounds[:-1]
-    track = np.arange(len(tracks)).repeat(np.diff(walked_bounds))
+    track = _numbers(walked_bounds)
 
     # The delta times of the walked events before each of them, and of all: (walked + 1,).
     total = np.array([0, *tracks.walked.delta], np.int64).cumsum()
     # Each track begins at tick 0.
-    bounds = np.append(runs.events_before, len(clock) - 1)  # (runs + 1,)
+    bounds = np.concatenate([runs.events_before, [len(clock) - 1]])  # (runs + 1,)
     first = bounds[run_bounds]  # the first event of the runs of each track, (tracks + 1,)
     base = -clock[first[:-1]] - total[start]
 

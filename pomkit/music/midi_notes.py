@@ -60,8 +60,8 @@ def add_notes(events: Events, messages: Messages, *, pedal: bool = False) -> Non
         stop = np.where(unended, messages.story.ends[voice >> 4], stop)
 
     controls = indices_of(messages.kind == CONTROL)
-    if pedal:
-        moves = controls[messages.key[controls] == PEDAL_CONTROLLER]
+    moves = controls[messages.key[controls] == PEDAL_CONTROLLER]
+    if pedal and len(moves):
         _hold(stop, voice, messages, moves)
 
     part = _sort_parts(events, messages.story, voice, start)
@@ -154,31 +154,39 @@ def _counts(messages: Messages, controls: np.ndarray, unended: np.ndarray) -> di
 def _hold(stop: np.ndarray, voice: np.ndarray, messages: Messages, moves: np.ndarray) -> None:
     """Let notes that end while the pedal of their voice is down last until it is released.
 
+    All voices are looked up at once, by keys that order moves and ends by voice, then by time.
+
     `moves`: the events that press or release a pedal, int64 (moves,).
     `stop` (ticks, changed in place) and `voice` are those of the notes, (notes,). Where no
     release comes, the notes last until the last one of their voice ends.
     """
-    for number in np.unique(messages.voice[moves]):
-        notes = indices_of(voice == number)
-        ends = stop[notes]
-        is_mine = messages.voice[moves] == number
-        mine = moves[is_mine]
-        tick = messages.tick[mine]
-        is_down = messages.value[mine] >= PEDAL_DOWN
+    moves = moves[messages.voice[moves].argsort(kind="stable")]
+    move_voice = messages.voice[moves].astype(np.int64)
+    note_voice = voice.astype(np.int64)
+    ticks = np.concatenate([messages.tick[moves], stop])
+    _, rank = np.unique(ticks, return_inverse=True)
+    move_key = move_voice * len(ticks) + rank[: len(moves)]
+    note_key = note_voice * len(ticks) + rank[len(moves) :]
 
-        # The next release after each move: the least index, there or later, of a move upwards.
-        never = len(mine)
-        release = np.where(is_down, never, np.arange(never))
-        release = np.minimum.accumulate(release[::-1])[::-1]
-        last_end = ends.max(initial=0)
-        release_tick = np.append(tick, last_end)[release]
+    # The last move of its voice before each note's end says whether the pedal is down there.
+    is_down = messages.value[moves] >= PEDAL_DOWN
+    last = move_key.searchsorted(note_key, side="right") - 1
+    held = (last >= 0) & (move_voice[last] == note_voice) & is_down[last]
+    notes = indices_of(held)
 
-        # The last move before each end of a note says whether the pedal is down there.
-        last = tick.searchsorted(ends, side="right") - 1
-        follows_a_move = last >= 0
-        held = follows_a_move & is_down[last]
-        until = np.maximum(ends, release_tick[last])
-        stop[notes[held]] = until[held]
+    # The next release after each move: the least index, there or later, of a move upwards.
+    never = len(moves)
+    release = np.where(is_down, never, np.arange(never))
+    release = np.minimum.accumulate(release[::-1])[::-1][last[notes]]
+    same_voice = np.append(move_voice, -1)[release] == note_voice[notes]
+    release_tick = np.append(messages.tick[moves], 0)[release]
+
+    # Where none comes in that voice: the end of its last note.
+    _, number = np.unique(note_voice, return_inverse=True)
+    last_end = np.zeros(len(note_voice), np.int64)
+    np.maximum.at(last_end, number, stop)
+    until = np.where(same_voice, release_tick, last_end[number[notes]])
+    stop[notes] = np.maximum(stop[notes], until)
 
 
 def _sort_parts(events: Events, story: Story, voice: np.ndarray, start: np.ndarray) -> np.ndarray:

@@ -1,20 +1,29 @@
-"""The paper's claims, measured: one JSON file a claim in assets/reports, from which notebook 09 draws its figures.
+"""The paper's claims, measured: one JSON file a claim in assets/reports.
 
-    python tests/benchmarks/claims.py [calls] [chords] [U] [shapes] [bits] [--cells tiny] [--edm tiny-edm] [--count 24]
+    python tests/benchmarks/claims.py [calls] [chords] [U] [shapes] [bits] [--cells tiny]
+        [--edm tiny-edm] [--count 24]
 
-- calls: what a network call buys; edm by RePaint with 20 to 95, edm conditioned and cells with 5 to 80.
-- chords: does the music follow the chord borders; RePaint, conditioned, with guidance, and with the borders hidden.
+Notebook 09 draws its figures from these files.
+
+- calls: what a network call buys; edm by RePaint with 20 to 95 calls, edm conditioned and cells
+  with 5 to 80.
+- chords: whether the music follows the chord borders; by RePaint, conditioned, with guidance, and
+  with the borders hidden.
 - U: RePaint's resampling against density and coherence, in all three ways to compose.
-- shapes: masks that leave the training distribution, from the loop's middle to scattered dots. `strangeness` of a task:
-  1 - the largest intersection over union of its mask with any of 2,000 training masks.
+- shapes: masks that leave the training distribution, from the loop's middle to scattered dots. The
+  `strangeness` of a task is 1 - the largest intersection over union of its mask with any of 2,000
+  training masks.
 - bits: the bound on the bits per pixel of a cells model, on the test split, beside two plain codes.
 
-Windows, masks and measures are the judge's (`pomkit.evaluate`, `Region`, `compare`), so are the rows "real"
-and "permuted" (real rhythm, pitches dealt anew: no music). A value stands with its 95 % bootstrap interval over songs, and a
-row with its difference from its `reference` over the same draws: the row that it varies ("cells" of "cells, U 4"), else the
-part's. "mean": over a part's tasks. Network calls are counted, not assumed. What was composed is kept in out/claims and not
-composed again with the same weights and options: an interrupted run goes on, and a new checkpoint costs its own rows only.
-POP909's archive is looked for as in the other benchmarks.
+Windows, masks and measures are those of `pomkit.judge`. So are the rows "real" and "permuted" (real
+rhythm, pitches dealt anew: no music). A value stands with its 95 % bootstrap interval over songs.
+A row stands with its difference from its `reference` over the same draws: the row that it varies
+("cells" of "cells, U 4"), else the part's. "mean" is over a part's tasks. Network calls are
+counted, not assumed.
+
+What was composed is kept in out/claims, and not composed again with the same weights and options:
+an interrupted run goes on, and a new checkpoint costs its own rows only. POP909's archive is looked
+for as in the other benchmarks.
 """
 
 from __future__ import annotations
@@ -42,6 +51,8 @@ from pomkit.judge.likeness import compare
 from pomkit.judge.metrics import MEASURES, Region
 from pomkit.judge.statistics import describe
 from pomkit.judge.tasks import TASKS, TestWindow, held_out
+from pomkit.music.pixels import BORDER, PITCHES
+from pomkit.music.tables import BAR
 from pomkit.processes.cells import cell_bound
 from pomkit.processes.checkpoint import card_path
 from pomkit.processes.schedules import stratified_t
@@ -50,43 +61,56 @@ from pomkit.processes.states import chord_channels
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "out" / "claims"
 Options = dict[str, Any]
-Draws = dict[
-    str, dict[str, np.ndarray]
-]  # row -> measure -> value, then those of 200 bootstrap samples
-Table = dict[str, dict[str, list[float]]]  # row -> measure -> value, low, high
+# Row -> measure -> the value, then those of 200 bootstrap samples.
+Draws = dict[str, dict[str, np.ndarray]]
+# Row -> measure -> value, low, high.
+Table = dict[str, dict[str, list[float]]]
 DESCRIBED = ("groove_consistency", "pitch_class_entropy", "polyphony", "note_length")
 LEFT_OUT = ("onsets_per_bar", "filled")
 INPAINTING = ("melody", "accompaniment", "continuation", "loop middle")
 REPAINT = {"method": "repaint", "steps": 48, "U": 2, "jump": 5}  # 2 (48 - 1) + 1 = 95 calls
 CELLS = {"steps": 16, "top_p": 0.9}  # as `inpaint` does; written out, since it names what is kept
 CONDITIONED = {"method": "conditioned", "steps": 20}
-# Part: tasks; rows: which model, options of inpaint ("hidden": their chord border is not shown); the row that is the reference.
+CONDITIONED_CALLS = {
+    f"edm conditioned, {n} calls": ("edm", CONDITIONED | {"steps": n}) for n in (5, 10, 20, 40)
+}
+# One call more settles what is broken.
+CELLS_CALLS = {f"cells, {n} calls": ("cells", CELLS | {"steps": n - 1}) for n in (5, 10, 20, 40)}
+GUIDED = {
+    f"edm conditioned, guidance {g:g}": ("edm", CONDITIONED | {"guidance": g})
+    for g in (1.5, 2.0, 3.0)
+}
+CELLS_GUIDED = {
+    f"cells, guidance {g:g}": ("cells", CELLS | {"guidance": g}) for g in (1.5, 2.0, 3.0)
+}
+SHORT_REPAINT = {"method": "repaint", "steps": 20}
+REPAINT_U = {f"edm RePaint, U {u}": ("edm", SHORT_REPAINT | {"U": u}) for u in (2, 4, 8)}
+# Part: its tasks; its rows, each a model and options of `inpaint` ("hidden": the chord border is
+# not shown); the row that is the reference.
 # fmt: off
 PARTS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, Options]], str]] = {
     "calls": (INPAINTING, {
         "edm RePaint, 95 calls": ("edm", REPAINT),
-        "edm RePaint, 20 calls": ("edm", {"method": "repaint", "steps": 20}),
-        **{f"edm conditioned, {n} calls": ("edm", {"method": "conditioned", "steps": n}) for n in (5, 10, 20, 40)},
-        **{f"cells, {n} calls": ("cells", CELLS | {"steps": n - 1}) for n in (5, 10, 20, 40)}},     # one more settles the rest
-        "edm RePaint, 95 calls"),
+        "edm RePaint, 20 calls": ("edm", SHORT_REPAINT),
+        **CONDITIONED_CALLS, **CELLS_CALLS}, "edm RePaint, 95 calls"),
     "chords": (("loop middle", "chords only"), {
         "edm RePaint": ("edm", REPAINT), "edm conditioned": ("edm", CONDITIONED),
-        **{f"edm conditioned, guidance {g:g}": ("edm", CONDITIONED | {"guidance": g}) for g in (1.5, 2.0, 3.0)},
-        "cells": ("cells", CELLS), **{f"cells, guidance {g:g}": ("cells", CELLS | {"guidance": g}) for g in (1.5, 2.0, 3.0)},
+        **GUIDED, "cells": ("cells", CELLS), **CELLS_GUIDED,
         "edm RePaint, borders hidden": ("edm", REPAINT | {"hidden": True}),
         "edm conditioned, borders hidden": ("edm", CONDITIONED | {"hidden": True}),
         "cells, borders hidden": ("cells", CELLS | {"hidden": True})}, "edm RePaint"),
     "U": (("loop middle",), {
-        "edm RePaint": ("edm", {"method": "repaint", "steps": 20}),
-        **{f"edm RePaint, U {u}": ("edm", {"method": "repaint", "steps": 20, "U": u}) for u in (2, 4, 8)},
-        "edm RePaint, jump 5, U 4": ("edm", {"method": "repaint", "steps": 20, "U": 4, "jump": 5}),
+        "edm RePaint": ("edm", SHORT_REPAINT), **REPAINT_U,
+        "edm RePaint, jump 5, U 4": ("edm", SHORT_REPAINT | {"U": 4, "jump": 5}),
         "edm conditioned": ("edm", CONDITIONED),
         **{f"edm conditioned, U {u}": ("edm", CONDITIONED | {"U": u}) for u in (2, 4)},
-        "cells": ("cells", CELLS), **{f"cells, U {u}": ("cells", CELLS | {"U": u}) for u in (2, 4, 8)}}, "edm RePaint"),
+        "cells": ("cells", CELLS),
+        **{f"cells, U {u}": ("cells", CELLS | {"U": u}) for u in (2, 4, 8)}}, "edm RePaint"),
     "shapes": (("loop middle", "diverging lines", "arch", "blob", "scattered dots"), {
         "edm RePaint": ("edm", REPAINT), "edm conditioned": ("edm", CONDITIONED),
         "edm conditioned, guidance 2": ("edm", CONDITIONED | {"guidance": 2.0}),
-        "cells": ("cells", CELLS), "cells, guidance 1.5": ("cells", CELLS | {"guidance": 1.5})}, "edm RePaint"),
+        "cells": ("cells", CELLS),
+        "cells, guidance 1.5": ("cells", CELLS | {"guidance": 1.5})}, "edm RePaint"),
 }
 # fmt: on
 
@@ -116,42 +140,36 @@ class Bench:
         if name not in self.tasks:
             width = 512 if name == "loop middle" else self.width
             windows = held_out(self.songs, width, 4 * self.count, self.seed)
-            found = [
-                (w, mask)
-                for w in windows
-                if (mask := TASKS[name][1](w[0], w[1], width)).any() and w[0].chords
-            ]
-            self.tasks[name] = (
-                [w for w, _ in found],
-                np.array([mask for _, mask in found]),
-                min(self.count, len(found)),
-            )
+            chosen, regions = [], []
+            for window in windows:
+                mask = TASKS[name].mask_of(window.song, window.start, width)
+                if mask.any() and window.song.chords:
+                    chosen.append(window)
+                    regions.append(mask)
+            self.tasks[name] = chosen, np.array(regions), min(self.count, len(chosen))
         return self.tasks[name]
 
     def compose(self, task: str, which: str, options: Options) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures uint8 (count, 128, width, 3), as the judge's `compositions`; network calls and CPU seconds (count, 2)."""
+        """Compose the windows of a task.
+
+        Returns:
+            Pictures uint8 (count, 128, width, 3); network calls and CPU seconds (count, 2).
+        """
         windows, regions, count = self.task(task)
-        key = json.dumps(
-            [
-                self.weights[which],
-                task,
-                len(self.songs),
-                self.seed,
-                options | {"U": options.get("U", 1)},
-            ]
-        )
+        asked = options | {"U": options.get("U", 1)}
+        key = json.dumps([self.weights[which], task, len(self.songs), self.seed, asked])
         path = CACHE / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
         kept = dict(np.load(path)) if path.is_file() else {"pictures": [], "cost": []}
         pictures, cost = list(kept["pictures"]), list(kept["cost"])
         rest = {name: value for name, value in options.items() if name != "hidden"}
         for i in tqdm(range(len(pictures), count), desc=f"{task}: {which} {options}"):
-            picture, self.calls, began = windows[i][2], 0, time.process_time()
-            hidden = masks.chords(picture) & regions[i].any(axis=0) & ("hidden" in options)
-            made = np.asarray(
-                inpaint(
-                    self.models[which], picture, regions[i] | hidden, seed=self.seed + i, **rest
-                )[0]
-            )
+            picture = windows[i].picture
+            mask = regions[i]
+            if "hidden" in options:
+                mask = mask | masks.chords(picture) & mask.any(axis=0)
+            self.calls, began = 0, time.process_time()
+            result = inpaint(self.models[which], picture, mask, seed=self.seed + i, **rest)
+            made = np.asarray(result[0])
             pictures.append(np.where(regions[i][..., None], made, picture))
             cost.append((self.calls, time.process_time() - began))
             with write_atomically(path) as file:
@@ -173,12 +191,8 @@ class Bench:
         for row, pictures in made.items():
             clips = read_clips(pictures, regions_made)
             area = compare(clips, reference, songs[:count], songs, weights=against)["mean"][0]
-            counts = np.array(
-                [
-                    region.measure(picture)
-                    for region, picture in zip(measured, pictures, strict=True)
-                ]
-            )
+            pairs = zip(measured, pictures, strict=True)
+            counts = np.array([region.measure(picture) for region, picture in pairs])
             described = describe(clips)
             values = {
                 "overlapping_area": np.append(area[0], area[1:] - area[1:].mean() + area[0])
@@ -246,25 +260,21 @@ class Bench:
         }
 
     def strangeness(self, tasks: Sequence[str], masks_drawn: int = 2000) -> dict[str, float]:
-        """1 - the largest intersection over union of a task's first mask, as the model sees it, with a training mask."""
+        """1 - the largest intersection over union of a task's first mask with a training mask.
+
+        The task's mask is taken as the model sees it.
+        """
         wanted = {}
         for task in tasks:
             mask = self.task(task)[1][0]
-            start = (
-                min(
-                    max(int(mask.any(axis=0).argmax()) - self.width // 4, 0),
-                    mask.shape[1] - self.width,
-                )
-                // 16
-                * 16
-            )
-            wanted[task] = mask[8:120, start : start + self.width]
-        drawn, best = (
-            data.Windows(self.training, self.width, seed=self.seed),
-            dict.fromkeys(tasks, 0.0),
-        )
+            first = int(mask.any(axis=0).argmax())
+            start = min(max(first - self.width // 4, 0), mask.shape[1] - self.width)
+            start = start // BAR * BAR
+            wanted[task] = mask[BORDER : PITCHES - BORDER, start : start + self.width]
+        drawn = data.Windows(self.training, self.width, seed=self.seed)
+        best = dict.fromkeys(tasks, 0.0)
         for i in range(masks_drawn):
-            seen = drawn[i].mask[8:120]
+            seen = drawn[i].mask[BORDER : PITCHES - BORDER]
             best = {
                 task: max(best[task], float((seen & mask).sum() / (seen | mask).sum()))
                 for task, mask in wanted.items()
@@ -273,12 +283,14 @@ class Bench:
 
 
 def bootstrap(songs: int, there: np.ndarray, seed: int) -> np.ndarray:
-    """How often each song counts: once, then in 200 bootstrap samples of those that are `there`, float (1 + 200, songs)."""
+    """How often each song counts, float (1 + 200, songs).
+
+    First once, then in 200 bootstrap samples of those that are `there`.
+    """
     draws = np.ones((1 + DRAWS, songs))
     draws[1:] = 0
-    draws[1:, there] = np.random.default_rng(seed).multinomial(
-        len(there), np.ones(len(there)) / len(there), DRAWS
-    )
+    n = len(there)
+    draws[1:, there] = np.random.default_rng(seed).multinomial(n, np.ones(n) / n, DRAWS)
     return draws
 
 
@@ -306,10 +318,12 @@ def interval_table(found: Draws) -> Table:
 def bits(
     model: Any, songs: list[Any], training: list[Any], seed: int, passes: int = 8
 ) -> dict[str, Any]:
-    """Bits per pixel of the 112 playable rows of whole windows, one after the other through every song; see `cell_bound`.
+    """Bits per pixel of the 112 playable rows of whole windows; see `cell_bound`.
 
-    All notes hidden, with and without the chords, and the middle half hidden. Beside them the exact code lengths of two plain
-    codes, counted on the training songs: each cell by its pitch alone, and by its pitch and the cell before it.
+    The windows go one after the other through every song. All notes are hidden, with and without
+    the chords; then the middle half. Beside them stand the exact code lengths of two plain codes,
+    counted on the training songs: each cell by its pitch alone, and by its pitch and the cell
+    before it.
     """
     width, generator = model.width, torch.Generator().manual_seed(seed)
     quarter = width // 4
@@ -405,48 +419,31 @@ def main() -> None:
     corpus = data.read_corpus(find_archive(o.archive), progress=False)
     training = list(corpus.split("train").songs)
     for part in o.parts or PARTS:
-        split, path, names = (
-            o.split or ("test" if part == "bits" else "valid"),
-            o.out / f"{part}.json",
-            vars(o),
-        )
-        songs, began = list(corpus.split(split).songs), time.monotonic()
-        settings = {
-            "command": f"python tests/benchmarks/claims.py {part} --cells {o.cells} --edm {o.edm} --count {o.count} "
-            f"--seed {o.seed} --split {split}",
-            "split": split,
-            "seed": o.seed,
-        }
+        split = o.split or ("test" if part == "bits" else "valid")
+        path = o.out / f"{part}.json"
+        songs = list(corpus.split(split).songs)
+        began = time.monotonic()
+        models = f"--cells {o.cells}"
+        if part != "bits":
+            models += f" --edm {o.edm} --count {o.count}"
+        command = f"python tests/benchmarks/claims.py {part} {models} --seed {o.seed}"
+        command += f" --split {split}"
+        settings = {"command": command, "split": split, "seed": o.seed}
+
         if part == "bits":
             report = json.loads(path.read_text()) if path.is_file() else {}
-            model = load_model(o.cells)
-            settings["command"] = (
-                f"python tests/benchmarks/claims.py bits --cells {o.cells} --seed {o.seed} --split {split}"
-            )
             weights = json.loads(card_path(o.cells).read_text())["sha256"][:12]
-            write(
-                path,
-                report
-                | {
-                    Path(o.cells).stem: settings
-                    | {"weights": weights}
-                    | bits(model, songs, training, o.seed)
-                },
-            )
+            row = bits(load_model(o.cells), songs, training, o.seed)
+            report[Path(o.cells).stem] = settings | {"weights": weights} | row
+            write(path, report)
             continue
-        bench = Bench(
-            songs, training, {which: names[which] for which in ("cells", "edm")}, o.count, o.seed
-        )
-        report = (
-            settings
-            | {
-                "models": {
-                    which: {"name": Path(names[which]).stem, "weights": bench.weights[which]}
-                    for which in bench.weights
-                }
-            }
-            | bench.part(part)
-        )
+
+        names = {"cells": o.cells, "edm": o.edm}
+        bench = Bench(songs, training, names, o.count, o.seed)
+        cards = {}
+        for which, weights in bench.weights.items():
+            cards[which] = {"name": Path(names[which]).stem, "weights": weights}
+        report = settings | {"models": cards} | bench.part(part)
         write(path, report | {"minutes": round((time.monotonic() - began) / 60, 2)})
 
 

@@ -1,20 +1,33 @@
-"""Which parametrisation, loss weight and density of noise levels lets edm learn fastest: short trainings, one table.
+"""Which parametrisation, loss weight and density of noise levels lets edm learn fastest.
 
-    python tests/benchmarks/edm_trials.py [names of trials] [--data pop909.tar.xz] [--out runs/edm-trials] [--steps 250]
-    python tests/benchmarks/edm_trials.py --samplers --windows 24 [--checkpoint assets/models/tiny-edm.safetensors]
+    python tests/benchmarks/edm_trials.py [names of trials] [--data pop909.tar.xz]
+        [--out runs/edm-trials] [--steps 250]
+    python tests/benchmarks/edm_trials.py --samplers --windows 24
+        [--checkpoint assets/models/tiny-edm.safetensors]
 
-Every trial sees the same windows, masks and seeds; results are kept in OUT/trials.json, and a trial that stands there is not
-done again. Trials whose name begins with "on " go on from a trained checkpoint (--checkpoint), "as shipped" is that checkpoint
-itself, the others begin anew.
+Short trainings, one table. Every trial sees the same windows, masks and seeds. Results are kept in
+OUT/trials.json, and a trial that stands there is not done again. Trials whose name begins with
+"on " go on from a trained checkpoint (--checkpoint), "as shipped" is that checkpoint itself, and
+the others begin anew.
 
-What is compared: a value scale a and a shift b (x = a (pixel - b)) with a noise level sigma show the network what plain pixels
-in [-1, 1] show it with sigma / a, so a scale is nothing but another sigma_data and another density; only the shift, sigma_data,
-the density and the weight are tried. All are scored on pixels in [-1, 1] at fixed noise levels s from nearly clean to nearly
-pure noise, by the mean square error of the denoised notes of the region on validation windows, EMA weights. Beside it the best
-denoiser that takes every pixel for itself ("pixels": the mean of the pixel values, weighted by how well each explains the noisy
-one; it knows how rare notes are and nothing of music), and black. One number for all levels, from the identity between
-information and denoising (Guo, Shamai, Verdu 2005, equation 1; Kong, Brekelmans, Ver Steeg 2023, arXiv 2302.03792): the bits a
-pixel by which the denoiser explains the region better than "pixels" does, the integral of (mse_pixels - mse) / s^2 over ln s.
+What is compared: a value scale a and a shift b (x = a (pixel - b)) with a noise level sigma show
+the network what plain pixels in [-1, 1] show it with sigma / a. So a scale is nothing but another
+sigma_data and another density; only the shift, sigma_data, the density and the weight are tried.
+
+All are scored on pixels in [-1, 1] at fixed noise levels s, from nearly clean to nearly pure noise.
+The score is the mean square error of the denoised notes of the region, on validation windows, with
+EMA weights. Beside it stand:
+
+- "pixels", the best denoiser that takes every pixel for itself: the mean of the pixel values,
+  weighted by how well each explains the noisy one. It knows how rare notes are and nothing of
+  music.
+- "black".
+
+One number for all levels is the bits a pixel by which the denoiser explains the region better than
+"pixels" does: the integral of (mse_pixels - mse) / s^2 over ln s.
+
+Source: the identity between information and denoising (Guo, Shamai, Verdu 2005, equation 1; Kong,
+Brekelmans, Ver Steeg 2023, arXiv 2302.03792).
 """
 
 from __future__ import annotations
@@ -24,7 +37,7 @@ import json
 import math
 import time
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,15 +62,18 @@ from pomkit.processes.samplers import repaint, sample_dpmpp_2m_sde
 from pomkit.processes.schedules import karras_sigmas
 from pomkit.train import VALID_SEED
 
-LEVELS = 0.05 * 2.0 ** np.arange(
-    10
-)  # standard deviation of the noise on pixels in [-1, 1]: .05 to 25.6
+# Standard deviation of the noise on pixels in [-1, 1]: .05 to 25.6.
+LEVELS = 0.05 * 2.0 ** np.arange(10)
 BASE, HIGHER, PAPER = "lognormal:-0.6,1.3", "lognormal:0.2,1.3", "cosine-interpolated"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What is tried. `centre`: the pixel value that the network meets as 0; `sigma_data`, `density`: of pixels in [-1, 1]."""
+    """What is tried.
+
+    `centre` is the pixel value that the network meets as 0; `sigma_data` and `density` are those of
+    pixels in [-1, 1].
+    """
 
     centre: float = 0.0
     sigma_data: float = 0.5
@@ -69,24 +85,25 @@ class Trial:
 
 
 MEASURED = 0.15  # rms of the region's notes about black: see `statistics`
+BLACK = Trial(centre=-1, sigma_data=MEASURED)
 # fmt: off
 TRIALS = {
     "base": Trial(),
     "base, another seed": Trial(seed=1),
     "black = 0": Trial(centre=-1),
-    "black = 0, sigma_data .15": Trial(centre=-1, sigma_data=MEASURED),
-    "black = 0, sigma_data .05": Trial(centre=-1, sigma_data=0.05),
-    "black = 0, sigma_data .15, higher noise": Trial(centre=-1, sigma_data=MEASURED, density=HIGHER),
-    "black = 0, sigma_data .15, patch 2 x 32": Trial(centre=-1, sigma_data=MEASURED, model="tiny"),
-    "black = 0, sigma_data .15, self-conditioning": Trial(centre=-1, sigma_data=MEASURED, self_conditioned=True),
-    "black = 0, sigma_data .15, soft-min-snr": Trial(centre=-1, sigma_data=MEASURED, weighting="soft-min-snr"),
-    "black = 0, sigma_data .15, paper's density": Trial(centre=-1, sigma_data=MEASURED, density=PAPER),
+    "black = 0, sigma_data .15": BLACK,
+    "black = 0, sigma_data .05": replace(BLACK, sigma_data=0.05),
+    "black = 0, sigma_data .15, higher noise": replace(BLACK, density=HIGHER),
+    "black = 0, sigma_data .15, patch 2 x 32": replace(BLACK, model="tiny"),
+    "black = 0, sigma_data .15, self-conditioning": replace(BLACK, self_conditioned=True),
+    "black = 0, sigma_data .15, soft-min-snr": replace(BLACK, weighting="soft-min-snr"),
+    "black = 0, sigma_data .15, paper's density": replace(BLACK, density=PAPER),
     "higher noise": Trial(density=HIGHER),
     "soft-min-snr": Trial(weighting="soft-min-snr"),
     "as shipped": Trial(),
     "on base": Trial(),
     "on higher noise": Trial(density=HIGHER),
-    "on black = 0, sigma_data .15": Trial(centre=-1, sigma_data=MEASURED),
+    "on black = 0, sigma_data .15": BLACK,
     "on black = 0": Trial(centre=-1),
 }
 # fmt: on
@@ -94,13 +111,13 @@ TRIALS = {
 
 def generator_for(seed: int, step: int) -> torch.Generator:
     """A generator that depends on (seed, step) alone."""
-    return torch.Generator().manual_seed(
-        int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
-    )
+    state = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> 1))
 
 
+# Name, sampler, calls, lowest and highest level, rho: see `karras_sigmas`.
 # fmt: off
-SAMPLERS = [                                          # name, sampler, steps, lowest and highest level, rho: see `karras_sigmas`
+SAMPLERS = [
     ("DPM++ 2M", "dpmpp_2m", 20, 0.01, 80, 7), ("DPM++ 2M", "dpmpp_2m", 20, 0.03, 20, 7),
     ("DPM++ 2M", "dpmpp_2m", 20, 0.05, 10, 7),
     ("2M SDE", "dpmpp_2m_sde", 20, 0.01, 80, 7), ("2M SDE", "dpmpp_2m_sde", 20, 0.05, 10, 7),
@@ -112,22 +129,20 @@ SAMPLERS = [                                          # name, sampler, steps, lo
 
 
 class Shifted(nn.Module):
-    """A denoiser of pixels around one of shifted pixels; with self-conditioning it also sees its last guess (2208.04202)."""
+    """A denoiser of pixels around one of shifted pixels.
+
+    With self-conditioning it also sees its last guess (arXiv 2208.04202).
+    """
 
     def __init__(self, config: HDiTConfig, trial: Trial) -> None:
         super().__init__()
-        self.trial, self.sigma_data, own = (
-            trial,
-            trial.sigma_data,
-            {"in_channels": 7, "mapping_cond_dim": 2},
-        )
-        self.inner = Denoiser(
-            HDiT(HDiTConfig.from_dict(config.to_dict() | own)), trial.sigma_data, conditioned=True
-        )
+        self.trial = trial
+        self.sigma_data = trial.sigma_data
+        own = config.to_dict() | {"in_channels": 7, "mapping_cond_dim": 2}
+        network = HDiT(HDiTConfig.from_dict(own))
+        self.inner = Denoiser(network, trial.sigma_data, conditioned=True)
         if trial.self_conditioned:
-            self.inner.network = HDiT(
-                HDiTConfig.from_dict(config.to_dict() | own | {"in_channels": 10})
-            )
+            self.inner.network = HDiT(HDiTConfig.from_dict(own | {"in_channels": 10}))
 
     def forward(
         self,
@@ -152,7 +167,7 @@ class Shifted(nn.Module):
 
 
 class Batches(Dataset):
-    """Windows as tensors: pixels, the region trained on, the part of it that holds notes, the density."""
+    """Windows as tensors: pixels, the region trained on, its part that holds notes, the density."""
 
     def __init__(self, windows: data.Windows, amount: int) -> None:
         self.windows, self.amount = windows, amount
@@ -173,9 +188,13 @@ class Batches(Dataset):
 def train(
     trial: Trial, windows: data.Windows, steps: int, batch: int, start: Path | None
 ) -> tuple[nn.Module, float]:
-    """The EMA weights after a short training, and seconds a step. As `pomkit.train`: AdamW, warm-up, cool-down, clip, bf16."""
+    """The EMA weights after a short training, and seconds a step.
+
+    As `pomkit.train` does it: AdamW, warm-up, cool-down, clip, bf16.
+    """
     torch.manual_seed(trial.seed)
-    model, lr = Shifted(CONFIGS[trial.model], trial), 5e-4 if start else 1e-3
+    model = Shifted(CONFIGS[trial.model], trial)
+    lr = 5e-4 if start else 1e-3
     if start:
         model.inner.load_state_dict({k: v.float() for k, v in load_file(start).items()})
     ema = deepcopy(model).eval()
@@ -187,35 +206,33 @@ def train(
         noise = torch.randn(b["x0"].shape, generator=generator)
         b["density"][torch.rand(batch, generator=generator) < 0.5] = torch.nan
         conditions = {"known": b["x0"], "mask": b["mask"], "density": b["density"]}
+        warm = min(1, (step + 1) / 20)
+        cool = min(1, (steps - step) / (0.4 * steps))
         for group in optimizer.param_groups:
-            group["lr"] = (
-                lr
-                * min(1, (step + 1) / 20)
-                * min(1, (steps - step) / (0.4 * steps))
-                * group["lr_scale"]
-            )
+            group["lr"] = lr * warm * cool * group["lr_scale"]
         with torch.autocast("cpu", torch.bfloat16):
             if trial.self_conditioned and step % 2:
+                noisy = b["x0"] + sigma.reshape(-1, 1, 1, 1) * noise
                 with torch.no_grad():
-                    conditions["guess"] = model(
-                        b["x0"] + sigma.reshape(-1, 1, 1, 1) * noise, sigma, **conditions
-                    ).float()
-            loss = denoising_loss(
+                    conditions["guess"] = model(noisy, sigma, **conditions).float()
+            losses = denoising_loss(
                 model, b["x0"], noise, sigma, trial.weighting, b["mask"], **conditions
-            ).mean()
-        loss.backward()
+            )
+        losses.mean().backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         decay = min(0.9999, 1 - (1 + step) ** -0.75)
-        torch._foreach_lerp_(
-            list(ema.state_dict().values()), list(model.state_dict().values()), 1 - decay
-        )
+        averages = list(ema.state_dict().values())
+        torch._foreach_lerp_(averages, list(model.state_dict().values()), 1 - decay)
     return ema, (time.monotonic() - started) / max(steps, 1)
 
 
 class Posterior:
-    """The best denoiser that looks at each pixel alone: E[pixel | noisy pixel] for the values seen in training, by channel."""
+    """The best denoiser that looks at each pixel alone.
+
+    It is E[pixel | noisy pixel] for the values seen in training, by channel.
+    """
 
     def __init__(self, windows: data.Windows, amount: int = 256) -> None:
         seen = np.concatenate([windows[i].picture[8:120].reshape(-1, 3) for i in range(amount)])
@@ -226,24 +243,27 @@ class Posterior:
         grid = np.linspace(-1 - 6 * sigma, 1 + 6 * sigma, 4001)
         likelihood = -((grid[:, None] - values) ** 2) / (2 * sigma**2)
         likelihood = np.exp(likelihood - likelihood.max(1, keepdims=True))
-        tables = [
-            (likelihood * p) @ values / np.maximum(likelihood @ p, 1e-300) for p in self.share
-        ]
-        return torch.from_numpy(
-            np.stack([np.interp(x[:, c], grid, t) for c, t in enumerate(tables)], 1)
-        ).float()
+        channels = []
+        for c, p in enumerate(self.share):
+            table = (likelihood * p) @ values / np.maximum(likelihood @ p, 1e-300)
+            channels.append(np.interp(x[:, c], grid, table))
+        return torch.from_numpy(np.stack(channels, 1)).float()
 
 
 @torch.inference_mode()
 def errors(denoise: Any, windows: data.Windows, amount: int) -> list[float]:
-    """Mean square error of the region's notes at each of LEVELS, over the first `amount` windows, fixed noise."""
+    """Mean square error of the region's notes at each of LEVELS.
+
+    Over the first `amount` windows, with fixed noise.
+    """
     found = []
     for i, s in enumerate(LEVELS.tolist()):
         total = size = 0.0
         for number, b in enumerate(DataLoader(Batches(windows, amount), 16)):
             noise = torch.randn(b["x0"].shape, generator=generator_for(VALID_SEED + i, number))
             error = (denoise(b["x0"] + s * noise, s, b) - b["x0"]).square() * b["notes"]
-            total, size = total + float(error.sum()), size + 3 * float(b["notes"].sum())
+            total += float(error.sum())
+            size += 3 * float(b["notes"].sum())
         found.append(total / size)
     return found
 
@@ -265,89 +285,92 @@ def by(model: nn.Module, trial: Trial) -> Any:
 
 
 def gained(mse: list[float], pixels: list[float]) -> float:
-    """Bits a pixel (three channels) explained beyond what each pixel tells alone, over the range of LEVELS."""
-    rate, spacing = (np.array(pixels) - mse) / LEVELS**2, math.log(2)  # of ln s: the levels double
+    """Bits a pixel (three channels) explained beyond what each pixel tells alone.
+
+    Over the range of LEVELS.
+    """
+    rate = (np.array(pixels) - mse) / LEVELS**2
+    spacing = math.log(2)  # of ln s: the levels double
     return float(3 * (rate.sum() - (rate[0] + rate[-1]) / 2) * spacing / math.log(2))
 
 
 def statistics(windows: data.Windows, amount: int = 256) -> dict[str, float]:
-    """Mean, standard deviation and rms about black of pixels in [-1, 1]: whole pictures, and the notes of the regions."""
+    """Mean, standard deviation and rms about black of pixels in [-1, 1].
+
+    Of whole pictures, and of the notes of the regions.
+    """
     drawn = [windows[i] for i in range(amount)]
-    whole = np.stack([w.picture for w in drawn]) / 127.5 - 1
-    region = (
-        np.concatenate([w.picture[w.mask & masks.everything(w.picture)] for w in drawn]) / 127.5 - 1
-    )
-    sets = {"whole pictures": whole, "notes of the region": region}
+    whole = np.stack([w.picture for w in drawn])
+    regions = [w.picture[w.mask & masks.everything(w.picture)] for w in drawn]
+    sets = {
+        "whole pictures": whole / 127.5 - 1,
+        "notes of the region": np.concatenate(regions) / 127.5 - 1,
+    }
     measures = {
         "mean": np.mean,
         "std": np.std,
         "rms about black": lambda x: np.sqrt(((x + 1) ** 2).mean()),
         "pixels lit": lambda x: (x > -1).any(-1).mean(),
     }
-    return {
-        f"{name}: {kind}": round(float(measure(x)), 4)
-        for name, x in sets.items()
-        for kind, measure in measures.items()
-    }
+    found = {}
+    for name, x in sets.items():
+        for kind, measure in measures.items():
+            found[f"{name}: {kind}"] = round(float(measure(x)), 4)
+    return found
 
 
 def table(results: dict[str, Any]) -> str:
-    """Markdown: each trial's error at each level, as a share of "pixels"' error, and the bits gained."""
+    """Markdown: each trial's error at each level, and the bits gained.
+
+    An error is given as a share of the error of "pixels".
+    """
     pixels = results["pixels"]["mse"]
-    lines = [
-        "| trial | steps | " + " | ".join(f"{s:.3g}" for s in LEVELS) + " | bits a pixel gained |",
-        "|---" * (len(LEVELS) + 3) + "|",
-    ]
-    lines += [
-        f"| {name} | {r.get('steps', '')} | "
-        + " | ".join(f"{m / p:.3f}" for m, p in zip(r["mse"], pixels, strict=True))
-        + f" | {gained(r['mse'], pixels):.4f} |"
-        for name, r in results.items()
-        if "mse" in r
-    ]
+    levels = [f"{s:.3g}" for s in LEVELS]
+    rows = [["trial", "steps", *levels, "bits a pixel gained"]]
+    rows.append(["---"] * len(rows[0]))
+    for name, r in results.items():
+        if "mse" in r:
+            shares = [f"{m / p:.3f}" for m, p in zip(r["mse"], pixels, strict=True)]
+            bits = f"{gained(r['mse'], pixels):.4f}"
+            rows.append([name, str(r.get("steps", "")), *shares, bits])
+    lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([*lines, "", "mse of pixels: " + ", ".join(f"{p:.2e}" for p in pixels)])
 
 
 def samplers(checkpoint: Path, songs: Any, amount: int) -> None:
-    """Print what samplers and ranges of levels make of a model: middle 8 of 16 bars hidden, chords known, bf16, seed 0."""
-    model, mask = load_model(checkpoint), masks.bars(256, 5, 12)
+    """Print what samplers and ranges of levels make of a model.
+
+    The middle 8 of 16 bars are hidden, chords are known; bf16, seed 0.
+    """
+    model = load_model(checkpoint)
+    mask = masks.bars(256, 5, 12)
     chosen, starts, real = zip(*held_out(songs, 256, amount), strict=True)
-    x0, region = to_pixels(np.stack(real)), torch.from_numpy(mask).expand(amount, 1, -1, -1)
+    x0 = to_pixels(np.stack(real))
+    region = torch.from_numpy(mask).expand(amount, 1, -1, -1)
     print(
-        "| sampler, levels | calls | onsets / real | in scale | on 8th grid | chord accuracy | overlapping area |"
+        "| sampler, levels | calls | onsets / real | in scale | on 8th grid | chord accuracy "
+        "| overlapping area |"
     )
     print("|---" * 7 + "|")
     for name, sampler, steps, low, high, rho in SAMPLERS:
         sigmas = karras_sigmas(steps, low, high, rho)
+        denoiser = partial(model, known=x0, mask=region)
+        options = {"sampler": sampler, "generator": torch.Generator().manual_seed(0)}
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            x = repaint(
-                partial(model, known=x0, mask=region),
-                x0,
-                region,
-                sigmas,
-                sampler=sampler,
-                generator=torch.Generator().manual_seed(0),
-            ).float()
+            x = repaint(denoiser, x0, region, sigmas, **options).float()
         made = [clean(picture, mask)[0] for picture in to_picture(torch.where(region, x, x0))]
-        found = [
-            adherence(before, mask, after, render(song), start)
-            for before, after, song, start in zip(real, made, chosen, starts, strict=True)
-        ]
+
+        found = []
+        for before, after, song, start in zip(real, made, chosen, starts, strict=True):
+            found.append(adherence(before, mask, after, render(song), start))
         onsets = np.array([f.onsets for f in found])
-        scale, grid = (
-            np.nansum([getattr(f, key) * f.onsets for f in found]) / onsets.sum()
-            for key in ("in_scale", "on_grid")
-        )
+        scale = np.nansum([f.in_scale * f.onsets for f in found]) / onsets.sum()
+        grid = np.nansum([f.on_grid * f.onsets for f in found]) / onsets.sum()
         area = compare(read_clips(made, mask), read_clips(real, mask))["mean"][0]
-        density, chords = (
-            onsets.sum() / sum(f.onsets_before for f in found),
-            np.nanmean([f.chord_accuracy for f in found]),
-        )
-        print(
-            f"| {name}, {high}-{low}, rho {rho} | {steps} | {density:.3f} | {scale:.3f} | {grid:.3f} | {chords:.3f} | "
-            f"{area:.3f} |",
-            flush=True,
-        )
+        density = onsets.sum() / sum(f.onsets_before for f in found)
+        chords = np.nanmean([f.chord_accuracy for f in found])
+        values = " | ".join(f"{v:.3f}" for v in (density, scale, grid, chords, area))
+        print(f"| {name}, {high}-{low}, rho {rho} | {steps} | {values} |", flush=True)
 
 
 def main() -> None:
@@ -391,21 +414,12 @@ def main() -> None:
     for name in a.names or TRIALS:
         if name in results:
             continue
-        start, steps = (
-            a.checkpoint if name.startswith(("on ", "as ")) else None,
-            0 if name.startswith("as ") else a.steps,
-        )
-        model, seconds = train(TRIALS[name], windows, steps, a.batch, start)
-        keep(
-            name,
-            {
-                "trial": asdict(TRIALS[name]),
-                "steps": steps,
-                "batch": a.batch,
-                "seconds": seconds,
-                "mse": errors(by(model, TRIALS[name]), valid, a.windows),
-            },
-        )
+        trial = TRIALS[name]
+        start = a.checkpoint if name.startswith(("on ", "as ")) else None
+        steps = 0 if name.startswith("as ") else a.steps
+        model, seconds = train(trial, windows, steps, a.batch, start)
+        result = {"trial": asdict(trial), "steps": steps, "batch": a.batch, "seconds": seconds}
+        keep(name, result | {"mse": errors(by(model, trial), valid, a.windows)})
     print(table(results))
 
 

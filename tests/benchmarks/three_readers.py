@@ -1,6 +1,8 @@
-"""read_midi held to mido and pretty_midi on every song of the POP909 archive, tick for tick; and written and read again.
+"""`read_midi` held to mido and pretty_midi on every song of the POP909 archive, tick for tick.
 
-python tests/benchmarks/three_readers.py [--archive pop909.tar.xz] [--every 1]
+    python tests/benchmarks/three_readers.py [--archive pop909.tar.xz] [--every 1]
+
+Each song is also written and read again, on every grid.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 
 def find_archive(named: Path | None) -> Path:
-    """The archive named, or the one in POMKIT_DATA or in shared/data beside or inside the checkout."""
-    folders = [
-        os.environ.get("POMKIT_DATA", ""),
-        ROOT / "shared" / "data",
-        ROOT.parent / "shared" / "data",
-    ]
+    """The archive named, or the one in POMKIT_DATA or in shared/data.
+
+    The latter is looked for inside and beside the checkout.
+    """
+    named_folder = os.environ.get("POMKIT_DATA", "")
+    folders = [named_folder, ROOT / "shared" / "data", ROOT.parent / "shared" / "data"]
     for path in [named] if named else [Path(f) / "pop909.tar.xz" for f in folders if f]:
         if path and path.is_file():
             return path
@@ -58,20 +60,24 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name, data in tqdm(files, disable=None):
             real, problem = m.note_ons(data), m.disagreement(data)
-            notes, differ = notes + (real or 0), differ + (not m.same_rule(data))
+            notes += real or 0
+            differ += not m.same_rule(data)
             for grid in (1, 2, 3, 4, 6, 8, 12, 24):
                 song = pomkit.read_midi(data, grid)
                 r = song.report
                 if r.kept + r.merged + r.dropped != real:
-                    problem += f"; at {grid} steps a beat {r.kept} kept + {r.merged} merged + {r.dropped} dropped of {real}"
-                if pomkit.read_midi(song.write_midi(Path(folder) / "x.mid"), grid) != song:
+                    problem += f"; at {grid} steps a beat {r.kept} kept + {r.merged} merged"
+                    problem += f" + {r.dropped} dropped of {real}"
+                written = song.write_midi(Path(folder) / "x.mid")
+                if pomkit.read_midi(written, grid) != song:
                     problem += f"; at {grid} steps a beat another Song after writing and reading"
             if problem:
                 faults += 1
                 tqdm.write(f"{name}: {problem}")
     print(
-        f"{len(files)} songs, {notes} notes: {faults} with a disagreement; in {differ} the rule of pretty_midi for "
-        "overlapping, unended and zero-length notes gives others than first in, first out"
+        f"{len(files)} songs, {notes} notes: {faults} with a disagreement; in {differ} the rule of "
+        "pretty_midi for overlapping, unended and zero-length notes gives others than first in, "
+        "first out"
     )
     return bool(faults)
 

@@ -335,7 +335,8 @@ def bits(
     first = np.ones((128, 1, model.states))  # add-one: nothing is impossible
     second = np.ones((128, model.states, model.states))
     for song in tqdm(training, desc="counting"):
-        cells, rows = model.encode(render(song, border=0), 0), np.arange(128)[:, None]
+        cells = model.encode(render(song, border=0))  # (128, width), nothing in the border rows
+        rows = np.arange(128)[:, None]
         np.add.at(first, (rows, np.zeros_like(cells), cells), 1)
         np.add.at(second, (rows[:, :1], cells[:, :-1], cells[:, 1:]), 1)
     length = {

@@ -50,10 +50,20 @@ def command_line() -> argparse.ArgumentParser:
     return p
 
 
+def read_json(text: str) -> Any:
+    """The value of an option that is written as JSON; ArgumentTypeError, which argparse tells."""
+    try:
+        return json.loads(text)
+    except ValueError as fault:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no JSON ({fault}); write it like '{{\"channels\": 12}}'"
+        ) from fault
+
+
 def kind_of(field: Field) -> dict[str, Any]:
     """How the command line reads a field: its type and default."""
     if field.name == "own":
-        return {"type": json.loads, "default": {}}
+        return {"type": read_json, "default": {}}
     if isinstance(field.default, bool):
         return {"action": argparse.BooleanOptionalAction, "default": field.default}
     return {"type": type(field.default), "default": field.default}

@@ -294,6 +294,22 @@ def error_messages(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, "".join(map(str, parts))
 
 
+# What to do about each fault.
+HINTS = {
+    "long line": f"at most {MOST_COLUMNS} columns, in code and docstrings",
+    "long function": f"at most {MOST_LINES} code lines: name a stage, make it a function",
+    "big statement": f"at most {MOST_NODES} syntax nodes: give a part of it a name",
+    "tuple assignment": "one assignment a line, unless it swaps names",
+    "no paragraphs": f"a body of {LONG_BODY} lines has blank lines; a comment heads each stage",
+    "no shape": "a line with reshape, movedim, view, flatten ... ends in its shape: # (n, 128, width)",
+    "trailing comment": "only shapes and units stand behind code; other comments stand above it",
+    "positional": f"at most {MOST_POSITIONAL} parameters by position, the rest behind a *",
+    "guide": "a module begins with a docstring: what it holds, its law, an example",
+    "docstring": "say what it does; name each argument, or `see `Name.method``; give the shape of "
+    "every array, (n, 128, width, 3), and the errors",
+}
+
+
 def files(*folders: str) -> list[Path]:
     """The Python files of the package, or of the folders and files named."""
     roots = [Path(folder).resolve() for folder in folders] or [PACKAGE]
@@ -331,8 +347,11 @@ def defined(tree: ast.Module) -> Iterator[str]:
         yield from (name for name in names if not name.startswith("_"))
 
 
-def main(*folders: str) -> None:
-    """Print the figures: a line per file, or every fault where folders are named."""
+def main(*folders: str) -> int:
+    """Print the figures: a line per file, or every fault where folders are named.
+
+    The exit code is 1 where a rule is broken.
+    """
     reports = {path: measure(path) for path in files(*folders)}
     for path, report in reports.items():
         name = path.relative_to(ROOT).as_posix()
@@ -346,9 +365,11 @@ def main(*folders: str) -> None:
     print(f"{len(reports)} files, {whole.code_lines} code lines")
     for name, value in whole.figures().items():
         print(f"{name}: {value:.3g}")
-    if not folders:
-        print("names with two meanings:", names_with_two_meanings())
+    for rule in {rule for rule, *_ in whole.faults}:
+        print(f"{rule}: {HINTS[rule]}")
+    print("names that more than one file defines:", names_with_two_meanings())
+    return int(bool(whole.faults))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

@@ -15,6 +15,7 @@ from torch.utils.data import default_collate
 from pomkit import (
     Chord,
     OptionError,
+    Song,
     generate,
     inpaint,
     load_model,
@@ -80,8 +81,24 @@ def test_it_says_what_it_knows(process, model):
     assert model.options & known
 
 
+def region_of(model, picture) -> np.ndarray:
+    """The first of some masks that a model answers."""
+    for mask in (
+        masks.box(picture, (50, 80), (10, 40)),
+        masks.bars(picture, 2, 3),
+        masks.continuation(picture, 32),
+        masks.everything(picture),
+    ):
+        try:
+            model.check_mask(mask)
+        except OptionError:
+            continue
+        return mask
+    pytest.fail(f"{model.process} answers none of these masks")
+
+
 def test_outside_the_mask_nothing_changes(model, picture):
-    mask = masks.box(picture, (50, 80), (10, 40))
+    mask = region_of(model, picture)
     out = inpaint(model, picture, mask, calls=2, seed=0, n=2)
     assert out.shape == (2, *picture.shape)
     assert out.dtype == np.uint8
@@ -89,7 +106,7 @@ def test_outside_the_mask_nothing_changes(model, picture):
 
 
 def test_the_same_seed_gives_the_same_music(model, picture):
-    mask = masks.bars(picture, 2, 3)
+    mask = region_of(model, picture)
     first = inpaint(model, picture, mask, calls=2)
     again = inpaint(model, picture, mask, calls=2, seed=first.seed)
     assert np.array_equal(first, again)
@@ -101,13 +118,41 @@ def test_an_empty_mask_returns_the_input(model, picture):
 
 
 def test_every_method_composes(model, picture):
-    mask = masks.bars(picture, 2, 3)
+    mask = region_of(model, picture)
     for method in model.methods:
         out = inpaint(model, picture, mask, method=method, calls=2, seed=0)
         assert (out[0][~mask] == picture[~mask]).all()
 
 
-def test_one_window_can_be_learned(process, tmp_path):
+def test_what_lies_under_the_mask_is_not_looked_at(model):
+    """Two songs that differ under the mask alone, with no note across its edge."""
+    outside = [(4, 4, 60, 80, 0), (52, 4, 64, 80, 0)]
+    inside = [(20, 4, 67, 80, 0), (28, 2, 72, 90, 0)]
+    full, empty = (render(Song(notes), 0, WIDTH) for notes in (outside + inside, outside))
+    mask = region_of(model, full) | masks.bars(full, 2, 3)
+    one, other = (inpaint(model, each, mask, calls=2, seed=3) for each in (full, empty))
+    assert np.array_equal(one, other)
+
+
+def test_every_call_is_told(model, picture):
+    """With a picture of the state, which keeps what is known."""
+    events = []
+    mask = region_of(model, picture)
+    inpaint(model, picture, mask, calls=2, seed=0, callback=events.append)
+    assert events
+    assert [event["i"] for event in events] == list(range(events[-1]["n"]))
+    assert (events[0]["preview"]()[0][~mask] == picture[~mask]).all()
+
+
+@pytest.fixture
+def trained_process(process) -> str:
+    if not family(process).trains:
+        pytest.skip(f"{process} does not learn")
+    return process
+
+
+def test_one_window_can_be_learned(trained_process, tmp_path):
+    process = trained_process
     trainer = Trainer(options(process, tmp_path, sigma_data=0.15), progress=False)
     items = TrainSet(trainer.windows, trainer.model, 4, trainer.options)
     batch = default_collate([items[0]] * 4)
@@ -116,7 +161,8 @@ def test_one_window_can_be_learned(process, tmp_path):
     assert np.mean(losses[-5:]) < 0.6 * losses[0]
 
 
-def test_a_run_resumes_to_the_same_weights(process, tmp_path):
+def test_a_run_resumes_to_the_same_weights(trained_process, tmp_path):
+    process = trained_process
     whole = Trainer(options(process, tmp_path / "whole"), progress=False).run()
     half = Trainer(options(process, tmp_path / "parts"), progress=False)
     stop_after(half, 3)
@@ -143,7 +189,7 @@ def stop_after(trainer: Trainer, step: int) -> None:
 
 def test_it_is_saved_and_loaded(process, model, picture, tmp_path):
     again = load_model(save_model(tmp_path / "model", model, {"data": "none"}), "cpu")
-    mask = masks.bars(picture, 2, 3)
+    mask = region_of(model, picture)
     assert type(again) is family(process)
     assert again.spec() == model.spec()
     assert again.card == {"data": "none"}
@@ -152,13 +198,41 @@ def test_it_is_saved_and_loaded(process, model, picture, tmp_path):
 
 
 def test_an_option_that_it_does_not_know_is_one_clear_error(model, picture):
-    mask = masks.bars(picture, 2, 3)
+    mask = region_of(model, picture)
     with pytest.raises(OptionError, match=f"no option of {model.process} models; leave it out"):
         inpaint(model, picture, mask, no_such_option=1)
 
 
+def test_a_family_that_does_not_learn_says_so(monkeypatch, tmp_path):
+    class Silence(Model):
+        process = "silence"
+        options = frozenset({"calls", "method"})
+        methods = {"fill": 1}
+        trains = False
+
+        def compose(self, canvas, region, options, report):
+            return [(np.where(region[..., None], 0, each), 0) for each in canvas]
+
+        def check_mask(self, mask):
+            if not mask.all(axis=1).any():
+                raise OptionError("silence fills whole rows; mask all columns of some rows")
+
+        @classmethod
+        def from_options(cls, options):
+            return cls(torch.nn.Linear(1, 1), options.width)
+
+    monkeypatch.setitem(FAMILIES, "silence", Silence)
+    with pytest.raises(OptionError, match="silence models do not learn"):
+        Trainer(options("silence", tmp_path), progress=False)
+    silence = new_model(options("silence"))
+    picture = np.zeros((128, WIDTH, 3), np.uint8)
+    with pytest.raises(OptionError, match="whole rows"):
+        inpaint(silence, picture, masks.bars(picture, 1))
+    assert silence.spec() == {"process": "silence", "width": WIDTH}
+
+
 def test_options_are_given_by_name(model, picture):
-    mask = masks.bars(picture, 2, 3)
+    mask = region_of(model, picture)
     with pytest.raises(OptionError, match=r"inpaint\(model, picture, mask, n=4, seed=1\)"):
         inpaint(model, picture, mask, 4)
     with pytest.raises(OptionError, match="two names"):

@@ -111,6 +111,7 @@ def inpaint(
         mask = mask & ~masks.chords(picture)
         picture = picture.copy()
         paint_chords(picture, chords)
+    model.check_mask(mask)
     layout = lay_out(model, picture, mask, bars)
     canvas, refused = compose_windows(model, layout, options, n=n, callback=callback)
     result = finish(model, canvas, picture, mask)

@@ -74,6 +74,7 @@ class Process(Protocol):
             chords, bars and callback, which are not named here.
         composes_chords: whether it composes masked chord rows itself; else they are estimated
             from the notes.
+        trains: whether it learns; if not, it needs no `example` and no `loss`.
         card: what is known of the trained model: plain JSON values.
         width: columns that it learned.
         span: columns of the widest picture that it composes at once.
@@ -83,6 +84,7 @@ class Process(Protocol):
     process: ClassVar[str]
     options: ClassVar[frozenset[str]]
     composes_chords: ClassVar[bool]
+    trains: ClassVar[bool]
     card: dict[str, Any]
     width: int
     span: int
@@ -98,16 +100,23 @@ class Process(Protocol):
     def check(self, options: Options) -> Options:
         """The options with the family's own defaults; OptionError where they do not fit."""
 
+    def check_mask(self, mask: np.ndarray) -> None:
+        """Raise OptionError for a mask, bool (128, width), that the family cannot answer."""
+
     def compose(
         self, canvas: np.ndarray, region: np.ndarray, options: Options, report: Report
     ) -> Drawn:
         """Compose a region of pictures anew.
 
         Args:
-            canvas: uint8 (n, 128, width, 3), the pictures.
+            canvas: uint8 (n, 128, width, 3), the pictures. What lies under the region is still
+                there, so that a known note that goes on behind it keeps its beginning. Do not
+                look at it otherwise.
             region: bool (128, width), True = compose.
             options: how.
-            report: is told of each network call, with a function that draws the state.
+            report: call it at each network call as `report({"i": i, "n": n}, draw)`: call i of n,
+                and a function that gives what `compose` would return now. Progress bars and live
+                pictures come from it.
 
         Returns:
             For each picture the composed one, uint8 (128, width, 3), and how many cells inside
@@ -131,7 +140,7 @@ class Process(Protocol):
 
         Args:
             batch: examples, collated.
-            forward: the model itself, perhaps wrapped for several devices.
+            forward: calls the model's own `forward`; the model may be wrapped for several devices.
             options: the `TrainOptions` of the run.
         """
 
@@ -160,6 +169,7 @@ class Model(nn.Module):
     process: ClassVar[str]
     options: ClassVar[frozenset[str]] = frozenset()
     composes_chords: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
 
     def __init__(self, network: Any, width: int, span: int | None = None) -> None:
         """Keep the network and the widths.
@@ -183,45 +193,47 @@ class Model(nn.Module):
     @property
     def methods(self) -> Mapping[str, int]:
         """How it can answer a mask: name -> network calls in one pass, the default first."""
-        raise NotImplementedError(f"{type(self).__name__} names no methods")
+        raise NotImplementedError(f"{type(self).__name__} must name its methods")
 
     def check(self, options: Options) -> Options:
         """The options as they are: this family has nothing to add to them."""
         return options
 
+    def check_mask(self, mask: np.ndarray) -> None:
+        """Raise nothing: the family answers every mask, bool (128, width)."""
+
     def compose(
         self, canvas: np.ndarray, region: np.ndarray, options: Options, report: Report
     ) -> Drawn:
         """Compose a region of pictures, uint8 (n, 128, width, 3); see `Process.compose`."""
-        raise NotImplementedError(f"{type(self).__name__} does not compose")
+        raise NotImplementedError(f"{type(self).__name__} must write compose")
 
     def example(
         self, window: Window, u: float, rng: np.random.Generator, options: Any
     ) -> dict[str, Any]:
         """What training needs of a window: arrays by name; see `Process.example`."""
-        raise NotImplementedError(f"{type(self).__name__} does not learn")
+        raise NotImplementedError(f"{type(self).__name__} must write example")
 
     def loss(self, batch: dict[str, Tensor], forward: Any, options: Any) -> Tensor:
         """The loss of each example of a batch, float (batch,); see `Process.loss`."""
-        raise NotImplementedError(f"{type(self).__name__} does not learn")
+        raise NotImplementedError(f"{type(self).__name__} must write loss")
 
     def spec(self) -> dict[str, Any]:
-        """The process, the width, and the network's configuration."""
-        return {
-            "process": self.process,
-            "width": self.width,
-            "network": self.network.config.to_dict(),
-        }
+        """The process and the width; and the configuration of a network that has one."""
+        spec = {"process": self.process, "width": self.width}
+        if hasattr(self.network, "config"):
+            spec["network"] = self.network.config.to_dict()
+        return spec
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "Model":
         """A model with fresh weights from what `spec` gave."""
-        raise NotImplementedError(f"{cls.__name__} is not made from a specification")
+        raise NotImplementedError(f"{cls.__name__} must write from_spec")
 
     @classmethod
     def from_options(cls, options: Any) -> "Model":
         """A model with fresh weights for a training run with these `TrainOptions`."""
-        raise NotImplementedError(f"{cls.__name__} is not trained")
+        raise NotImplementedError(f"{cls.__name__} must write from_options")
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """The optimiser's groups of parameters; a network may know better which decay."""

@@ -90,6 +90,8 @@ class Trainer:
         """The model, its optimiser, and the average of its weights."""
         torch.manual_seed(self.options.seed)
         self.model: Model = new_model(self.options).to(self.accelerator.device)
+        if not self.model.trains:
+            raise OptionError(f"{self.model.process} models do not learn; choose another process")
         groups = self.model.parameter_groups(WEIGHT_DECAY)
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
         self.wrapped, self.optimizer = self.accelerator.prepare(self.model, optimizer)

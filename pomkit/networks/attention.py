@@ -37,14 +37,14 @@ def need_whole(config: Any, **least: int) -> None:
     """Check that the numbers of a configuration are whole and not too small.
 
     Args:
-        config: a dataclass; its fields `attention` and `levels` are no numbers.
+        config: a dataclass; its fields `attention`, `levels` and `local` are no numbers.
         least: the smallest value of a field, where that is not 1.
 
     Raises:
         OptionError: a number is not whole, or below its smallest value.
     """
     for name, value in vars(config).items():
-        if name in ("attention", "levels"):
+        if name in ("attention", "levels", "local"):
             continue
         lowest = least.get(name, 1)
         numbers = value if name == "patch" else [value]

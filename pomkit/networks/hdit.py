@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ..errors import OptionError
 from .attention import Attention, FeedForward, Level, RMSNorm, linear, need_whole
+from .local import LOCAL_RATE, Local, LocalHead
 
 # How the tokens of a level, and how the pixels of a picture, fall into patches of ph x pw.
 TOKEN_AXES = "b (h ph) (w pw) c"
@@ -44,6 +45,7 @@ class HDiTConfig:
         mapping_width: channels of the condition, an even number.
         mapping_d_ff: channels inside the layers of the mapping network.
         mapping_cond_dim: size of the vector that comes as a condition of its own; 0: there is none.
+        local: the local head on the input and the output; None: there is none.
 
     Raises:
         OptionError: a value does not fit.
@@ -57,6 +59,7 @@ class HDiTConfig:
     mapping_width: int = 256
     mapping_d_ff: int = 768
     mapping_cond_dim: int = 0
+    local: Local | None = None
 
     def __post_init__(self) -> None:
         is_pair = isinstance(self.patch, tuple) and len(self.patch) == 2
@@ -89,7 +92,9 @@ class HDiTConfig:
         """Read what `to_dict` wrote; OptionError for unknown fields and values that do not fit."""
         try:
             levels = tuple(Level(**level) for level in values["levels"])
-            return cls(**{**values, "patch": tuple(values["patch"]), "levels": levels})
+            local = Local(**values["local"]) if values.get("local") else None
+            parts = {"patch": tuple(values["patch"]), "levels": levels, "local": local}
+            return cls(**{**values, **parts})
         except (TypeError, KeyError) as error:
             raise OptionError(
                 f"this is not a configuration of HDiT ({error!r}); give what to_dict wrote"
@@ -228,6 +233,10 @@ class HDiT(nn.Module):
         self.out_norm = RMSNorm(widths[0])
         self.patch_out = split(widths[0], config.out_channels, *config.patch, form=PIXEL_AXES)
 
+        # Last, so that the weights of the others do not depend on it.
+        channels = (config.in_channels, config.out_channels)
+        self.local = LocalHead(config.local, *channels) if config.local else None
+
         ends = (".down.weight", ".out.weight", "norm.linear.weight")
         for name, parameter in self.named_parameters():
             if name.endswith(ends) or "patch_out" in name:
@@ -257,6 +266,7 @@ class HDiT(nn.Module):
             OptionError: a shape does not fit.
         """
         self.check_inputs(x, c_noise, mapping_cond)
+        pixels = x
 
         # Mapping network: what sets the gains.
         cond = self.condition(c_noise, mapping_cond)  # (batch, mapping_width)
@@ -279,7 +289,8 @@ class HDiT(nn.Module):
             x = stack(x, cond)
 
         # Output.
-        return self.patch_out(self.out_norm(x))
+        output = self.patch_out(self.out_norm(x))
+        return output if self.local is None else self.local(pixels, output, c_noise)
 
     def check_inputs(self, x: Tensor, c_noise: Tensor, mapping_cond: Tensor | None) -> None:
         """Raise OptionError where a shape does not fit; x, c_noise, mapping_cond as `forward`'s."""
@@ -318,14 +329,15 @@ class HDiT(nn.Module):
     def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """The groups of AdamW, as in k-diffusion.
 
-        What makes the gains learns at a third of the rate (`lr_scale`). Only matrices decay, and of
-        them not the first ones of the mapping network.
+        What makes the gains learns at a third of the rate (`lr_scale`), the local head faster. Only
+        matrices decay, and of them not the first ones of the mapping network.
         """
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             makes_gains = name.startswith("mapping.") or name.endswith(".norm.linear.weight")
             decays = parameter.ndim > 1 and not name.startswith(("time_in.", "cond_in."))
-            key = (1 / 3 if makes_gains else 1.0, weight_decay if decays else 0.0)
+            rate = LOCAL_RATE if name.startswith("local.") else 1 / 3 if makes_gains else 1.0
+            key = (rate, weight_decay if decays else 0.0)
             groups.setdefault(key, []).append(parameter)
         return [
             {"params": parameters, "lr_scale": scale, "weight_decay": decay}

@@ -1,7 +1,7 @@
 """How a model learns and composes (notebooks 03, 06, 07).
 
 Reading order: contract, registry, schedules, kdiffusion, samplers, densities, wide, states, edm,
-uncover, cells, rules, checkpoint.
+uncover, cells, categorical, heads, rules, checkpoint.
 
 - `contract`: what every family of models answers; `registry`: the families by name.
 - `schedules`: levels of noise, numbers of cells: plain lists.
@@ -10,6 +10,8 @@ uncover, cells, rules, checkpoint.
 - `wide`: pictures wider than what a model learned.
 - `edm`: the paper's process, Gaussian noise on pixels.
 - `states`, `uncover`, `cells`: absorbing diffusion on cells {off, sustain, onset}.
+- `categorical`: Gaussian noise again, with a head that says which cell a pixel is; `heads`: the
+  family's heads by name.
 - `rules`: what bends sampling, without training.
 - `checkpoint`: models as files.
 """
@@ -30,6 +32,8 @@ __all__, __getattr__, __dir__ = face(
         "edm": "Denoiser",
         "uncover": "sample_cells",
         "cells": "Cells",
+        "categorical": "CategoricalDenoiser",
+        "heads": "",
         "rules": "",
         "checkpoint": "load_model save_model model_names",
     },

@@ -26,7 +26,7 @@ from ..errors import OptionError
 from ..music import masks
 from ..music.tables import BAR
 from ..networks.hdit import HDiT, HDiTConfig
-from .contract import Drawn, Model, Options, Report, sized_network
+from .contract import Drawn, Model, Options, Report, local_head, sized_network
 from .states import CHORD_CHANNELS, ONSET, VELOCITIES, chord_channels, decode_cells, encode_cells
 from .uncover import CALLS, CellModel, sample_cells
 from .wide import blended
@@ -198,6 +198,7 @@ class Cells(Model):
             options.model,
             in_channels=cls.in_channels(len(VELOCITIES)),
             out_channels=ONSET + len(VELOCITIES),
+            local=local_head(options, usual=False),
         )
         return cls(network, VELOCITIES, options.width)
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ..data.windows import Window
 from ..errors import check_choice
 from ..networks.hdit import CONFIGS, HDiT
+from ..networks.local import Local
 
 Callback = Callable[[dict[str, Any]], None]  # is told of every network call
 Drawn = list[tuple[np.ndarray, int]]  # of each candidate: picture (128, width, 3), cells cleared
@@ -155,6 +156,10 @@ class Process(Protocol):
     def from_options(cls, options: Any) -> "Model":
         """A model with fresh weights for a training run with these `TrainOptions`."""
 
+    @classmethod
+    def begin_with(cls, model: "Model", options: Any) -> "Model":
+        """The model with which a run begins that fine-tunes `model`; see `Model.begin_with`."""
+
     def parameter_groups(self, weight_decay: float) -> Iterable[dict[str, Any]]:
         """The optimiser's groups of parameters, with `lr_scale` and `weight_decay` each."""
 
@@ -235,6 +240,18 @@ class Model(nn.Module):
         """A model with fresh weights for a training run with these `TrainOptions`."""
         raise NotImplementedError(f"{cls.__name__} must write from_options")
 
+    @classmethod
+    def begin_with(cls, model: "Model", options: Any) -> "Model":
+        """The model with which a run begins that fine-tunes another: that one itself.
+
+        A family that can take over the weights of another one makes a model of its own of them.
+
+        Args:
+            model: a trained model, of any family.
+            options: the `TrainOptions` of the run; its `process` is this family.
+        """
+        return model
+
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """The optimiser's groups of parameters; a network may know better which decay."""
         if hasattr(self.network, "param_groups"):
@@ -251,6 +268,22 @@ def sized_network(size: str, **changes: Any) -> HDiT:
     """An HDiT of one of the sizes in CONFIGS, with some fields changed; OptionError."""
     check_choice("model", size, CONFIGS)
     return HDiT(replace(CONFIGS[size], **changes))
+
+
+def local_head(options: Any, *, usual: bool, noise: str = "log") -> Local | None:
+    """The local head that a new network gets, or None.
+
+    Args:
+        options: the `TrainOptions` of the run; `local_head` is "on", "off" or "auto".
+        usual: whether it gets one where that is "auto".
+        noise: how the head takes the network's noise condition, see `Local`.
+
+    Raises:
+        OptionError: `local_head` is something else.
+    """
+    check_choice("local_head", options.local_head, ("auto", "on", "off"))
+    wanted = usual if options.local_head == "auto" else options.local_head == "on"
+    return Local(noise=noise) if wanted else None
 
 
 def methods_of(model: Process) -> list[str]:

@@ -3,7 +3,8 @@
 A denoiser is any callable `denoiser(x, sigma, **conditions) -> denoised`: x float (batch, c,
 height, width) with noise of standard deviation sigma, float (batch,); denoised is its best guess
 of the clean picture. It is k-diffusion's contract, so every sampler runs on every denoiser
-(`samplers`). Noise in training stands in `densities`.
+(`samplers`). Noise in training stands in `densities`. `GaussianNoise` is what the family shares;
+the paper's head, `Denoiser`, answers pixels; that of `categorical` says which cell a pixel is.
 
     model = Denoiser(HDiT(config), sigma_data=0.5, centre=-1)
     denoised = model(x, sigma)
@@ -12,7 +13,7 @@ of the clean picture. It is k-diffusion's contract, so every sampler runs on eve
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from ..errors import OptionError, check_choice, check_range
 from ..music.palette import paint_chords, read_chords
 from ..music.pixels import BORDER, draw_spans, read_spans
 from ..networks.hdit import HDiT, HDiTConfig
-from .contract import Drawn, Model, Options, Report, sized_network
+from .contract import Drawn, Model, Options, Report, local_head, sized_network
 from .densities import WEIGHTINGS, sample_sigma
 from .samplers import Denoise, repaint
 from .schedules import karras_sigmas
@@ -43,16 +44,105 @@ def scalings(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor]:
     return c_skip, c_out, total.rsqrt()
 
 
-class Denoiser(Model):
-    """A network with EDM's preconditioning; a family of the process contract.
+class GaussianNoise(Model):
+    """What both heads of the family share: composing from noise, in one pass or by RePaint.
+
+    A head derives from it, sets `head`, and writes `forward`, and what it makes of pictures:
+    `encode`, `decode` and `conditions`; see `Denoiser`.
+    """
+
+    process = "edm"
+    head: ClassVar[str]
+    # What is asked for where the options name none.
+    sampler: ClassVar[str] = "dpmpp_2m"
+    sigma_density: ClassVar[str]
+    conditioned: bool = True
+    sigma_min: float = 0.01
+    sigma_max: float = 80.0
+
+    @property
+    def methods(self) -> Mapping[str, int]:
+        """By RePaint; and in one pass, if the model has learned to see the known pixels."""
+        return {"conditioned": 20, "repaint": 40} if self.conditioned else {"repaint": 40}
+
+    def check(self, options: Options) -> Options:
+        """The options as they are; OptionError where RePaint is asked for guidance."""
+        if options.method == "repaint" and options.guidance != 1:
+            raise OptionError(
+                "guidance needs method='conditioned'; RePaint's network does not see the known "
+                "pixels"
+            )
+        return options
+
+    def encode(self, canvas: np.ndarray) -> Tensor:
+        """Pictures, uint8 (n, 128, width, 3), as what is noised: float32 (n, 3, 128, width)."""
+        raise NotImplementedError(f"{type(self).__name__} does not encode")
+
+    def decode(self, x: Tensor, canvas: np.ndarray, region: np.ndarray) -> Drawn:
+        """What was composed, as music.
+
+        Args:
+            x: float (n, 3, 128, width), clean.
+            canvas: uint8 (n, 128, width, 3), the pictures as they were.
+            region: bool (128, width), True = composed.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not decode")
+
+    def conditions(
+        self, canvas: np.ndarray, region: np.ndarray, options: Options
+    ) -> dict[str, Tensor]:
+        """What the head is told beside the noisy pictures; arguments as `compose`'s."""
+        raise NotImplementedError(f"{type(self).__name__} names no conditions")
+
+    def composed(self, region: np.ndarray) -> np.ndarray:
+        """The cells of a region, bool (128, width), that this head composes: all of them."""
+        return region
+
+    @torch.inference_mode()
+    def compose(
+        self, canvas: np.ndarray, region: np.ndarray, options: Options, report: Report
+    ) -> Drawn:
+        """Compose a region of pictures, uint8 (n, 128, width, 3); see `Process.compose`."""
+        wishes: dict[str, Any] = self.conditions(canvas, region, options)
+        region = self.composed(region)
+        x0 = self.encode(canvas).to(self.device)
+        mask = torch.from_numpy(region).to(self.device).expand(len(x0), 1, -1, -1)
+        denoiser = blended(self, self.span, region)
+        if options.method == "conditioned":
+            denoiser = guided(denoiser, x0, mask, options.guidance)
+
+        def draw(x: Tensor) -> Drawn:
+            return self.decode(torch.where(mask, x, x0), canvas, region)
+
+        def tell(event: dict[str, Any]) -> None:
+            report(event, partial(draw, event["denoised"]))
+
+        sigmas = karras_sigmas(options.calls, self.sigma_min, self.sigma_max).to(self.device)
+        wishes["sampler"] = options.sampler or self.sampler
+        wishes |= {"U": options.U, "jump": options.jump, "generator": options.generator}
+        return draw(repaint(denoiser, x0, mask, sigmas, callback=tell, **wishes))
+
+    def levels(self, u: float, options: Any) -> Tensor:
+        """The noise level of an example, float (): a quantile of the options' density, or ours."""
+        density = options.sigma_density
+        return sample_sigma(self.sigma_density if density == "auto" else density, torch.tensor(u))
+
+    def spec(self) -> dict[str, Any]:
+        """What `from_spec` needs: the network's configuration, the width, the head."""
+        return super().spec() | {"head": self.head}
+
+
+class Denoiser(GaussianNoise):
+    """The paper's head: a network with EDM's preconditioning, which answers pixels.
 
     D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) (EDM, Table 1). It meets pixels as
     differences from `centre`: most of music is black, -1.
     """
 
-    process = "edm"
+    head = "pixels"
     options = frozenset(["calls", "method", "U", "jump", "sampler", "density", "guidance"])
     composes_chords = True
+    sigma_density = "lognormal:-0.6,1.3"
 
     def __init__(
         self,
@@ -164,47 +254,22 @@ class Denoiser(Model):
 
     # The process contract.
 
-    @property
-    def methods(self) -> Mapping[str, int]:
-        """By RePaint; and in one pass, if the model has learned to see the known pixels."""
-        return {"conditioned": 20, "repaint": 40} if self.conditioned else {"repaint": 40}
+    def encode(self, canvas: np.ndarray) -> Tensor:
+        """Pictures, uint8 (n, 128, width, 3), as pixels: float32 (n, 3, 128, width)."""
+        return to_pixels(canvas)
 
-    def check(self, options: Options) -> Options:
-        """The options as they are; OptionError where RePaint is asked for guidance."""
-        if options.method == "repaint" and options.guidance != 1:
-            raise OptionError(
-                "guidance needs method='conditioned'; RePaint's network does not see the known "
-                "pixels"
-            )
-        return options
+    def decode(self, x: Tensor, canvas: np.ndarray, region: np.ndarray) -> Drawn:
+        """Pixels, float (n, 3, 128, width), as music in the region; see `GaussianNoise.decode`."""
+        return [clean(picture, region) for picture in to_picture(x)]
 
-    @torch.inference_mode()
-    def compose(
-        self, canvas: np.ndarray, region: np.ndarray, options: Options, report: Report
-    ) -> Drawn:
-        """Compose a region of pictures, uint8 (n, 128, width, 3); see `Process.compose`."""
-        x0 = to_pixels(canvas).to(self.device)
-        mask = torch.from_numpy(region).to(self.device).expand(len(x0), 1, -1, -1)
-        denoiser = blended(self, self.span, region)
-        if options.method == "conditioned":
-            denoiser = guided(denoiser, x0, mask, options.guidance)
-
-        def draw(x: Tensor) -> Drawn:
-            pictures = to_picture(torch.where(mask, x, x0))
-            return [clean(picture, region) for picture in pictures]
-
-        wishes: dict[str, Any] = {}
-        if options.density is not None:
-            wishes["density"] = torch.full((len(x0),), float(options.density), device=self.device)
-        if options.sampler is not None:
-            wishes["sampler"] = options.sampler
-
-        def tell(event: dict[str, Any]) -> None:
-            report(event, partial(draw, event["denoised"]))
-
-        sigmas = karras_sigmas(options.calls).to(self.device)
-        wishes |= {"U": options.U, "jump": options.jump, "generator": options.generator}
-        return draw(repaint(denoiser, x0, mask, sigmas, callback=tell, **wishes))
+    def conditions(
+        self, canvas: np.ndarray, region: np.ndarray, options: Options
+    ) -> dict[str, Tensor]:
+        """The density, float (n,), of pictures (n, 128, width, 3), where one is asked for."""
+        if options.density is None:
+            return {}
+        density = torch.full((len(canvas),), float(options.density), device=self.device)
+        return {"density": density}
 
     def example(
         self, window: Window, u: float, rng: np.random.Generator, options: Any
@@ -217,12 +282,11 @@ class Denoiser(Model):
         # Half the time the density is unknown.
         density = window.density if rng.random() < 0.5 else np.nan
         noise = rng.standard_normal((3, *window.mask.shape), np.float32)
-        sigma = sample_sigma(options.sigma_density, torch.tensor(u))
         return {
             "mask": window.mask[None],
             "x0": to_pixels(window.picture),
             "noise": noise,
-            "sigma": sigma,
+            "sigma": self.levels(u, options),
             "density": np.float32(density),
         }
 
@@ -257,7 +321,9 @@ class Denoiser(Model):
     def from_options(cls, options: Any) -> "Denoiser":
         """A model with fresh weights for a training run; OptionError for an unknown size."""
         channels = {"in_channels": 7, "mapping_cond_dim": DENSITY_INPUTS}
-        network = sized_network(options.model, **channels if options.conditioned else {})
+        local = local_head(options, usual=False, noise="linear")
+        changes = channels if options.conditioned else {}
+        network = sized_network(options.model, local=local, **changes)
         return cls(
             network,
             options.sigma_data,

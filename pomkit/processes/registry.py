@@ -12,7 +12,7 @@ from .contract import Model
 # Name -> where its class is, "module:Class"; a dot before the module means this package.
 FAMILIES: dict[str, str | type[Model]] = {
     "cells": ".processes.cells:Cells",
-    "edm": ".processes.edm:Denoiser",
+    "edm": ".processes.heads:Edm",
 }
 
 

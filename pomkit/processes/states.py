@@ -25,6 +25,8 @@ ONSET = 2
 # What each velocity bin is played with: near the quartiles of pop piano.
 VELOCITIES = (60, 78, 90, 108)
 CHORD_CHANNELS = 3
+# What a sustain is drawn with as a state, whatever its note: the middle of pop piano.
+SUSTAIN_VELOCITY = 85
 
 
 class Draft(NamedTuple):
@@ -65,6 +67,23 @@ def encode_cells(picture: np.ndarray, velocities: Sequence[int] = VELOCITIES) ->
     onset_state = ONSET + distance.argmin(-1)  # (128, width)
     states = np.where(spans.onset, onset_state, np.where(spans.sustain, SUSTAIN, OFF))
     return states.astype(np.int64)
+
+
+def state_colours(velocities: Sequence[int] = VELOCITIES) -> np.ndarray:
+    """The colour of each state: black, green, and red for each velocity bin.
+
+    `state_colours()[encode_cells(picture)]` is the picture, brought to the colours of its states.
+
+    Args:
+        velocities: the MIDI velocity of each onset bin.
+
+    Returns:
+        uint8 (states, 3), RGB.
+    """
+    colours = np.zeros((ONSET + len(velocities), 3), np.uint8)
+    colours[SUSTAIN, 1] = 2 * SUSTAIN_VELOCITY
+    colours[ONSET:, 0] = 2 * np.asarray(velocities)
+    return colours
 
 
 def decode_cells(

@@ -66,12 +66,13 @@ def loss_of(model: Any, batch: dict[str, Tensor], options: TrainOptions) -> Tens
 
 
 def new_model(options: TrainOptions) -> Model:
-    """The model that a run begins with: a fresh one, or that of `init`.
+    """The model that a run begins with: a fresh one, or what its family makes of that of `init`.
 
     Raises:
         OptionError: the process or the size is unknown.
         CheckpointError: `init` cannot be loaded.
     """
     if options.init:
-        return load_model(options.init, "cpu").train()
+        model = load_model(options.init, "cpu")
+        return family(options.process).begin_with(model, options).train()
     return family(options.process).from_options(options)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..networks.hdit import CONFIGS
 from ..processes.checkpoint import load_model, spec_of
-from ..processes.registry import FAMILIES
+from ..processes.registry import FAMILIES, family
 
 
 def option(default: Any, text: str) -> Any:
@@ -20,14 +20,17 @@ def option(default: Any, text: str) -> Any:
 class TrainOptions:
     """What a training run is made of; the help of each field says what it means.
 
-    The fields that begin with "edm:" in their help are of that process alone. A process of one's
-    own takes its options from `own`, a dict.
+    The fields that begin with "edm" in their help are of that process alone, and with "edm, pixels"
+    of its head `pixels`. With `process="edm"`, a cells model as `init` begins the cells head with
+    its weights. A process of one's own takes its options from `own`, a dict.
     """
 
     data: str = option("", "corpus: a folder, glob, tar/zip archive (default: the shipped songs)")
     out: str = option("runs/tiny", "run folder: state, model, loss plot, sample pictures")
     process: str = option("cells", f"what the model learns: {', '.join(FAMILIES)}")
     model: str = option("tiny", f"network size: {', '.join(CONFIGS)}")
+    head: str = option("cells", "edm: what the network says: cells (which one a pixel is), pixels")
+    local_head: str = option("auto", "rules of single pixels: on, off; auto: on for edm's cells")
     init: str = option("", "fine-tune this checkpoint, by name or path; its process and width hold")
     width: int = option(256, "steps (16ths) of a window")
     steps: int = option(10000, "optimiser steps in all")
@@ -35,11 +38,11 @@ class TrainOptions:
     lr: float = option(1e-3, "AdamW learning rate (the paper: 5e-4)")
     warmup: int = option(200, "steps of linear warm-up")
     cooldown: float = option(0.2, "share of the steps, at the end, in which the rate falls to 0")
-    weighting: str = option("unit", "edm: loss weight: unit, soft-min-snr, edm, snr")
-    sigma_density: str = option("lognormal:-0.6,1.3", "edm: density of sigma, KIND[:a,b]")
-    sigma_data: float = option(0.5, "edm: spread of the pixels about `centre`")
-    centre: float = option(-1.0, "edm: the pixel that is 0 to the network; black is -1 (paper: 0)")
-    conditioned: bool = option(True, "edm: known pixels and mask as input channels")
+    sigma_density: str = option("auto", "edm: density of sigma, KIND[:a,b]; auto: the head's own")
+    weighting: str = option("unit", "edm, pixels: loss weight: unit, soft-min-snr, edm, snr")
+    sigma_data: float = option(0.5, "edm, pixels: spread of the pixels about `centre`")
+    centre: float = option(-1.0, "edm, pixels: the pixel that is 0 to the network; black is -1")
+    conditioned: bool = option(True, "edm, pixels: known pixels and mask as input channels")
     seed: int = option(0, "seed of everything random")
     precision: str = option("auto", "no, bf16, fp16; auto: bf16 on a GPU that has it, else no")
     threads: int = option(0, "CPU threads (0: all)")
@@ -54,9 +57,9 @@ class TrainOptions:
 
 
 def with_init(options: TrainOptions) -> TrainOptions:
-    """The options of a run that fine-tunes: what `init`'s architecture says holds."""
+    """The options of a run that fine-tunes: what the architecture it begins with says holds."""
     if not options.init:
         return options
-    spec = spec_of(load_model(options.init))
+    spec = spec_of(family(options.process).begin_with(load_model(options.init), options))
     known = {each.name for each in fields(TrainOptions)}
     return replace(options, **{name: spec[name] for name in spec.keys() & known})

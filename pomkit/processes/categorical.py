@@ -1,0 +1,334 @@
+"""Gaussian noise on pixels with a categorical head: the network says which cell a pixel is.
+
+Brought to the colours c_k of its states, a pixel of a picture is one of a few. So the best guess of
+a noisy pixel is their mean under what is known of it:
+
+    D(x; sigma) = sum_k p_k c_k,   p = softmax(F_k + log prior_k - |x - c_k|^2 / (2 sigma^2))
+
+The last term is the pixel's own evidence, and exact. The network F need only say what the
+surroundings say: how much likelier they make each state than it is anywhere. Law: with
+the true F, D is the mean of the posterior. It is trained by cross-entropy ("score interpolation",
+Dieleman et al. 2022, arXiv 2211.15089).
+
+    model = CategoricalDenoiser(HDiT(config), width=256)
+    denoised = model(x, sigma, chords=chords)       # like x, float (batch, 3, 128, width)
+
+The contract is that of `edm`: every sampler, and RePaint, run on it unchanged. Read on: `states`
+(what the states are), `networks.local` (how notes become whole).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..data.windows import Window
+from ..errors import OptionError, check_range
+from ..music import masks
+from ..music.pixels import BORDER
+from ..networks.hdit import HDiT, HDiTConfig
+from ..networks.local import Local
+from .cells import Cells
+from .contract import Drawn, Options, local_head, sized_network
+from .edm import GaussianNoise, to_pixels
+from .states import (
+    CHORD_CHANNELS,
+    ONSET,
+    VELOCITIES,
+    chord_channels,
+    decode_cells,
+    encode_cells,
+    state_colours,
+)
+
+# How often a cell of POP909 is off, sustain, an onset of any velocity.
+SHARES = (0.9637, 0.0266, 0.0097)
+# Where the noise of the sampler ends and begins: below there is nothing left to decide, above
+# nothing can be told.
+SIGMA_MIN = 0.05
+SIGMA_MAX = 25.0
+# About the pixels' standard deviation from black, for the noisy pixels as input.
+SPREAD = 0.2
+# At this noise the network's condition is one half: as if half of the cells were hidden.
+HALF_HIDDEN = 0.6
+# Channels of a noisy pixel: red and green. Blue is nothing but noise.
+INKS = 2
+
+
+class CategoricalDenoiser(GaussianNoise):
+    """A network that tells what the surroundings say of every pixel's state.
+
+    It composes notes of the velocities of its bins. Masked chord rows are estimated from the notes.
+    """
+
+    head = "cells"
+    options = frozenset(["calls", "method", "U", "jump", "sampler", "guidance"])
+    sampler = "dpmpp_2m_sde"
+    sigma_density = "loguniform:0.08,25"
+
+    colours: Tensor  # (states, 3), in [-1, 1]
+    prior: Tensor  # (states,)
+    offset: Tensor  # (states,), added to the network's answer
+
+    def __init__(
+        self,
+        network: HDiT,
+        velocities: Sequence[int] = VELOCITIES,
+        width: int = 512,
+        *,
+        shares: Sequence[float] = SHARES,
+        sigma_min: float = SIGMA_MIN,
+        sigma_max: float = SIGMA_MAX,
+    ) -> None:
+        """Take a network of the right channels.
+
+        Args:
+            network: takes `in_channels(bins)` channels and gives one for each state.
+            velocities: the MIDI velocity of each onset bin.
+            width: columns that are learned.
+            shares: how often a cell is off, sustain, an onset; together 1.
+            sigma_min: the last noise level of the sampler above 0.
+            sigma_max: its first one.
+
+        Raises:
+            OptionError: the network has other channels, or a number does not fit.
+        """
+        super().__init__(network, width, network.config.span)
+        self.velocities = tuple(velocities)
+        bins = len(self.velocities)
+        self.states = ONSET + bins
+
+        channels = (network.config.in_channels, network.config.out_channels)
+        wanted = (self.in_channels(bins), self.states)
+        if channels != wanted:
+            raise OptionError(
+                f"{bins} velocity bins need a network with {wanted} channels, not {channels}; "
+                "give another network, or other velocities"
+            )
+        check_range("sigma_min", sigma_min, 1e-6, sigma_max)
+        check_range("the least share of a state", min(shares), 1e-9, 1)
+        self.shares = tuple(shares)
+        self.sigma_min = sigma_min
+        self.sigma_max = sigma_max
+
+        off, sustain, onset = shares
+        prior = torch.tensor([off, sustain, *[onset / bins] * bins])
+        colours = to_pixels(state_colours(self.velocities)[None])[:, 0].T  # (states, 3)
+        self.register_buffer("colours", colours, persistent=False)
+        self.register_buffer("prior", prior / prior.sum(), persistent=False)
+        self.register_buffer("offset", torch.zeros(self.states))
+
+    @staticmethod
+    def in_channels(bins: int) -> int:
+        """Channels of the network's input: those of `Cells`, red and green."""
+        return Cells.in_channels(bins) + INKS
+
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        known: Tensor | None = None,
+        mask: Tensor | None = None,
+        *,
+        chords: Tensor | None = None,
+        as_logits: bool = False,
+    ) -> Tensor:
+        """Denoise pictures.
+
+        Args:
+            x: float (batch, 3, height, width), the noisy pictures.
+            sigma: float (batch,), above 0.
+            known: float like x, clean pictures in the colours of their states.
+            mask: bool (batch, 1, height, width), True = composed; None, as `known`: all but the
+                chord rows is.
+            chords: float (batch, 3, height, width), see `states.chord_channels`; None = unknown.
+            as_logits: give the states' log-odds instead, float (batch, states, height, width).
+
+        Returns:
+            float like x; where the mask is False, the known pixels.
+
+        Raises:
+            OptionError: known pixels without a mask, or the reverse.
+        """
+        if (known is None) != (mask is None):
+            raise OptionError("known and mask belong together; give both or neither")
+        mask = notes_mask(x) if mask is None else mask.expand_as(x[:, :1])
+        shown = self.one_hot(torch.full_like(x, -1) if known is None else known)
+        chords = x.new_zeros(len(x), CHORD_CHANNELS, *x.shape[2:]) if chords is None else chords
+        levels = sigma.to(x).reshape(-1, 1, 1, 1)  # (batch, 1, 1, 1)
+
+        # What the pixel alone says: log-odds of each state, (batch, states, height, width).
+        prior = self.prior.to(x)[:, None, None]
+        alone = self.evidence(x) / levels**2 + prior.log()
+
+        # What the surroundings say. The network sees 0 where a pixel says nothing.
+        news = alone.softmax(1) - prior
+        ink = (x[:, :INKS] + 1) / (levels**2 + SPREAD**2).sqrt()
+        seen = (torch.where(mask, news, shown), mask.to(x), chords.to(x), torch.where(mask, ink, 0))
+        answer = self.network(torch.cat(seen, dim=1), hidden_share(sigma.to(x)))
+
+        logits = answer.to(x) + self.offset.to(x)[:, None, None] + alone
+        if as_logits:
+            return logits
+        return self.mean_colour(torch.where(mask, logits.softmax(1), shown))
+
+    def evidence(self, x: Tensor) -> Tensor:
+        """How near pixels, float (batch, 3, h, w), are to each colour: -|x - c|^2 / 2 by state.
+
+        Without what all states share: |x|^2, counted from black, and blue.
+
+        Returns:
+            float (batch, states, h, w).
+        """
+        colours = self.colours[:, :INKS, None, None].to(x) + 1  # (states, 2, 1, 1)
+        ink = x[:, None, :INKS] + 1  # (batch, 1, 2, h, w)
+        return (ink * colours - colours**2 / 2).sum(2)
+
+    def nearest(self, x: Tensor) -> Tensor:
+        """The state whose colour is nearest: int64 (batch, h, w), of float (batch, 3, h, w)."""
+        return self.evidence(x).argmax(1)
+
+    def one_hot(self, x: Tensor) -> Tensor:
+        """The nearest state, float (batch, states, h, w), 0 or 1, of float (batch, 3, h, w)."""
+        return F.one_hot(self.nearest(x), self.states).movedim(-1, 1).to(x)
+
+    def mean_colour(self, p: Tensor) -> Tensor:
+        """The mean of the colours under p, float (batch, states, h, w): (batch, 3, h, w)."""
+        # Not a matrix product, which may be rounded to half precision.
+        planes = [(p * colour.to(p)[:, None, None]).sum(1) for colour in self.colours[:, :INKS].T]
+        return torch.stack([*planes, torch.full_like(planes[0], -1)], dim=1)  # (batch, 3, h, w)
+
+    # The process contract.
+
+    def composed(self, region: np.ndarray) -> np.ndarray:
+        """The cells of a region, bool (128, width), that are composed: not the chord rows."""
+        return region & ~masks.chords(region)
+
+    def encode(self, canvas: np.ndarray) -> Tensor:
+        """Pictures, uint8 (n, 128, width, 3), as float32 (n, 3, 128, width): colours of states."""
+        states = np.stack([encode_cells(picture, self.velocities) for picture in canvas])
+        return to_pixels(state_colours(self.velocities)[states])
+
+    def decode(self, x: Tensor, canvas: np.ndarray, region: np.ndarray) -> Drawn:
+        """The nearest states to x, float (n, 3, 128, width); see `GaussianNoise.decode`."""
+        pairs = zip(self.nearest(x).cpu().numpy(), canvas, strict=True)
+        return [decode_cells(cells, picture, region, self.velocities) for cells, picture in pairs]
+
+    def conditions(
+        self, canvas: np.ndarray, region: np.ndarray, options: Options
+    ) -> dict[str, Tensor]:
+        """The chords of pictures, uint8 (n, 128, width, 3): float (n, 3, 128, width)."""
+        channels = np.stack([chord_channels(picture, region) for picture in canvas])
+        return {"chords": torch.from_numpy(channels).to(self.device)}
+
+    def example(
+        self, window: Window, u: float, rng: np.random.Generator, options: Any
+    ) -> dict[str, Any]:
+        """A window's cells, chords and mask, noise and its level; see `Process.example`.
+
+        Cells and mask are of shape (128, width), chords and noise (3, 128, width).
+        """
+        # The chord rows are no cells.
+        region = window.mask & masks.everything(window.picture)
+        noise = rng.standard_normal((3, *region.shape), np.float32)
+        return {
+            "mask": region,
+            "cells": encode_cells(window.picture, self.velocities),
+            "chords": chord_channels(window.picture, window.mask),
+            "noise": noise,
+            "sigma": self.levels(u, options),
+        }
+
+    def loss(self, batch: dict[str, Tensor], forward: Any, options: Any) -> Tensor:
+        """The cross-entropy of the region, float (batch,), in bits per cell."""
+        cells = batch["cells"]
+        mask = batch["mask"]
+        sigma = batch["sigma"]
+        x0 = self.colours[cells].movedim(-1, 1)  # (batch, 3, h, w)
+        noisy = x0 + sigma.reshape(-1, 1, 1, 1) * batch["noise"]  # (batch, 3, h, w)
+
+        conditions = {"known": x0, "mask": mask[:, None], "chords": batch["chords"]}
+        logits = forward(noisy, sigma, **conditions, as_logits=True)
+        nats = F.cross_entropy(logits, cells, reduction="none") * mask
+        size = mask.flatten(1).sum(1).clamp(min=1)  # (batch,)
+        return nats.flatten(1).sum(1) / (size * math.log(2))  # (batch,)
+
+    def spec(self) -> dict[str, Any]:
+        """What `from_spec` needs: the network's configuration, the width, the states, the noise."""
+        return super().spec() | {
+            "velocities": list(self.velocities),
+            "shares": list(self.shares),
+            "sigma_min": self.sigma_min,
+            "sigma_max": self.sigma_max,
+        }
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> "CategoricalDenoiser":
+        """A model with fresh weights from what `spec` gave."""
+        network = HDiT(HDiTConfig.from_dict(spec["network"]))
+        own = {name: spec[name] for name in ("shares", "sigma_min", "sigma_max")}
+        return cls(network, spec["velocities"], spec["width"], **own)
+
+    @classmethod
+    def from_options(cls, options: Any) -> "CategoricalDenoiser":
+        """A model with fresh weights for a training run; OptionError for an unknown size."""
+        network = sized_network(
+            options.model,
+            in_channels=cls.in_channels(len(VELOCITIES)),
+            out_channels=ONSET + len(VELOCITIES),
+            local=local_head(options, usual=True),
+        )
+        return cls(network, VELOCITIES, options.width)
+
+    @classmethod
+    def from_cells(cls, model: Cells, local: Local | None) -> "CategoricalDenoiser":
+        """A model with the weights of a cells model: at high noise both answer alike.
+
+        Where a noisy pixel says nothing, it is a hidden cell: the same inputs, and two channels for
+        its red and green, of weight 0.
+
+        Args:
+            model: the cells model.
+            local: of a fresh local head, where the cells model has none.
+        """
+        old = model.network
+        channels = old.config.in_channels
+        config = replace(old.config, in_channels=channels + INKS, local=old.config.local or local)
+        new = cls(HDiT(config), model.velocities, model.width)
+
+        # The channels of a pixel stand together in a token.
+        weights = dict(old.state_dict())
+        tokens = weights["patch_in.linear.weight"]  # (width, pixels * channels)
+        by_pixel = tokens.reshape(len(tokens), -1, channels)  # (width, pixels, channels)
+        wider = F.pad(by_pixel, (0, INKS))
+        weights["patch_in.linear.weight"] = wider.reshape(len(tokens), -1)  # (width, ...)
+
+        # A local head sees the network's input first, then its output.
+        if old.config.local:
+            look = weights["local.look.weight"]  # (width, channels + states, 1, columns)
+            nothing = look.new_zeros(len(look), INKS, *look.shape[2:])
+            weights["local.look.weight"] = torch.cat(
+                [look[:, :channels], nothing, look[:, channels:]], dim=1
+            )
+        new.network.load_state_dict(weights, strict=bool(old.config.local) or local is None)
+
+        # A cells model says how likely a state is, this head how much likelier than anywhere.
+        new.offset.copy_(-new.prior.log())
+        return new
+
+
+def notes_mask(x: Tensor) -> Tensor:
+    """Everything but the chord rows of pictures, (batch, c, h, w): bool (batch, 1, h, w)."""
+    mask = torch.zeros_like(x[:, :1], dtype=torch.bool)
+    mask[:, :, BORDER:-BORDER] = True
+    return mask
+
+
+def hidden_share(sigma: Tensor) -> Tensor:
+    """The network's noise condition, float like sigma: from 0, all is told, to 1, all is hidden."""
+    return sigma**2 / (sigma**2 + HALF_HIDDEN**2)

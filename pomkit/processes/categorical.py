@@ -195,13 +195,16 @@ class CategoricalDenoiser(GaussianNoise):
 
     def one_hot(self, x: Tensor) -> Tensor:
         """The nearest state, float (batch, states, h, w), 0 or 1, of float (batch, 3, h, w)."""
-        return F.one_hot(self.nearest(x), self.states).movedim(-1, 1).to(x)
+        evidence = self.evidence(x)
+        return (evidence == evidence.amax(1, keepdim=True)).to(x)
 
     def mean_colour(self, p: Tensor) -> Tensor:
         """The mean of the colours under p, float (batch, states, h, w): (batch, 3, h, w)."""
         # Not a matrix product, which may be rounded to half precision.
-        planes = [(p * colour.to(p)[:, None, None]).sum(1) for colour in self.colours[:, :INKS].T]
-        return torch.stack([*planes, torch.full_like(planes[0], -1)], dim=1)  # (batch, 3, h, w)
+        colours = self.colours[:, :, None, None].to(p)
+        red = (p * colours[:, 0]).sum(1)
+        green = (p * colours[:, 1]).sum(1)
+        return torch.stack([red, green, torch.full_like(red, -1)], dim=1)  # (batch, 3, h, w)
 
     # The process contract.
 
@@ -236,24 +239,21 @@ class CategoricalDenoiser(GaussianNoise):
         # The chord rows are no cells.
         region = window.mask & masks.everything(window.picture)
         noise = rng.standard_normal((3, *region.shape), np.float32)
-        return {
-            "mask": region,
-            "cells": encode_cells(window.picture, self.velocities),
-            "chords": chord_channels(window.picture, window.mask),
-            "noise": noise,
-            "sigma": self.levels(u, options),
-        }
+        noises = {"noise": noise, "sigma": self.level_of(u, options)}
+        cells = encode_cells(window.picture, self.velocities)
+        chords = chord_channels(window.picture, window.mask)
+        return noises | {"mask": region, "cells": cells, "chords": chords}
 
     def loss(self, batch: dict[str, Tensor], forward: Any, options: Any) -> Tensor:
         """The cross-entropy of the region, float (batch,), in bits per cell."""
         cells = batch["cells"]
         mask = batch["mask"]
-        sigma = batch["sigma"]
         x0 = self.colours[cells].movedim(-1, 1)  # (batch, 3, h, w)
-        noisy = x0 + sigma.reshape(-1, 1, 1, 1) * batch["noise"]  # (batch, 3, h, w)
+        levels = batch["sigma"].reshape(-1, 1, 1, 1)  # (batch, 1, 1, 1)
 
         conditions = {"known": x0, "mask": mask[:, None], "chords": batch["chords"]}
-        logits = forward(noisy, sigma, **conditions, as_logits=True)
+        noisy = x0 + levels * batch["noise"]
+        logits = forward(noisy, batch["sigma"], **conditions, as_logits=True)
         nats = F.cross_entropy(logits, cells, reduction="none") * mask
         size = mask.flatten(1).sum(1).clamp(min=1)  # (batch,)
         return nats.flatten(1).sum(1) / (size * math.log(2))  # (batch,)

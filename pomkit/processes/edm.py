@@ -91,7 +91,13 @@ class GaussianNoise(Model):
     def conditions(
         self, canvas: np.ndarray, region: np.ndarray, options: Options
     ) -> dict[str, Tensor]:
-        """What the head is told beside the noisy pictures; arguments as `compose`'s."""
+        """What the head is told beside the noisy pictures; arguments as `compose`'s.
+
+        Args:
+            canvas: uint8 (n, 128, width, 3), the pictures.
+            region: bool (128, width), True = compose.
+            options: how.
+        """
         raise NotImplementedError(f"{type(self).__name__} names no conditions")
 
     def composed(self, region: np.ndarray) -> np.ndarray:
@@ -122,8 +128,8 @@ class GaussianNoise(Model):
         wishes |= {"U": options.U, "jump": options.jump, "generator": options.generator}
         return draw(repaint(denoiser, x0, mask, sigmas, callback=tell, **wishes))
 
-    def levels(self, u: float, options: Any) -> Tensor:
-        """The noise level of an example, float (): a quantile of the options' density, or ours."""
+    def level_of(self, u: float, options: Any) -> Tensor:
+        """The noise level of an example: the u-th quantile of the density asked for."""
         density = options.sigma_density
         return sample_sigma(self.sigma_density if density == "auto" else density, torch.tensor(u))
 
@@ -286,7 +292,7 @@ class Denoiser(GaussianNoise):
             "mask": window.mask[None],
             "x0": to_pixels(window.picture),
             "noise": noise,
-            "sigma": self.levels(u, options),
+            "sigma": self.level_of(u, options),
             "density": np.float32(density),
         }
 

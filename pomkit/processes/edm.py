@@ -129,7 +129,7 @@ class GaussianNoise(Model):
         return draw(repaint(denoiser, x0, mask, sigmas, callback=tell, **wishes))
 
     def level_of(self, u: float, options: Any) -> Tensor:
-        """The noise level of an example: the u-th quantile of the density asked for."""
+        """The noise level of an example, the u-quantile of the density asked for: shape (1,)."""
         density = options.sigma_density
         return sample_sigma(self.sigma_density if density == "auto" else density, torch.tensor(u))
 

@@ -204,7 +204,8 @@ def test_a_compiled_network_is_saved_like_any_other(tmp_path):
 def test_the_parametrisation_of_edm_is_saved_and_the_shipped_model_keeps_its_own(tmp_path):
     model = load_model(
         train.Trainer(
-            options(tmp_path, process="edm", steps=1, sigma_data=0.15), progress=False
+            options(tmp_path, process="edm", head="pixels", steps=1, sigma_data=0.15),
+            progress=False,
         ).run()
     )
     assert (model.sigma_data, model.centre) == (0.15, -1.0)
@@ -285,7 +286,14 @@ def test_fine_tuning_begins_with_the_weights_of_a_checkpoint_and_takes_over_what
 ):
     first = train.Trainer(options(tmp_path / "first", process=process), progress=False).run()
     tuned = options(
-        tmp_path / "tuned", init=str(first), process="edm", width=128, centre=0.5, lr=0.0, steps=4
+        tmp_path / "tuned",
+        init=str(first),
+        process="edm",
+        head="pixels",
+        width=128,
+        centre=0.5,
+        lr=0.0,
+        steps=4,
     )
     trainer = train.Trainer(tuned, progress=False)
     assert (trainer.options.process, trainer.options.width, trainer.windows.width) == (

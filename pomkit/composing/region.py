@@ -35,7 +35,7 @@ class Pictures(np.ndarray):
 
     Attributes:
         seed: of all random numbers.
-        refused: int (n,), the pixels (edm) or cells (cells) inside the mask that were no music,
+        refused: int (n,), the pixels or cells inside the mask that were no music,
             such as a sustained note that never began, and were cleared.
         seconds: how long it took.
     """
@@ -62,8 +62,8 @@ def inpaint(
     """Compose the masked region of a picture anew; the rest is returned bit-identical.
 
     Which options a model knows stands in `model.options`; another one is an OptionError. Masked
-    chord rows are composed by edm; with cells they are estimated from the notes. Where `chords`
-    are given, the chord rows show these, masked or not.
+    chord rows are composed by edm's pixels head; with all others they are estimated from the
+    notes. Where `chords` are given, the chord rows show these, masked or not.
 
     Args:
         model: what `load_model` gives.

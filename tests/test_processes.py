@@ -46,7 +46,7 @@ def toy_size(monkeypatch):
     torch.set_num_threads(threads)
 
 
-FORMS = [*(set(FAMILIES) - {"edm"}), "cells local", *(f"edm {head}" for head in HEADS)]
+FORMS = [*sorted(set(FAMILIES) - {"edm"}), "cells local", *(f"edm {head}" for head in HEADS)]
 
 
 @pytest.fixture(params=FORMS)

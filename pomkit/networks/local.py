@@ -88,5 +88,7 @@ class LocalHead(nn.Module):
         if self.config.noise == "log":
             level = level.clamp(min=LEAST_SHARE).log()
         shift = self.noise(level[:, None])[..., None, None]  # (batch, width, 1, 1)
-        hidden = self.look(torch.cat([x, output], 1)) + shift
+        # On a CPU a convolution is twice as fast where the channels of a pixel stand together.
+        seen = torch.cat([x, output], 1).contiguous(memory_format=torch.channels_last)
+        hidden = self.look(seen) + shift
         return output + self.say(F.gelu(hidden))

@@ -76,7 +76,7 @@ class GaussianNoise(Model):
 
     def encode(self, canvas: np.ndarray) -> Tensor:
         """Pictures, uint8 (n, 128, width, 3), as what is noised: float32 (n, 3, 128, width)."""
-        raise NotImplementedError(f"{type(self).__name__} does not encode")
+        raise NotImplementedError(f"{type(self).__name__} must write encode")
 
     def decode(self, x: Tensor, canvas: np.ndarray, region: np.ndarray) -> Drawn:
         """What was composed, as music.
@@ -86,7 +86,7 @@ class GaussianNoise(Model):
             canvas: uint8 (n, 128, width, 3), the pictures as they were.
             region: bool (128, width), True = composed.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not decode")
+        raise NotImplementedError(f"{type(self).__name__} must write decode")
 
     def conditions(
         self, canvas: np.ndarray, region: np.ndarray, options: Options
@@ -98,7 +98,7 @@ class GaussianNoise(Model):
             region: bool (128, width), True = compose.
             options: how.
         """
-        raise NotImplementedError(f"{type(self).__name__} names no conditions")
+        raise NotImplementedError(f"{type(self).__name__} must write conditions")
 
     def composed(self, region: np.ndarray) -> np.ndarray:
         """The cells of a region, bool (128, width), that this head composes: all of them."""

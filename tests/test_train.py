@@ -308,3 +308,9 @@ def test_fine_tuning_begins_with_the_weights_of_a_checkpoint_and_takes_over_what
     assert again.step == 4
     with pytest.raises(CheckpointError, match="no model 'tinny'"):
         train.Trainer(options(tmp_path / "other", init="tinny"), progress=False)
+
+
+def test_training_leaves_the_processor_as_it_was(tmp_path):
+    """Denormal numbers are rounded to 0 in a step, and nowhere else."""
+    train.Trainer(options(tmp_path, steps=1), progress=False).run()
+    assert torch.tensor(torch.finfo(torch.float32).tiny) / 2 > 0

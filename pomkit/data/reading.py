@@ -143,7 +143,7 @@ def _job(chunk: Chunk, options: dict[str, Any], path: Path | None) -> tuple[int,
 def _read(member: Member, options: dict[str, Any]) -> Entry:
     """The entry of a file; whatever is wrong with it, the others are read."""
     try:
-        song = read_midi(member.source(), **options)
+        song = read_midi(member.source(), **options).without_source()
         song = replace(song, name=song_name(member.name))
         return song_entry(member.name, annotate(song, member))
     except PomkitError as fault:

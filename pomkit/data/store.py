@@ -64,6 +64,8 @@ PLACE = np.dtype(
 
 SHARD_FILE = "{:0>6}.safetensors"
 INDEX_FILE = "corpus.json"
+# The fields of a Song that JSON holds as lists of lists.
+SIGNS = {"meters", "tempi", "keys"}
 NO_NOTES = np.zeros(0, NOTE_DTYPE)
 
 
@@ -135,8 +137,9 @@ class Record:
         """
         report = dict(self.song["report"])
         report["remarks"] = tuple(report["remarks"])
-        meters = tuple(tuple(meter) for meter in self.song["meters"])
-        changed = {"report": ReadReport(**report), "meters": meters}
+        changed: dict[str, Any] = {"report": ReadReport(**report)}
+        for key in SIGNS & self.song.keys():
+            changed[key] = tuple(tuple(sign) for sign in self.song[key])
         return Song(notes, **{**self.song, **changed})
 
 
@@ -175,9 +178,9 @@ def error_entry(name: str, error: str) -> Entry:
 
 
 def _fields(song: Song) -> dict[str, Any]:
-    """The song's fields but the notes, the report as a dict."""
-    values = {field.name: getattr(song, field.name) for field in fields(Song)}
-    del values["notes"]
+    """The song's fields but the notes and its file, the report as a dict."""
+    names = {field.name for field in fields(Song)} - {"notes", "source", "read_as"}
+    values = {name: getattr(song, name) for name in sorted(names)}
     values["report"] = asdict(song.report)
     return values
 

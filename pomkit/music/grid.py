@@ -13,10 +13,11 @@ Bars and time signatures lead to each other: `bars_of_meters` and `meters_of_bar
 """
 
 import cmath
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -36,6 +37,23 @@ MOST_MISSED = 0.03
 ONSETS_TO_JUDGE = 250
 
 Meter = tuple[int, int, int]  # step, numerator, denominator
+Tempo = tuple[int, float]  # step, BPM
+KeySign = tuple[int, str]  # step, name of the key
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a file was read: the options of `read_midi` beside the grid.
+
+    Attributes:
+        drums: channel 10 was kept, too.
+        pedal: notes last until the sustain pedal is released.
+        salvage: of a damaged file what can be read was taken.
+    """
+
+    drums: bool = False
+    pedal: bool = False
+    salvage: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +99,19 @@ class ReadReport:
     remarks: tuple[str, ...] = ()
 
 
-class SongFields(TypedDict):
+class Signs(TypedDict):
+    """The fields of a Song that its picture does not show, as `Song` explains them."""
+
+    source_tempo: float | None
+    tempi: tuple[Tempo, ...]
+    keys: tuple[KeySign, ...]
+    programs: tuple[int, ...]
+    channels: tuple[int, ...]
+    source: bytes | None
+    read_as: ReadOptions | None
+
+
+class SongFields(Signs):
     """The fields of a Song by name, as `Song` explains them."""
 
     notes: np.ndarray
@@ -90,7 +120,6 @@ class SongFields(TypedDict):
     bars: tuple[int, ...]
     steps_per_beat: int
     name: str
-    source_tempo: float | None
     report: ReadReport
     meters: tuple[Meter, ...]
 
@@ -139,7 +168,7 @@ def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> 
     chords = _chords_of_texts(events, per_step, end)
     if chords:
         end = max(end, chords[-1].onset + chords[-1].duration)
-    meters = _meters_in_steps(events, per_step, end)
+    meters = _in_steps(events.meters, per_step, end)
     bars, remark = bars_of_meters(meters, steps_per_beat, end)
     if remark:
         meters = ()
@@ -150,18 +179,17 @@ def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> 
         events, ticks, phase, steps_per_beat=steps_per_beat, counts=counts, remark=remark
     )
 
-    names = part_names(events, parts)
-    tempo = next((60e6 / pace for _, pace in events.tempos if pace), None)
+    signs = _signs(events, parts, per_step, end)
     return SongFields(
         notes=notes_of(columns),
         chords=chords,
-        parts=names,
+        parts=part_names(events, parts),
         bars=bars,
         steps_per_beat=steps_per_beat,
         name=title,
-        source_tempo=tempo,
         report=report,
         meters=meters,
+        **signs,
     )
 
 
@@ -219,10 +247,32 @@ def _chords_of_texts(events: Events, per_step: float, end: int) -> tuple[Chord, 
     return ()
 
 
-def _meters_in_steps(events: Events, per_step: float, end: int) -> tuple[Meter, ...]:
-    """The file's meters that begin before step `end`."""
-    meters = [(round(tick / per_step), n, d) for tick, n, d in sorted(events.meters)]
-    return tuple(meter for meter in meters if meter[0] < end)
+def _in_steps(told: Iterable[tuple[Any, ...]], per_step: float, end: int) -> tuple[Any, ...]:
+    """Tempos, meters or keys, (tick, ...) each, as (step, ...): those before step `end`."""
+    # The sort is stable: of several at one step the file's last one holds.
+    last = {round(tick / per_step): rest for tick, *rest in sorted(told, key=itemgetter(0))}
+    return tuple((step, *rest) for step, rest in last.items() if step < end)
+
+
+def _signs(events: Events, parts: Sequence[int], per_step: float, end: int) -> Signs:
+    """What is kept of a file beside notes, chords and bars; `parts`: the indices of those kept."""
+    paces = ((tick, pace) for tick, pace in events.tempos if pace)
+    tempi = tuple((step, 60e6 / pace) for step, pace in _in_steps(paces, per_step, end))
+    first = tempi[0][1] if tempi else None
+    keys = _in_steps(events.keys, per_step, end)
+
+    instruments = [events.parts[i] for i in parts]
+    channels = tuple(channel for _, channel, _ in instruments)
+    programs = tuple(program for _, _, program in instruments)
+    return Signs(
+        source_tempo=first,
+        tempi=tempi,
+        keys=keys,
+        programs=programs,
+        channels=channels,
+        source=events.source,
+        read_as=None,
+    )
 
 
 def _report(

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from ..errors import MidiError, check_choice
 from ..files import AnyPath
-from .grid import quantise
+from .grid import ReadOptions, quantise
 from .midi_codes import MAX_BYTES
 from .midi_events import read_events
 from .song import Song
@@ -49,7 +49,9 @@ def read_midi(
     check_choice("steps_per_beat", steps_per_beat, GRIDS)
     data, name = _read_bytes(source)
     events = read_events(data, name, salvage=salvage, pedal=pedal)
-    song = Song.unchecked(quantise(events, name, steps_per_beat=steps_per_beat, drums=drums))
+    fields = quantise(events, name, steps_per_beat=steps_per_beat, drums=drums)
+    fields["read_as"] = ReadOptions(drums, pedal, salvage)
+    song = Song.unchecked(fields)
     return song.with_chords() if estimate and not song.chords else song
 
 

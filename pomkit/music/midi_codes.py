@@ -12,6 +12,7 @@ Here stand these numbers by name, the limits of what is read, and `Events`, the 
 reading fills. `midi_tracks` and `midi_runs` read the tracks, `midi_events` whole files.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,15 +55,24 @@ META_MARKER = 0x06
 META_END = 0x2F
 META_TEMPO = 0x51
 META_METER = 0x58
+META_KEY = 0x59
 META_SPECIFIC = 0x7F
 
 # Content of a sequencer-specific event (7D: no maker): pomkit's mark for a part without notes.
 EMPTY_PART = b"\x7dpomkit"
 # The channel that General MIDI calls 10.
 DRUMS = 9
+# The channels of all other instruments.
+PITCHED = tuple(channel for channel in range(16) if channel != DRUMS)
 # The controller of the sustain pedal, and the lowest value at which the pedal is down.
 PEDAL_CONTROLLER = 64
 PEDAL_DOWN = 64
+
+# Keys by how many sharps they have, from 7 flats to 7 sharps: those of major, then of minor.
+MOST_SHARPS = 7
+MAJOR_KEYS = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
+MINOR_KEYS = tuple(f"{name}m" for name in (*MAJOR_KEYS[3:], "G#", "D#", "A#"))
+KEY_SIGNS = (MAJOR_KEYS, MINOR_KEYS)
 
 
 @dataclass
@@ -76,10 +86,12 @@ class Events:
         names: track -> its name.
         tempos: (tick, microseconds of a beat).
         meters: (tick, numerator, denominator).
+        keys: (tick, name of the key: "Em", "F#").
         markers: (tick, text).
         lyrics: (tick, text).
         counts: of what else there is, by the names that `ReadReport` gives it.
         remarks: what is not as the standard has it.
+        source: the file itself, unpacked; None: there is none.
     """
 
     per_beat: float
@@ -88,10 +100,12 @@ class Events:
     names: dict[int, str] = field(default_factory=dict)
     tempos: list[tuple[int, int]] = field(default_factory=list)
     meters: list[tuple[int, int, int]] = field(default_factory=list)
+    keys: list[tuple[int, str]] = field(default_factory=list)
     markers: list[tuple[int, str]] = field(default_factory=list)
     lyrics: list[tuple[int, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    source: bytes | None = None
 
     def add_meta(self, track: int, tick: int, kind: int, content: bytes) -> None:
         """Take in a meta event if it says something of interest.
@@ -113,6 +127,32 @@ class Events:
         elif kind == META_METER and len(content) >= 2:
             # The denominator is told as a power of two; a lying one must not fill the memory.
             self.meters.append((tick, content[0], 2 ** min(content[1], 15)))
+        elif kind == META_KEY and len(content) == 2:
+            name = _key_name(*content)
+            self.keys += [(tick, name)] if name else []
+
+
+def _key_name(sharps: int, minor: int) -> str:
+    """The name of the key that two bytes tell; "" where there is none."""
+    # The byte is signed: 255 is one flat.
+    place = (sharps + 128) % 256 - 128 + MOST_SHARPS
+    is_key = 0 <= place < len(MAJOR_KEYS) and minor < len(KEY_SIGNS)
+    return KEY_SIGNS[minor][place] if is_key else ""
+
+
+def transpose_key(name: str, semitones: int) -> str:
+    """The name of a key so many semitones higher, with 6 flats to 6 sharps.
+
+    Args:
+        name: one of MAJOR_KEYS or MINOR_KEYS.
+        semitones: any number.
+    """
+    if semitones % 12 == 0:
+        return name
+    row = KEY_SIGNS[name.endswith("m")]
+    # A semitone is seven fifths, and each fifth is a sharp more.
+    sharps = row.index(name) - MOST_SHARPS + 7 * semitones
+    return row[(sharps + 6) % 12 - 6 + MOST_SHARPS]
 
 
 def _text(content: bytes) -> str:
@@ -129,6 +169,32 @@ def _text(content: bytes) -> str:
 def is_drums(name: str) -> bool:
     """Whether a part of this name is played on the drums' channel."""
     return name.startswith("drums") or "(drums)" in name
+
+
+def fill_channels(given: Sequence[int], names: Sequence[str]) -> tuple[int, ...]:
+    """One channel for each part: drums have theirs, and no other part has it.
+
+    Args:
+        given: the channels of the first parts, none or more.
+        names: of the parts.
+
+    Returns:
+        The given ones where they can be; the others are free ones, in their order, and once all
+        are taken, all of them anew.
+    """
+    free = [channel for channel in PITCHED if channel not in given] or PITCHED
+    channels = []
+    taken = 0
+    for number, name in enumerate(names):
+        told = given[number] if number < len(given) else DRUMS
+        if is_drums(name):
+            channels.append(DRUMS)
+        elif told != DRUMS:
+            channels.append(told)
+        else:
+            channels.append(free[taken % len(free)])
+            taken += 1
+    return tuple(channels)
 
 
 def part_names(events: Events, kept: list[int]) -> tuple[str, ...]:

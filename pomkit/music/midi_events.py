@@ -59,7 +59,7 @@ def read_events(
     data = _unpack(data, name)
     header = _read_header(data, name)
     tracks = _walk_tracks(data, header)
-    events = Events(header.per_beat)
+    events = Events(header.per_beat, source=data)
     messages = decode_runs(tracks, events)
     add_notes(events, messages, pedal=pedal)
 
@@ -110,12 +110,19 @@ def _unpack_gzip(data: bytes, name: str) -> bytes:
 
 
 def _unpack_riff(data: bytes) -> bytes:
-    """What stands in the chunk "data" of a RIFF file and after it."""
+    """What stands in the chunk "data" of a RIFF file; where its length lies, all to the end."""
     at = 12
     while at < len(data) and data[at : at + 4] != b"data":
         length = int.from_bytes(data[at + 4 : at + HEAD_BYTES], "little")
         at += HEAD_BYTES + length + length % 2  # chunks begin at even bytes
-    return data[at + HEAD_BYTES :]
+    length = int.from_bytes(data[at + 4 : at + HEAD_BYTES], "little")
+    inside = data[at + HEAD_BYTES :]
+
+    # The length is to be believed where a chunk of the MIDI file ends with it.
+    end = 0
+    while end < min(length, len(inside)):
+        end += HEAD_BYTES + int.from_bytes(inside[end + 4 : end + HEAD_BYTES], "big")
+    return inside[:length] if end == length > 0 else inside
 
 
 def _read_header(data: bytes, name: str) -> Header:

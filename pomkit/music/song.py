@@ -13,7 +13,7 @@ reads files as songs, and in `picture`, which draws them.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ import numpy as np
 from ..errors import OptionError, check_choice, check_range
 from ..files import AnyPath
 from .chords import Chord, tidy_chords, transpose_chord
-from .grid import Meter, ReadReport, meters_of_bars, quantise
+from .grid import KeySign, Meter, ReadOptions, ReadReport, Tempo, meters_of_bars, quantise
 from .harmony import estimate_chords
+from .midi_codes import MAJOR_KEYS, MINOR_KEYS, fill_channels, transpose_key
 from .pixels import BORDER, PITCHES
 from .tables import (
     BORDERS,
     GRIDS,
+    MAX_STEPS,
     NOTE_DTYPE,
     PART_ROW,
     PITCH_ROW,
@@ -40,6 +42,9 @@ from .tables import (
 
 # So many chords are estimated at most: a file may pretend to be endless.
 MAX_ESTIMATED = 2**14
+
+# Beats a minute that a file can name: a beat lasts 1 to 2^24 - 1 microseconds.
+FILE_TEMPI = (60e6 / (2**24 - 1), 60e6)
 
 # Names or numbers of parts, or one.
 Parts = Sequence[int | str] | int | str
@@ -60,9 +65,17 @@ class Song:
         source_tempo: the first tempo of its file, in BPM.
         report: what reading it, or `canonical`, did.
         meters: (step, numerator, denominator), as its file has them.
+        tempi: (step, BPM), one a step at most; none: none is named.
+        keys: (step, name), as "Em", "F#" or "Bb", one a step at most.
+        programs: the instrument of each part by its number in General MIDI, 0-127; missing ones
+            are 0, a piano.
+        channels: of each part, 0-15; drums have 9, no other part has it, and missing ones are
+            free ones.
+        source: the standard MIDI file that `read_midi` read, as bytes; None: it came from none.
+        read_as: how that file was read.
 
     Raises:
-        OptionError: no such grid, or a value of a note is out of its range.
+        OptionError: no such grid or key, or a number is out of its range.
     """
 
     notes: np.ndarray
@@ -74,6 +87,12 @@ class Song:
     source_tempo: float | None = None
     report: ReadReport = field(default_factory=ReadReport, repr=False)
     meters: tuple[Meter, ...] = ()
+    tempi: tuple[Tempo, ...] = ()
+    keys: tuple[KeySign, ...] = ()
+    programs: tuple[int, ...] = ()
+    channels: tuple[int, ...] = ()
+    source: bytes | None = field(default=None, repr=False)
+    read_as: ReadOptions | None = None
 
     def __post_init__(self) -> None:
         check_choice("steps_per_beat", self.steps_per_beat, GRIDS)
@@ -88,6 +107,7 @@ class Song:
 
         # The class is frozen; its dict is not.
         self.__dict__.update(notes=notes, chords=tuple(chords), parts=parts, bars=bars)
+        self.__dict__.update(_checked_signs(self))
 
     @classmethod
     def unchecked(cls, fields: Mapping[str, Any]) -> "Song":
@@ -174,6 +194,22 @@ class Song:
         every = len(edges) // MAX_ESTIMATED + 1
         return replace(self, chords=estimate_chords(self.notes, edges[::every]))
 
+    def with_notes(self, notes: Any, chords: Iterable[Chord] | None = None) -> "Song":
+        """The same song with other notes: its parts, bars, tempi and file stay.
+
+        Args:
+            notes: as `Song` takes them.
+            chords: other chords; None: they stay.
+
+        Raises:
+            OptionError: a value of a note is out of its range.
+        """
+        return replace(self, notes=notes, chords=self.chords if chords is None else tuple(chords))
+
+    def without_source(self) -> "Song":
+        """The same song without its file: it takes less memory."""
+        return Song.unchecked(self.__getstate__() | {"source": None, "read_as": None})
+
     def select(self, parts: Parts) -> np.ndarray:
         """Which notes belong to some parts.
 
@@ -196,7 +232,10 @@ class Song:
         return np.isin(self.notes["part"], numbers)
 
     def transpose(self, semitones: int) -> "Song":
-        """The song moved by `semitones`, chords too; notes that leave 0-127 are dropped."""
+        """The song moved by `semitones`, chords and keys too; notes out of 0-127 are dropped.
+
+        Its file is no longer part of it.
+        """
         notes = self.notes.copy()
         notes["pitch"] += semitones
         inside = (notes["pitch"] >= 0) & (notes["pitch"] <= 127)
@@ -205,7 +244,9 @@ class Song:
             for onset, duration, label in self.chords
         )
         report = replace(self.report, kept=int(inside.sum()), dropped=int((~inside).sum()))
-        return replace(self, notes=notes[inside], chords=chords, report=report)
+        keys = tuple((step, transpose_key(name, semitones)) for step, name in self.keys)
+        moved = replace(self, notes=notes[inside], chords=chords, report=report, keys=keys)
+        return moved.without_source()
 
     def canonical(self, parts: Parts | None = None, border: int = BORDER) -> "Song":
         """What a picture of this song can hold: `parse(render(c)) == c`.
@@ -265,6 +306,10 @@ class Song:
             "chords": chords,
             "parts": ("all",),
             "report": report,
+            "programs": (0,),
+            "channels": (0,),
+            "source": None,
+            "read_as": None,
         }
         return Song.unchecked(fields)
 
@@ -311,3 +356,37 @@ class Song:
         from .midi_write import write_midi
 
         return write_midi(path, self, bpm=bpm)
+
+
+# The fields beside notes, chords and bars
+
+
+def _checked_signs(song: Song) -> dict[str, Any]:
+    """Tempi, meters, keys and instruments of a song as they are kept; OptionError."""
+    tempi = _one_a_step("tempi", song.tempi)
+    for _, bpm in tempi:
+        check_range("tempi", bpm, *FILE_TEMPI, unit="beats per minute")
+    keys = _one_a_step("keys", song.keys)
+    for _, name in keys:
+        check_choice("keys", name, (*MAJOR_KEYS, *MINOR_KEYS))
+
+    # One program and one channel for each part.
+    count = len(song.parts)
+    programs = tuple(map(int, song.programs))[:count]
+    programs += (0,) * (count - len(programs))
+    channels = fill_channels(tuple(map(int, song.channels))[:count], song.parts)
+    check_range("programs", min(programs, default=0), 0, 127)
+    check_range("programs", max(programs, default=0), 0, 127)
+    check_range("channels", min(channels, default=0), 0, 15)
+    check_range("channels", max(channels, default=0), 0, 15)
+    meters = _one_a_step("meters", song.meters)
+    signs = {"tempi": tempi, "meters": meters, "keys": keys}
+    return signs | {"programs": programs, "channels": channels}
+
+
+def _one_a_step(what: str, told: Iterable[tuple[Any, ...]]) -> tuple[tuple[Any, ...], ...]:
+    """Tempi, meters or keys by their steps, of several at one the last one; OptionError."""
+    last = {int(step): values for step, *values in told}
+    for step in last:
+        check_range(what, step, 0, MAX_STEPS, unit="steps")
+    return tuple((step, *last[step]) for step in sorted(last))

@@ -4,13 +4,16 @@ import fuzz_midi
 import midi_files as m
 import mido
 import numpy as np
+import pretty_midi
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_midi import GRIDS, ZOO, accounted, rows
 
-from pomkit import Chord, Song, read_midi
+from pomkit import Chord, OptionError, Song, read_midi
 from pomkit.music.chords import QUALITIES, ROOTS
+from pomkit.music.grid import seconds_of
+from pomkit.music.midi_codes import MAJOR_KEYS, MINOR_KEYS, transpose_key
 from pomkit.music.tables import NOTE_DTYPE
 
 LABELS = [
@@ -139,3 +142,113 @@ def test_what_was_read_is_written_and_read_again(feature, grid, tmp_path):
     assert again.steps_per_beat == song.steps_per_beat == grid
     assert again.meter == song.meter
     assert again.bar_lines(song.end).tolist() == song.bar_lines(song.end).tolist()
+
+
+def random_song(seed: int) -> Song:
+    """A song with tempi, meters, keys, drums and a part without notes, on a grid of its own."""
+    rng = np.random.default_rng(seed)
+    grid = int(rng.choice(GRIDS))
+    parts = 1 + seed % 12
+    onsets = rng.integers(0, 60, 30) * grid
+    rows = [
+        (onset, 1 + i % grid, 30 + i, 1 + i, rng.integers(0, parts))
+        for i, onset in enumerate(onsets.tolist())
+    ]
+    names = [f"Stimme {i}" + " (drums)" * (rng.random() < 0.2) for i in range(parts)]
+    steps = [0, *sorted(rng.choice(np.arange(1, onsets.max() + 1), 5, replace=False).tolist())]
+    return Song(
+        np.array(rows, NOTE_DTYPE),
+        (Chord(0, 4, "C:maj"), Chord(8, 8, "A:min7")),
+        (*names, "silent"),
+        steps_per_beat=grid,
+        meters=tuple((s, int(rng.integers(2, 8)), 4) for s in steps[::2]),
+        tempi=tuple((s, float(rng.uniform(10, 400))) for s in steps[seed % 2 :]),
+        keys=tuple((s, str(rng.choice(MAJOR_KEYS + MINOR_KEYS))) for s in steps[:3]),
+        programs=tuple(rng.integers(0, 128, parts + 1).tolist()),
+        channels=tuple(rng.permutation(15)[: parts + 1].tolist()),
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_all_that_a_song_holds_is_written_and_read_again(seed, tmp_path):
+    song = random_song(seed)
+    path = song.write_midi(tmp_path / "song.mid", plain=True)
+    again = read_midi(path, song.steps_per_beat, drums=True)
+    assert again.notes.tolist() == song.notes.tolist()
+    for field in ("chords", "parts", "meters", "keys", "programs", "channels"):
+        assert getattr(again, field) == getattr(song, field), field
+    assert [step for step, _ in again.tempi] == [step for step, _ in song.tempi]
+    for (_, bpm), (_, wanted) in zip(again.tempi, song.tempi, strict=True):
+        assert abs(60e6 / bpm - 60e6 / wanted) <= 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_pretty_midi_has_the_same_tempi_meters_keys_and_instruments(seed):
+    song = random_song(seed)
+    pm = song.to_pretty_midi()
+    again = Song.from_pretty_midi(pm, steps_per_beat=song.steps_per_beat, drums=True)
+    assert again.notes.tolist() == song.notes.tolist()
+    for field in ("parts", "meters", "programs"):
+        assert getattr(again, field) == getattr(song, field), field
+    names = [transpose_key("Cm" if "m" in name else "C", place(name)) for _, name in song.keys]
+    assert again.keys == tuple(zip((step for step, _ in song.keys), names, strict=True))
+    wanted = song.tempi if song.tempi[0][0] == 0 else ((0, 120), *song.tempi)
+    assert [step for step, _ in again.tempi] == [step for step, _ in wanted]
+    for (_, bpm), (_, tempo) in zip(again.tempi, wanted, strict=True):
+        assert abs(60e6 / bpm - 60e6 / tempo) <= 2
+
+
+def place(key: str) -> int:
+    """The semitones of a key above C."""
+    names = (MAJOR_KEYS, MINOR_KEYS)["m" in key]
+    return 7 * (names.index(key) - names.index("Cm" if "m" in key else "C"))
+
+
+def test_the_tempo_map_gives_the_seconds_of_pretty_midi(tmp_path):
+    """Oracle: pretty_midi reads the file that was written."""
+    song = random_song(3)
+    read = pretty_midi.PrettyMIDI(str(song.write_midi(tmp_path / "song.mid", plain=True)))
+    wanted = sorted(note.start for part in read.instruments for note in part.notes)
+    made = sorted(note.start for part in song.to_pretty_midi().instruments for note in part.notes)
+    assert made == pytest.approx(wanted, rel=1e-5)
+    assert seconds_of(np.array([0, 8, 16]), ((4, 60), (12, 240)), 4).tolist() == [0, 1.5, 2.75]
+
+
+def test_a_tempo_asked_for_replaces_all_of_them(tmp_path):
+    song = random_song(4)
+    again = read_midi(song.write_midi(tmp_path / "song.mid", bpm=75), song.steps_per_beat)
+    assert again.tempi == ((0, 75),)
+    assert song.to_pretty_midi(bpm=75).get_tempo_changes()[1] == pytest.approx([75])
+    for write in (song.to_pretty_midi, lambda bpm: song.write_midi(tmp_path / "x.mid", bpm)):
+        with pytest.raises(OptionError, match="bpm is 3"):
+            write(bpm=3)
+
+
+def test_a_song_without_a_tempo_is_written_at_120(tmp_path):
+    path = Song([(0, 4, 60, 80, 0)]).write_midi(tmp_path / "song.mid")
+    assert read_midi(path).tempi == ((0, 120),)
+
+
+def heard(song: Song, path) -> list[set[int]]:
+    """The channels of each track of the file that is written."""
+    file = mido.MidiFile(song.write_midi(path, plain=True))
+    return [{e.channel for e in track if not e.is_meta} for track in file.tracks[1:]]
+
+
+def test_each_part_has_its_own_channel(tmp_path):
+    notes = [(0, 4, 60 + part, 80, part) for part in range(5)]
+    names = ("a", "b", "drums", "c", "d")
+    own = Song(notes, parts=names, channels=(5, 0, 9, 3, 14))
+    assert heard(own, tmp_path / "a.mid") == [{5}, {0}, {9}, {3}, {14}]
+    same = Song(notes, parts=names, channels=(0, 0, 9, 1, 1))
+    assert heard(same, tmp_path / "b.mid") == [{0}, {2}, {9}, {1}, {3}]
+
+
+def test_more_than_15_parts_share_channels_and_that_is_said(tmp_path, recwarn):
+    notes = [(0, 4, 40 + part, 80, part) for part in range(20)]
+    alike = Song(notes, programs=[part % 15 for part in range(20)])
+    channels = heard(alike, tmp_path / "a.mid")
+    assert not recwarn.list
+    assert channels[15:] == channels[:5]
+    with pytest.warns(UserWarning, match="5 of 20 parts"):
+        heard(Song(notes, programs=range(20)), tmp_path / "b.mid")

@@ -27,6 +27,8 @@ from .midi_codes import DRUMS, Events, part_names
 from .tables import DURATION_ROW, GRIDS, MAX_STEPS, ONSET_ROW, in_order, notes_of, untangle
 
 MAX_PARTS = 2**16
+# The tempo of what names none.
+DEFAULT_BPM = 120.0
 # Changes of time signature that are believed.
 MAX_METERS = 4096
 # An onset farther than this from a grid has missed it, in steps.
@@ -348,6 +350,25 @@ def better_grid(beats: np.ndarray, steps_per_beat: int) -> tuple[int, str]:
         steps_per_beat,
         "its onsets lie on no grid (played freely?): they were moved to the nearest steps",
     )
+
+
+def seconds_of(steps: np.ndarray, tempi: Sequence[Tempo], steps_per_beat: int) -> np.ndarray:
+    """When steps sound: the sum of what all steps before them last.
+
+    Args:
+        steps: float or int (n,), 0 or more.
+        tempi: (step, BPM) in the order of their steps; before the first one it is 120 BPM.
+        steps_per_beat: the grid.
+
+    Returns:
+        Seconds from step 0, float (n,).
+    """
+    tempi = [(0, DEFAULT_BPM), *tempi]
+    starts = np.array([step for step, _ in tempi])  # (tempi,)
+    paces = np.array([60 / bpm / steps_per_beat for _, bpm in tempi])  # (tempi,), seconds a step
+    before = np.append(0, np.diff(starts) * paces[:-1]).cumsum()  # (tempi,), seconds
+    last = starts.searchsorted(steps, side="right") - 1
+    return before[last] + (steps - starts[last]) * paces[last]
 
 
 def bars_of_meters(

@@ -204,7 +204,11 @@ def _sort_parts(events: Events, story: Story, voice: np.ndarray, start: np.ndarr
     lengths = bounds[1:] - bounds[:-1]
     played = code[bounds[:-1]].tolist()
 
-    empty = [track << 11 for track in story.empty_parts]
+    # A part without notes has the instrument that its track names.
+    empty = []
+    if story.empty_parts:
+        told = {voice >> 4: voice << 7 | program for voice, _, program in story.changes}
+        empty = [told.get(track, track << 11) for track in story.empty_parts]
     first_come = dict.fromkeys(played + empty)
     codes = sorted(first_come, key=lambda c: c >> 11)
     events.parts = [(c >> 11, c >> 7 & 15, c & 127) for c in codes]

@@ -313,8 +313,15 @@ class Song:
         }
         return Song.unchecked(fields)
 
-    def to_pretty_midi(self, bpm: float = 120) -> Any:
-        """The song as a pretty_midi.PrettyMIDI: a piano for each part, at `bpm`."""
+    def to_pretty_midi(self, bpm: float | None = None) -> Any:
+        """The song as a pretty_midi.PrettyMIDI: an instrument for each part, tempi, meters, keys.
+
+        Args:
+            bpm: one tempo instead of the song's, beats a minute, 4 to 1000.
+
+        Raises:
+            OptionError: the tempo is out of its range.
+        """
         from .pretty import pretty_midi_of
 
         return pretty_midi_of(self, bpm)
@@ -340,12 +347,15 @@ class Song:
         fields = quantise(events_of(midi), name, steps_per_beat=steps_per_beat, drums=drums)
         return cls.unchecked(fields)
 
-    def write_midi(self, path: AnyPath, bpm: float = 120) -> Path:
+    def write_midi(self, path: AnyPath, bpm: float | None = None, plain: bool = False) -> Path:
         """Write a standard MIDI file, whole or not at all: a track a part, chords as markers.
+
+        Its tempi are the song's, or 120 BPM where it names none.
 
         Args:
             path: of the file; its folders are made.
-            bpm: the tempo, beats a minute, 4 to 1000.
+            bpm: one tempo instead of the song's, beats a minute, 4 to 1000.
+            plain: write the song on its grid, whatever file it came from.
 
         Returns:
             The path.

@@ -8,10 +8,26 @@ Every message says what was given and what is wrong with it and, after a semicol
 
 import sys
 from collections.abc import Callable, Collection
+from numbers import Integral, Real
+from reprlib import Repr
+from typing import Any
+
+# Looks at a few items of a collection only.
+SHORT_REPR = Repr()
+
+# Characters of a message, and of a value in it.
+LONGEST = 300
+LONGEST_VALUE = 60
 
 
 class PomkitError(Exception):
-    """Base of all errors that pomkit raises on purpose."""
+    """Base of all errors that pomkit raises on purpose; a message has at most `LONGEST` characters.
+
+    Of a longer one the middle goes: how it begins and what to do, at its end, stay.
+    """
+
+    def __str__(self) -> str:
+        return shortened(super().__str__(), LONGEST)
 
 
 class MidiError(PomkitError):
@@ -30,28 +46,70 @@ class OptionError(PomkitError, ValueError):
     """An option has a value that does not exist or does not fit the other options."""
 
 
+def shortened(text: str, most: int) -> str:
+    """A text without its middle, where it is longer than `most` characters."""
+    if len(text) <= most:
+        return text
+    head = (most - 5) // 2
+    return f"{text[:head]} ... {text[len(text) - (most - 5 - head) :]}"
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: its `repr`, or of a large one the beginning or the type."""
+    try:
+        text = SHORT_REPR.repr(value)
+    # Whoever wrote the class of the value may raise what they like.
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return shortened(" ".join(text.split()), LONGEST_VALUE)
+
+
 def check_choice(what: str, given: object, choices: Collection[object]) -> None:
     """Raise OptionError unless `given` is one of `choices`; `what` names the option."""
-    if given not in choices:
+    try:
+        known = not getattr(given, "shape", ()) and given in choices
+    # What cannot be compared, as a list with the names in a dict, is none of them.
+    except (TypeError, ValueError):
+        known = False
+    if not known:
         names = ", ".join(map(str, choices))
-        raise OptionError(f"{what} {given!r} is unknown; choose one of {names}")
+        raise OptionError(f"{what} {shown(given)} is unknown; choose one of {names}")
 
 
-def check_range(what: str, given: float, low: float, high: float, *, unit: str = "") -> None:
-    """Raise OptionError unless `given` is in a range (NaN never is).
+def check_range(what: str, given: Any, low: float, high: float, *, unit: str = "") -> None:
+    """Raise OptionError unless `given` is a number in a range (NaN never is).
 
     Args:
         what: the option's name, for the message.
-        given: its value.
+        given: its value; numpy's numbers are numbers, too.
         low: the smallest value that is allowed.
         high: the largest one.
         unit: what the message says behind the two bounds.
 
     Raises:
-        OptionError: `given` is below `low` or above `high`.
+        OptionError: `given` is no number, below `low` or above `high`.
     """
-    if not low <= given <= high:
-        raise OptionError(f"{what} is {given}; choose {low} to {high} {unit}".rstrip())
+    # What numpy and fractions have is a Real, too.
+    if not isinstance(given, Real) or not low <= given <= high:
+        raise OptionError(f"{what} is {shown(given)}; choose {low} to {high} {unit}".rstrip())
+
+
+def check_whole(what: str, given: Any, low: int, high: int, *, unit: str = "") -> None:
+    """Raise OptionError unless `given` is a whole number in a range; arguments as `check_range`'s.
+
+    Args:
+        what: the option's name, for the message.
+        given: its value; numpy's whole numbers are whole numbers, too.
+        low: the smallest value that is allowed.
+        high: the largest one.
+        unit: what the message says behind the two bounds.
+
+    Raises:
+        OptionError: `given` is no whole number, below `low` or above `high`.
+    """
+    if not isinstance(given, Integral) or not low <= given <= high:
+        text = f"{what} is {shown(given)}; choose a whole number from {low} to {high} {unit}"
+        raise OptionError(text.rstrip())
 
 
 def exit_code(program: str, work: Callable[[], object]) -> int:

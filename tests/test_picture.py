@@ -426,7 +426,9 @@ def test_a_song_is_split_and_joined_and_its_losses_are_counted():
 
 BAD = [
     np.zeros((64, 4, 3), np.uint8),
-    np.zeros((128, 4, 3)),
+    np.full((128, 4, 3), np.nan),
+    np.full((128, 4), -1.0),
+    np.full((128, 4, 3), 2**16),
     np.zeros((128, 0, 3), np.uint8),
     "no picture",
     None,
@@ -439,7 +441,7 @@ BAD = [
     np.array([None]),
     np.array("x"),
     np.zeros((300, 200), bool),
-    np.zeros((128, 4), np.int64),
+    np.zeros((128, 4), complex),
     b"",
     b"no image",
     "a\0b",

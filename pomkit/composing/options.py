@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError, check_choice, check_range
+from ..errors import OptionError, check_choice, check_range, check_whole
 from ..processes.contract import Model, Options, methods_of, names_of
 
 MOST = {"n": 1024, "calls": 10000, "U": 1000, "jump": 10000}
@@ -55,7 +55,7 @@ def check_options(model: Model, given: Mapping[str, Any]) -> Options:
     check_choice("for this model the method", method, methods_of(model))
     wishes.setdefault("calls", model.methods[method])
     for name, most in MOST.items():
-        check_whole(name, wishes.get(name, 1), most)
+        check_whole(name, wishes.get(name, 1), 1, most)
     check_range("density", wishes.get("density", 0), 0, DENSEST, unit="onsets per masked bar")
 
     wishes.pop("n", None)
@@ -79,9 +79,3 @@ def one_of_two_names(wishes: dict[str, Any]) -> Any:
             "give one of them"
         )
     return wishes.pop("steps")
-
-
-def check_whole(name: str, value: Any, most: int) -> None:
-    """Raise OptionError unless a value is a whole number from 1 to `most`."""
-    if not isinstance(value, int | np.integer) or not 1 <= value <= most:
-        raise OptionError(f"{name} is {value!r}; choose a whole number from 1 to {most}")

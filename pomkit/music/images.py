@@ -3,6 +3,7 @@
     picture = read_image("song.png")             # uint8 (128, width, 3)
     picture = read_image(pillow_image)
     picture = read_image(np.array(...))          # (128, width), (256, width, 3) folded, and so on
+    picture = read_image(sixteen_bit_grey)       # scaled to 8 bits; so are floats
 
 A PNG of a picture is the picture itself, to the bit. A JPEG is not: `read_image` takes its noise
 out, as well as that can be done. Note F1 on the shipped songs at quality 95 / 85 / 75 is
@@ -17,12 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import PictureError
+from ..errors import PictureError, shown
 from .harmony import viterbi
 from .pixels import BORDER, PITCHES, Picture, check_picture, painted, unfold
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 MOST_PIXELS = 2**24  # 131,072 columns
+# Of a pixel of 16 bits.
+MOST_BRIGHT = 2**16 - 1
+# How Pillow's modes begin that hold more than 8 bits.
+DEEP_MODES = ("I", "F")
 # No JPEG is wider.
 MOST_JPEG_COLUMNS = 2**16
 PAPER_GREY = 20  # grey that is not brighter is no note, uint8
@@ -45,12 +50,13 @@ STRIP_ROWS = 8  # rows that are judged at a time, to save memory
 def read_image(source: Any, *, border: int = BORDER, clean: bool = True) -> Picture:
     """Read any image of a picture as the picture.
 
-    256 rows are unfolded and transparency is laid on black. In greyscale a run of lit cells is a
-    note. White and blue paint stays.
+    A picture whose pixels are all enlarged alike, to 256 rows or more, is brought back to 128;
+    others of 256 rows are unfolded. Transparency is laid on black. In greyscale a run of lit cells
+    is a note. White and blue paint stays.
 
     Args:
         source: an array (rows, width) or (rows, width, 1 to 4 channels), a PIL image, a file's
-            path or bytes, or the open file.
+            path or bytes, or the open file. Pixels of more than 8 bits, and floats, are scaled.
         border: rows at the top and bottom that hold no notes.
         clean: take out a JPEG's noise where a tenth of the lit cells shows it.
 
@@ -60,17 +66,30 @@ def read_image(source: Any, *, border: int = BORDER, clean: bool = True) -> Pict
     Raises:
         PictureError: `source` is no image, or none of a picture.
     """
-    pixels = source if isinstance(source, np.ndarray) else decode(source)
-    pixels = _in_channels(pixels)
-    if pixels.ndim == 3 and len(pixels) == 2 * PITCHES:
-        pixels = unfold(pixels)
-    check_picture(pixels, channels=(1, 2, 3, 4))
-
-    if pixels.shape[2] in (2, 4):
-        pixels = _on_black(pixels)
+    pixels = flat_pixels(source if isinstance(source, np.ndarray) else decode(source))
     if pixels.shape[2] == 1:
         return _runs_of_grey(pixels[..., 0], border, PAPER_GREY if clean else 0)
     return _without_noise(pixels, border) if clean else pixels
+
+
+def flat_pixels(pixels: np.ndarray) -> np.ndarray:
+    """Pixels of any depth and of every size that a picture may have, with nothing to see through.
+
+    Args:
+        pixels: (rows, width) or (rows, width, 1 to 4 channels), the last of 2 or 4 transparency.
+
+    Returns:
+        uint8 (128, width, 1 or 3).
+
+    Raises:
+        PictureError: they are no picture.
+    """
+    pixels = in_eight_bits(pixels)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    pixels = _at_size(pixels)
+    check_picture(pixels, channels=(1, 2, 3, 4))
+    return _on_black(pixels) if pixels.shape[2] in (2, 4) else pixels
 
 
 def decode(source: Any, mode: str = "") -> np.ndarray:
@@ -96,26 +115,75 @@ def decode(source: Any, mode: str = "") -> np.ndarray:
             raise ValueError(
                 f"{image.width} x {image.height} pixels, at most {MOST_PIXELS} are read"
             )
+        if image.mode.startswith(DEEP_MODES):
+            image = Image.fromarray(in_eight_bits(np.asarray(image)))
         return np.asarray(image.convert(mode or _mode_of(image)))
     except Exception as fault:
         # Pillow raises errors of many kinds; all mean the same.
+        name = "these bytes" if isinstance(source, bytes) else shown(source)
         raise PictureError(
-            f"{file} is no picture ({fault}); choose a PNG, JPEG, GIF, BMP or WEBP file of 128 rows"
+            f"{name} is no picture ({fault}); choose a PNG, JPEG, GIF, BMP or WEBP file of 128 rows"
         ) from fault
 
 
 def _mode_of(image: Any) -> str:
-    """Pillow's mode that keeps all that a PIL image says: grey or colour, with transparency."""
+    """Pillow's mode that keeps all that a PIL image says: grey or colour, with transparency.
+
+    Raises:
+        ValueError: for printing: its JPEG blurs red and green apart, which nothing takes out.
+    """
+    if image.mode == "CMYK":
+        raise ValueError("its colours are CMYK, for printing; save it as RGB")
     colour = "L" if image.mode in ("1", "L", "LA") else "RGB"
     transparent = "A" in image.mode or "transparency" in image.info
     return colour + "A" * transparent
 
 
-def _in_channels(pixels: np.ndarray) -> np.ndarray:
-    """Grey and black-and-white pixels (rows, width) as (rows, width, 1); one bit as 0 and 255."""
+def in_eight_bits(pixels: np.ndarray) -> np.ndarray:
+    """Pixels of another depth as uint8, in the same shape; what is no pixel is returned as it is.
+
+    The brightest pixel says how floats and wide integers are meant: from 0 to 1 (floats alone), to
+    255, or to 65,535. One bit becomes 0 and 255.
+
+    Raises:
+        PictureError: a pixel is negative, not finite, or above 65,535.
+    """
     if pixels.dtype == bool:
-        pixels = pixels * np.uint8(255)
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+        return pixels * np.uint8(255)
+    if pixels.dtype == np.uint8 or pixels.dtype.kind not in "uif" or pixels.size == 0:
+        return pixels
+
+    low = float(pixels.min())
+    high = float(pixels.max())
+    if not 0 <= low <= high <= MOST_BRIGHT:
+        raise PictureError(
+            f"pixels are from {low:g} to {high:g}; give whole numbers from 0 to 255 "
+            f"or {MOST_BRIGHT}, or floats from 0 to 1"
+        )
+    most = 255 if high <= 255 else MOST_BRIGHT
+    if pixels.dtype.kind == "f" and high <= 1:
+        most = 1
+    return np.rint(pixels * (255 / most)).astype(np.uint8)
+
+
+def _at_size(pixels: np.ndarray) -> np.ndarray:
+    """Enlarged pixels (rows, width, channels) at their own size, and a folded picture unfolded."""
+    if pixels.ndim != 3 or len(pixels) <= PITCHES or len(pixels) % PITCHES:
+        return pixels
+    factor = len(pixels) // PITCHES
+    small = pixels[::factor, ::factor]
+    enlarged = small.repeat(factor, axis=0).repeat(factor, axis=1)
+    if np.array_equal(enlarged, pixels) and not _holds_only_folded_chords(pixels):
+        return small
+    return unfold(pixels) if factor == 2 else pixels
+
+
+def _holds_only_folded_chords(pixels: np.ndarray) -> bool:
+    """Whether 256 rows have ink in the first rows and nowhere where a folded picture has notes."""
+    upper = pixels[:PITCHES]
+    lower = pixels[PITCHES:]
+    notes = [half[BORDER : PITCHES - BORDER] for half in (upper, lower)]
+    return bool(upper[:BORDER].any()) and not any(rows.any() for rows in notes)
 
 
 def _on_black(pixels: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import OptionError, PictureError, check_range
-from .images import decode
+from .images import decode, flat_pixels
 from .pixels import BORDER, PITCHES, Mask, Picture, painted, row_of_pitch
 from .song import Song
 from .tables import BAR
@@ -302,9 +302,11 @@ def polygon(picture: Size, points: Sequence[tuple[float, float]]) -> Mask:
 def from_image(image: Any) -> Mask:
     """The mask that is painted into an image: white paint is True, and pure blue as in the paper.
 
+    Only paint that covers counts: what is transparent is not marked, whatever its colour.
+
     Args:
-        image: an array uint8 (128, width, 3 or more), a PIL image, a file's path or bytes, or the
-            open file.
+        image: an array (128, width) or (128, width, 1 to 4 channels), a PIL image, a file's path
+            or bytes, or the open file. An enlarged or a folded picture is brought to 128 rows.
 
     Returns:
         bool (128, width).
@@ -312,12 +314,8 @@ def from_image(image: Any) -> Mask:
     Raises:
         PictureError: it is no image of 128 rows.
     """
-    pixels = image if isinstance(image, np.ndarray) else decode(image, "RGB")
-    if pixels.ndim != 3 or pixels.shape[0] != PITCHES or pixels.shape[2] < 3:
-        raise PictureError(
-            f"a painted picture has shape (128, width, 3), not {pixels.shape}; crop or scale it"
-        )
-    return painted(pixels[..., :3])
+    pixels = flat_pixels(image if isinstance(image, np.ndarray) else decode(image, "RGBA"))
+    return painted(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
 def paint(picture: Picture, mask: Mask) -> Picture:

@@ -32,7 +32,7 @@ from .session import Session, in_background
 from .strips import Strip, Thumbnail, candidate_thumbnails, history_thumbnails
 
 # What the button "open" takes, and what the menu "save as" offers.
-OPENED = ".mid,.midi,.png,.jpg,.gif,.bmp,.npz"
+OPENED = ".mid,.midi,.png,.jpg,.jpeg,.gif,.bmp,.webp,.npz"
 DOWNLOADS = [
     ("save as ...", ""),
     ("MIDI", ".mid"),

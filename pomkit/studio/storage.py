@@ -30,6 +30,8 @@ from .editor import State, first_state
 
 # How the files begin that `read_image` reads, and that of a studio.
 IMAGES = (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM")
+# After eight bytes, which tell a RIFF file.
+WEBP = b"WEBP"
 ZIP = b"PK"
 
 
@@ -149,7 +151,7 @@ def open_contents(source: AnyPath | bytes, name: str = "") -> Contents:
 
     if data.startswith(ZIP):
         return open_studio(data)
-    if data.startswith(IMAGES):
+    if data.startswith(IMAGES) or data[8:12] == WEBP:
         image = read_image(data)
         picture = render(parse(image), width=image.shape[1])
         return Contents(first_state(picture, masks.from_image(image)))

@@ -60,7 +60,7 @@ def shown(value: object) -> str:
         text = SHORT_REPR.repr(value)
     # Whoever wrote the class of the value may raise what they like.
     except Exception:
-        text = f"a {type(value).__name__}"
+        text = f"of type {type(value).__name__}"
     return shortened(" ".join(text.split()), LONGEST_VALUE)
 
 
@@ -89,8 +89,8 @@ def check_range(what: str, given: Any, low: float, high: float, *, unit: str = "
     Raises:
         OptionError: `given` is no number, below `low` or above `high`.
     """
-    # What numpy and fractions have is a Real, too.
-    if not isinstance(given, Real) or not low <= given <= high:
+    is_number = isinstance(given, Real)
+    if not is_number or not low <= given <= high:
         raise OptionError(f"{what} is {shown(given)}; choose {low} to {high} {unit}".rstrip())
 
 
@@ -107,7 +107,8 @@ def check_whole(what: str, given: Any, low: int, high: int, *, unit: str = "") -
     Raises:
         OptionError: `given` is no whole number, below `low` or above `high`.
     """
-    if not isinstance(given, Integral) or not low <= given <= high:
+    is_whole = isinstance(given, Integral)
+    if not is_whole or not low <= given <= high:
         text = f"{what} is {shown(given)}; choose a whole number from {low} to {high} {unit}"
         raise OptionError(text.rstrip())
 

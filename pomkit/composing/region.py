@@ -193,7 +193,7 @@ def lay_out(
     todo = np.pad(mask, ((0, 0), (lead, 0)))
 
     # The last window may reach beyond the picture's end.
-    reach = reach_of(todo, model.width, model.unit)
+    reach = reach_of(todo, model.width, model.unit, model.grain)
     windows = list(lay_windows(todo, reach, model.width // 4))
     tail = max([0] + [window.start + reach - todo.shape[1] for window in windows])
     todo = np.pad(todo, ((0, 0), (0, tail)), constant_values=True)
@@ -222,7 +222,8 @@ def compose_windows(
     for number, window in enumerate(layout.windows):
         inside = slice(window.start, window.start + layout.reach)
         reporter = Reporter(callback, canvas, inside, layout, number)
-        here = replace(options, start=window.start - layout.lead)
+        end = layout.visible.stop - window.start
+        here = replace(options, start=window.start - layout.lead, end=end)
         drawn = model.compose(canvas[:, :, inside], todo[:, inside].copy(), here, reporter.report)
 
         pictures, cleared = zip(*drawn, strict=True)

@@ -180,8 +180,16 @@ def rotary(
 
 
 @lru_cache(maxsize=256)
-def seam_mask(height: int, width: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Who may see whom where rolling has joined opposite edges of the picture.
+def seam_mask(
+    height: int,
+    width: int,
+    window: int,
+    shift: int,
+    device: torch.device,
+    *,
+    inside: tuple[int, int] | None = None,
+) -> Tensor:
+    """Who may see whom where rolling has joined opposite edges of the picture, and beyond them.
 
     Args:
         height: of the grid, in tokens.
@@ -189,6 +197,8 @@ def seam_mask(height: int, width: int, window: int, shift: int, device: torch.de
         window: side of a window, in tokens.
         shift: by how much the grid is rolled, in tokens.
         device: where the mask shall lie.
+        inside: height and width of the picture, in tokens; nobody there sees what lies beyond.
+            None: the whole grid.
 
     Returns:
         bool (windows, 1, tokens, tokens), True = visible.
@@ -200,6 +210,9 @@ def seam_mask(height: int, width: int, window: int, shift: int, device: torch.de
         down = (row + shift) // window  # (height,)
         across = (column + shift) // window  # (width,)
         number = down[:, None] * (width + 1) + across  # (height, width)
+        if inside is not None:
+            number[inside[0] :] = -1
+            number[:, inside[1] :] = -1
         number = number[None, ..., None]  # (1, height, width, 1)
         number = to_windows(number, (window, window), shift)[0]  # (windows, tokens, 1)
         return (number == number.mT)[:, None]  # (windows, 1, tokens, tokens)
@@ -317,11 +330,18 @@ class Attention(nn.Module):
         Raises:
             OptionError: neighbourhoods on anything but a CUDA GPU.
         """
-        height, width = x.shape[1:3]
-        window = (self.level.window, self.level.window) if self.in_windows else (height, width)
+        rows, columns = x.shape[1:3]
+        inside = (rows, columns)
+        side = self.level.window
+        window = (side, side) if self.in_windows else inside
+
+        # Windows reach beyond a picture that is no multiple of them.
+        beyond = [-size % of for size, of in zip(inside, window, strict=True)]
+        y = F.pad(self.norm(x, cond), (0, 0, 0, beyond[1], 0, beyond[0]))
+        height, width = y.shape[1:3]
 
         # Query, key and value of every token, window by window.
-        y = to_windows(self.norm(x, cond), window, self.shift)  # (batch, windows, tokens, channels)
+        y = to_windows(y, window, self.shift)  # (batch, windows, tokens, channels)
         qkv = self.qkv(y)  # (batch, windows, tokens, 3 * channels)
         qkv = rearrange(
             qkv, "b n l (t heads e) -> t b n heads l e", t=3, heads=self.heads
@@ -335,11 +355,13 @@ class Attention(nn.Module):
         v = qkv[2].flatten(0, 1)  # (batch * windows, heads, tokens, d_head)
 
         # Every token collects the values that it looks for, and the heads are joined.
-        y = self.attend(q, k, v, (height, width))  # (batch * windows, heads, tokens, d_head)
+        y = self.attend(
+            q, k, v, (height, width), inside=inside
+        )  # (batch * windows, heads, tokens, d_head)
         y = rearrange(y, "n heads l e -> n l (heads e)")  # (batch * windows, tokens, channels)
         y = self.out(y)
         y = from_windows(y, window, self.shift, (height, width))  # (batch, height, width, channels)
-        return x + y
+        return x + y[:, :rows, :columns]
 
     def rotate(self, qk: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Make queries and keys ready for cosine similarity, and turn them by their positions.
@@ -364,7 +386,15 @@ class Attention(nn.Module):
         b_turned = b * cos + a * sin
         return torch.cat((a_turned, b_turned, still), -1).to(qk.dtype)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        grid: tuple[int, int],
+        *,
+        inside: tuple[int, int],
+    ) -> Tensor:
         """softmax(q k') v over the tokens that may be seen.
 
         Args:
@@ -372,6 +402,7 @@ class Attention(nn.Module):
             k: keys, of the same shape.
             v: values, of the same shape.
             grid: height and width of the whole grid, in tokens.
+            inside: those of the picture.
 
         Returns:
             Of the same shape.
@@ -389,7 +420,7 @@ class Attention(nn.Module):
             return attention(q, k, v, scale=1.0)
 
         mask = None
-        if self.shift:
-            mask = seam_mask(*grid, self.level.window, self.shift, q.device)
+        if self.shift or grid != inside:
+            mask = seam_mask(*grid, self.level.window, self.shift, q.device, inside=inside)
             mask = mask.repeat(len(q) // len(mask), 1, 1, 1)  # (batch * windows, 1, tokens, tokens)
         return F.scaled_dot_product_attention(q, k, v, mask, scale=1.0)

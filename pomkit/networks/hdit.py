@@ -244,18 +244,27 @@ class HDiT(nn.Module):
 
     @property
     def multiple(self) -> tuple[int, int]:
-        """Pixels (height, width) of which the sides of a picture must be multiples."""
+        """Pixels (height, width) of which pictures are multiples that whole windows cover."""
         tokens = 2 ** (len(self.config.levels) - 1)
         for i, level in enumerate(self.config.levels):
             if level.attention == "shifted-window":
                 tokens = math.lcm(tokens, 2**i * level.window)
         return self.config.patch[0] * tokens, self.config.patch[1] * tokens
 
+    @property
+    def grain(self) -> tuple[int, int]:
+        """Pixels (height, width) of which the sides of a picture must be multiples.
+
+        Where the last windows reach beyond the picture there is nothing in them to be seen.
+        """
+        tokens = 2 ** (len(self.config.levels) - 1)
+        return self.config.patch[0] * tokens, self.config.patch[1] * tokens
+
     def forward(self, x: Tensor, c_noise: Tensor, mapping_cond: Tensor | None = None) -> Tensor:
         """The network's answer F(x; c_noise).
 
         Args:
-            x: float (batch, in_channels, height, width), the sides multiples of `multiple`.
+            x: float (batch, in_channels, height, width), the sides multiples of `grain`.
             c_noise: (batch,), EDM's ln(sigma) / 4.
             mapping_cond: (batch, mapping_cond_dim); None stands for zeros.
 
@@ -295,7 +304,7 @@ class HDiT(nn.Module):
     def check_inputs(self, x: Tensor, c_noise: Tensor, mapping_cond: Tensor | None) -> None:
         """Raise OptionError where a shape does not fit; x, c_noise, mapping_cond as `forward`'s."""
         channels = self.config.in_channels
-        height, width = self.multiple
+        height, width = self.grain
         fits = x.ndim == 4 and x.shape[1] == channels and x.numel() > 0
         if not fits or x.shape[2] % height or x.shape[3] % width:
             raise OptionError(

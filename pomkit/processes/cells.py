@@ -132,6 +132,11 @@ class Cells(Model):
         """Compose a region of pictures, uint8 (n, 128, width, 3); see `Process.compose`."""
         notes = region & ~masks.chords(region)
         states = np.stack([self.encode(picture) for picture in canvas])
+
+        # Behind the picture's end nothing is known, and nothing is composed or counted.
+        notes[:, options.end :] = False
+        states[:, :, options.end :] = self.states
+
         channels = np.stack([chord_channels(picture, region) for picture in canvas])
         arrays = (states, channels, notes)
         cells, chords, mask = (torch.from_numpy(array).to(self.device) for array in arrays)

@@ -48,6 +48,8 @@ class Options:
         own: options that this family alone knows, by name.
         generator: where all random numbers come from.
         start: the step of the picture at which the window begins.
+        end: the column of the window at which the picture ends; what is composed behind it is
+            thrown away, so it need not be composed, and it must not be counted. None: nowhere.
     """
 
     method: str
@@ -64,6 +66,7 @@ class Options:
     own: Mapping[str, Any] = field(default_factory=dict)
     generator: torch.Generator | None = None
     start: int = 0
+    end: int | None = None
 
 
 class Process(Protocol):
@@ -79,7 +82,8 @@ class Process(Protocol):
         card: what is known of the trained model: plain JSON values.
         width: columns that it learned.
         span: columns of the widest picture that it composes at once.
-        unit: a picture's width must be a multiple of it.
+        unit: the widths of windows are multiples of it.
+        grain: a picture that is narrower than a window is composed at a multiple of it.
     """
 
     process: ClassVar[str]
@@ -92,7 +96,11 @@ class Process(Protocol):
 
     @property
     def unit(self) -> int:
-        """Columns: a picture's width must be a multiple of it."""
+        """Columns: the widths of windows are multiples of it."""
+
+    @property
+    def grain(self) -> int:
+        """Columns: a picture narrower than a window is composed at a multiple of it."""
 
     @property
     def methods(self) -> Mapping[str, int]:
@@ -192,8 +200,13 @@ class Model(nn.Module):
 
     @property
     def unit(self) -> int:
-        """Columns: a picture's width must be a multiple of it."""
+        """Columns: the widths of windows are multiples of it."""
         return self.network.multiple[1] if hasattr(self.network, "multiple") else 1
+
+    @property
+    def grain(self) -> int:
+        """Columns: a picture narrower than a window is composed at a multiple of it."""
+        return self.network.grain[1] if hasattr(self.network, "grain") else self.unit
 
     @property
     def methods(self) -> Mapping[str, int]:

@@ -279,7 +279,10 @@ class Walk:
         drawn = as_learned = (logits + noise).max(1).indices
         new = self.choose_new(level, after)
         for change in self.plan.rules:
-            draft = Draft(self.cells, self.hidden, new, noise, self.chords, self.plan.start)
+            # What lies behind the picture's end is hidden for good: to a rule it is silent.
+            outside = ~self.hidden & (self.cells == self.hidden_state)
+            cells = torch.where(outside, OFF, self.cells)
+            draft = Draft(cells, self.hidden, new, noise, self.chords, self.plan.start)
             logits = change(logits, level, draft)
             drawn = (logits + noise).max(1).indices
 

@@ -17,26 +17,32 @@ from ..music.tables import BAR
 MOST_WINDOWS = 16
 
 
-def reach_of(mask: np.ndarray, width: int, unit: int) -> int:
+def reach_of(mask: np.ndarray, width: int, unit: int, grain: int | None = None) -> int:
     """How many columns a model composes together: the masked ones and a quarter window beside.
+
+    A picture that is narrower than what the model learned is composed at its own width.
 
     Args:
         mask: bool (128, w), True = compose.
         width: columns that the model learned.
         unit: what it returns is a multiple of it; the network's own.
+        grain: of a picture that is narrower than that, a multiple of this; None: of `unit`.
 
     Returns:
-        Columns: at least `width`, at most MOST_WINDOWS times that.
+        Columns: at least `width`, or all there are, at most MOST_WINDOWS times `width`.
     """
+    grain = unit if grain is None else grain
+    whole = -(-mask.shape[1] // grain) * grain
     columns = np.flatnonzero(mask.any(axis=0))
     if not len(columns):
-        return width
+        return min(width, whole)
 
     beside = width // 4
     first = max((columns[0] - beside) // BAR * BAR, 0)
     last = min(columns[-1] + 1 + beside, mask.shape[1])
     units = -(-(last - first) // unit)
-    return int(np.clip(units * unit, width, MOST_WINDOWS * width))
+    wanted = int(np.clip(units * unit, width, MOST_WINDOWS * width))
+    return min(wanted, whole)
 
 
 def lay_windows(mask: np.ndarray, width: int, before: int) -> Iterator[slice]:

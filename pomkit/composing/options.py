@@ -12,13 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError, check_choice, check_range, check_whole
+from ..errors import OptionError, check_choice, check_range, check_whole, shown
 from ..processes.contract import Model, Options, methods_of, names_of
 
 MOST = {"n": 1024, "calls": 10000, "U": 1000, "jump": 10000}
 # What stands for "not given", beside None.
 NEUTRAL = {"U": 1, "jump": 1, "guidance": 1.0, "temperature": 1.0}
 DENSEST = 9999  # notes per bar
+# Numbers: the lowest and the highest one, and what they count.
+RANGES = {
+    "density": (0, DENSEST, "onsets per masked bar"),
+    "guidance": (-1000, 1000, "(1 is as learned)"),
+    "temperature": (1e-6, 1000, "(1 is as learned)"),
+    "top_p": (1e-9, 1, "(a share of the probability)"),
+}
 
 
 def refuse_positional(function: str, extra: tuple[Any, ...]) -> None:
@@ -56,12 +63,30 @@ def check_options(model: Model, given: Mapping[str, Any]) -> Options:
     wishes.setdefault("calls", model.methods[method])
     for name, most in MOST.items():
         check_whole(name, wishes.get(name, 1), 1, most)
-    check_range("density", wishes.get("density", 0), 0, DENSEST, unit="onsets per masked bar")
+    for name, (low, high, unit) in RANGES.items():
+        if name in wishes:
+            check_range(name, wishes[name], low, high, unit=unit)
+            wishes[name] = float(wishes[name])
+    if "pitch_bias" in wishes:
+        wishes["pitch_bias"] = check_bias(wishes["pitch_bias"])
 
     wishes.pop("n", None)
     known = {field.name for field in fields(Options)}
     own = {name: wishes.pop(name) for name in list(wishes) if name not in known}
     return model.check(Options(**wishes, own=own))
+
+
+def check_bias(bias: Any) -> np.ndarray:
+    """A bias of each pitch class, float (12,); OptionError where it is none."""
+    try:
+        numbers = np.asarray(bias, float)
+    except (TypeError, ValueError, OverflowError):
+        numbers = np.zeros(0)
+    if numbers.shape != (12,) or not np.isfinite(numbers).all():
+        raise OptionError(
+            f"pitch_bias is {shown(bias)}; give 12 numbers, one for each pitch class from C"
+        )
+    return numbers
 
 
 def is_given(name: str, value: Any) -> bool:
@@ -75,7 +100,7 @@ def one_of_two_names(wishes: dict[str, Any]) -> Any:
     """The network calls, which `steps` asks for as well; OptionError for both."""
     if "calls" in wishes:
         raise OptionError(
-            f"calls={wishes['calls']} and steps={wishes['steps']} are two names of one option; "
-            "give one of them"
+            f"calls={shown(wishes['calls'])} and steps={shown(wishes['steps'])} are two names of "
+            "one option; give one of them"
         )
     return wishes.pop("steps")

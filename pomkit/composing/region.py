@@ -8,16 +8,17 @@ The stages: `lay_out` puts the picture on a canvas whose bar lines lie where tra
 the rest of the picture back.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from ..errors import check_range
+from ..errors import OptionError, check_whole, shown
 from ..music import masks
 from ..music.chords import Chord
 from ..music.harmony import estimate_chords
@@ -25,6 +26,7 @@ from ..music.palette import paint_chords
 from ..music.picture import parse
 from ..music.pixels import PITCHES, check_picture
 from ..music.tables import BAR, MAX_STEPS
+from ..processes.checkpoint import load_model
 from ..processes.contract import Callback, Drawn, Model, Options
 from ..processes.wide import lay_windows, reach_of
 from .options import check_options, refuse_positional
@@ -47,10 +49,21 @@ class Pictures(np.ndarray):
     def __array_finalize__(self, source: Any) -> None:
         self.__dict__ |= getattr(source, "__dict__", {})
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How to make it again: as numpy's arrays, and with the attributes, which those lose."""
+        make, arguments, state = cast(tuple[Any, Any, Any], super().__reduce__())
+        return make, arguments, (state, self.__dict__)
+
+    def __setstate__(self, state: Any) -> None:
+        """Take up what `__reduce__` gave."""
+        array, attributes = state
+        super().__setstate__(array)
+        self.__dict__ |= attributes
+
 
 # fmt: off
 def inpaint(
-    model: Model, picture: np.ndarray, mask: np.ndarray, *positional: Any,
+    model: Model | str, picture: np.ndarray, mask: np.ndarray, *positional: Any,
     n: int = 1, seed: int | None = None, calls: int | None = None, steps: int | None = None,
     method: str | None = None, U: int = 1, jump: int = 1, sampler: str | None = None,
     density: float | None = None, guidance: float = 1.0, temperature: float = 1.0,
@@ -66,12 +79,13 @@ def inpaint(
     notes. Where `chords` are given, the chord rows show these, masked or not.
 
     Args:
-        model: what `load_model` gives.
+        model: what `load_model` gives, or what it takes: a name, or a path.
         picture: uint8 (128, width, 3), of any width.
         mask: bool (128, width), True = regenerate.
         positional: nothing; all that follows is given by name.
         n: how many candidates.
-        seed: of all random numbers; None draws one, see the result's `.seed`.
+        seed: of all random numbers, a whole number of 64 bits; None draws one, see the result's
+            `.seed`.
         calls: network calls in one pass; None is the method's own number.
         steps: the older name of `calls`.
         method: "uncover" for cells; "conditioned" (one pass, where the model learned it) or
@@ -99,12 +113,13 @@ def inpaint(
     """
     started = time.monotonic()
     refuse_positional("inpaint", positional)
+    model = model_of(model)
     check_picture(picture)
     mask = masks.check_mask(mask, picture)
     own |= dict(n=n, calls=calls, steps=steps, method=method, U=U, jump=jump, sampler=sampler)
     own |= dict(density=density, guidance=guidance, temperature=temperature, top_p=top_p)
     options = check_options(model, own | dict(rule=rule, pitch_bias=pitch_bias))
-    seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
+    seed = seed_of(seed)
     options = replace(options, generator=torch.Generator().manual_seed(seed))
 
     if chords is not None:
@@ -119,8 +134,25 @@ def inpaint(
     return result
 
 
+def model_of(model: Any) -> Model:
+    """A model, or the one of a name or path; OptionError where it is neither."""
+    if isinstance(model, str | os.PathLike):
+        return load_model(model)
+    if not hasattr(model, "compose"):
+        raise OptionError(f"model is {shown(model)}; give what load_model gives, or a name")
+    return cast(Model, model)
+
+
+def seed_of(seed: Any) -> int:
+    """A seed as Python's number; None: one that is drawn; OptionError where it is none."""
+    if seed is None:
+        return int(np.random.default_rng().integers(2**31))
+    check_whole("seed", seed, -(2**63), 2**64 - 1)
+    return int(seed)
+
+
 def generate(
-    model: Model,
+    model: Model | str,
     width: int = 512,
     n: int = 1,
     *,
@@ -131,7 +163,7 @@ def generate(
     """Compose pictures from nothing.
 
     Args:
-        model: what `load_model` gives.
+        model: what `load_model` gives, or what it takes: a name, or a path.
         width: steps.
         n: how many.
         seed: of all random numbers; None draws one.
@@ -144,7 +176,7 @@ def generate(
     Raises:
         OptionError: an option does not fit, or is foreign to the model.
     """
-    check_range("width", width, 1, MAX_STEPS, unit="steps")
+    check_whole("width", width, 1, MAX_STEPS, unit="steps")
     empty = np.zeros((PITCHES, width, 3), np.uint8)
     mask = masks.everything(empty, chords=chords is None)
     return inpaint(model, empty, mask, n=n, seed=seed, chords=chords, **options)
@@ -187,8 +219,8 @@ def lay_out(
         mask: bool (128, width), True = compose.
         bars: steps of the bar lines; None: from step 0 on.
     """
-    # Silence before an upbeat, so that most bar lines lie on multiples of 16.
-    phases = np.bincount(np.asarray([0] if bars is None else bars, int) % BAR)
+    # Silence before an upbeat, so that most bar lines lie on multiples of 16. No lines: 4/4.
+    phases = np.bincount(bar_steps(bars) % BAR, minlength=1)
     lead = -int(phases.argmax()) % BAR
     todo = np.pad(mask, ((0, 0), (lead, 0)))
 
@@ -199,6 +231,15 @@ def lay_out(
     todo = np.pad(todo, ((0, 0), (0, tail)), constant_values=True)
     canvas = np.pad(picture, ((0, 0), (lead, tail), (0, 0)))
     return Layout(canvas, todo, windows, reach, lead, picture.shape[1])
+
+
+def bar_steps(bars: Any) -> np.ndarray:
+    """Steps of bar lines as an array, int (lines,); None: only step 0; OptionError for others."""
+    lines = np.asarray([0] if bars is None else bars)
+    is_list = lines.ndim == 1 and (lines.size == 0 or lines.dtype.kind in "ui")
+    if not is_list:
+        raise OptionError(f"bars is {shown(bars)}; give the steps of the bar lines, whole numbers")
+    return lines.astype(int)
 
 
 def compose_windows(

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import OptionError, PictureError, check_range
+from ..errors import OptionError, PictureError, check_range, check_whole
 from .images import decode, flat_pixels
 from .pixels import BORDER, PITCHES, Mask, Picture, painted, row_of_pitch
 from .song import Song
@@ -98,9 +98,14 @@ def bars(
     elif bars is None:
         bars = range(0, width, BAR)
 
+    # No lines, as in a Song whose file names none: 4/4.
+    if len(bars) == 0:
+        bars = range(0, width, BAR)
     lines = np.unique([*bars, width]).tolist()
     count = lines.index(width)  # bars that begin inside the picture
-    if not 1 <= first <= last <= count:
+    for which, bar in (("first bar", first), ("last bar", last)):
+        check_whole(which, bar, 1, count)
+    if first > last:
         raise OptionError(f"bars {first} to {last}: choose first <= last within 1 to {count}")
     return box(width, _pitches(chords), (lines[first - 1], lines[last]))
 

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import OptionError
+from ..errors import OptionError, shown
 from .contract import Callback
 from .schedules import repaint_schedule, uncovering
 from .states import OFF, ONSET, SUSTAIN, Draft, Rule, favour, onset_odds
@@ -69,7 +69,7 @@ class Uncovering:
     start: int = 0
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0 or not 0 < self.top_p <= 1:
+        if not self.temperature > 0 or not 0 < self.top_p <= 1:
             raise OptionError(
                 f"temperature is {self.temperature}, top_p {self.top_p}; "
                 "choose numbers above 0 (1 = as learned), top_p to 1"
@@ -77,8 +77,8 @@ class Uncovering:
 
         if not all(map(callable, self.rules)):
             raise OptionError(
-                f"rule is {self.rule!r}; give a function of (logits, level, draft) or a list of "
-                "such functions"
+                f"rule is {shown(self.rule)}; give a function of (logits, level, draft) or a list "
+                "of such functions"
             )
 
         if self.pitch_bias is not None and np.shape(self.pitch_bias) != (12,):

@@ -31,8 +31,7 @@ def reach_of(mask: np.ndarray, width: int, unit: int, grain: int | None = None) 
     Returns:
         Columns: at least `width`, or all there are, at most MOST_WINDOWS times `width`.
     """
-    grain = unit if grain is None else grain
-    whole = -(-mask.shape[1] // grain) * grain
+    whole = rounded_up(mask.shape[1], unit if grain is None else grain)
     columns = np.flatnonzero(mask.any(axis=0))
     if not len(columns):
         return min(width, whole)
@@ -40,9 +39,13 @@ def reach_of(mask: np.ndarray, width: int, unit: int, grain: int | None = None) 
     beside = width // 4
     first = max((columns[0] - beside) // BAR * BAR, 0)
     last = min(columns[-1] + 1 + beside, mask.shape[1])
-    units = -(-(last - first) // unit)
-    wanted = int(np.clip(units * unit, width, MOST_WINDOWS * width))
-    return min(wanted, whole)
+    wanted = max(rounded_up(last - first, unit), width)
+    return int(min(wanted, whole, MOST_WINDOWS * width))
+
+
+def rounded_up(columns: int, unit: int) -> int:
+    """The first multiple of a unit that is no fewer columns."""
+    return -(-columns // unit) * unit
 
 
 def lay_windows(mask: np.ndarray, width: int, before: int) -> Iterator[slice]:

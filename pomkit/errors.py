@@ -15,6 +15,8 @@ from typing import Any
 # Looks at a few items of a collection only.
 SHORT_REPR = Repr()
 
+# The exit code of a program that Ctrl-C ended: 128 + SIGINT, as shells have it.
+INTERRUPTED = 130
 # Characters of a message, and of a value in it.
 LONGEST = 300
 LONGEST_VALUE = 60
@@ -121,7 +123,8 @@ def exit_code(program: str, work: Callable[[], object]) -> int:
         work: what is to be done.
 
     Returns:
-        0, or 2 where `work` raised a PomkitError or an OSError: one line on stderr says why.
+        0; 2 where `work` raised a PomkitError or an OSError; 130 where Ctrl-C ended it. One line on
+        stderr says why.
     """
     try:
         work()
@@ -129,6 +132,9 @@ def exit_code(program: str, work: Callable[[], object]) -> int:
         print(f"{program}: {fault}", file=sys.stderr)
     except OSError as fault:
         print(f"{program}: {fault}; check the path, its permissions and the disk", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"\n{program}: interrupted; every file is whole or not there", file=sys.stderr)
+        return INTERRUPTED
     else:
         return 0
     return 2

@@ -106,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; exit code 2 and one line where the input is bad."""
     p = argparse.ArgumentParser(
         "python -m pomkit.evaluate",
-        description=(__doc__ or "").splitlines()[0],
+        # Not the docstring, which python -OO strips.
+        description="Judge a model on held-out songs, task after task.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = p.add_argument

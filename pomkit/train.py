@@ -38,7 +38,8 @@ def command_line() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
         "python -m pomkit.train",
-        description=(__doc__ or "").splitlines()[0],
+        # Not the docstring, which python -OO strips.
+        description="Train a model; with --resume, go on where it was stopped.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     for field in fields(TrainOptions):

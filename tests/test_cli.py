@@ -11,6 +11,7 @@ from PIL import Image
 
 from pomkit import data, masks, read_midi, render
 from pomkit.__main__ import DEMO_MASK, DEMO_SONG, main
+from pomkit.errors import exit_code
 
 FILES = {"input.png", "mask.png", "result.png", "side_by_side.png", "result.mid", "result.wav"}
 
@@ -165,3 +166,22 @@ def test_a_cut_file_is_refused_and_salvaged_when_asked(tmp_path, capsys):
         "salvaged what came before the damage" in capsys.readouterr().out
         and (tmp_path / "out" / "result.mid").exists()
     )
+
+
+@pytest.mark.parametrize("module", ["pomkit", "pomkit.train", "pomkit.evaluate"])
+def test_the_commands_need_no_docstrings(module):
+    asked = subprocess.run(
+        [sys.executable, "-OO", "-m", module, "--help"], capture_output=True, text=True
+    )
+    assert asked.returncode == 0
+    assert "usage" in asked.stdout
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(capsys):
+    def work():
+        raise KeyboardInterrupt
+
+    assert exit_code("pomkit", work) == 130
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("pomkit: interrupted")

@@ -31,7 +31,9 @@ def reach_of(mask: np.ndarray, width: int, unit: int, grain: int | None = None) 
     Returns:
         Columns: at least `width`, or all there are, at most MOST_WINDOWS times `width`.
     """
-    whole = rounded_up(mask.shape[1], unit if grain is None else grain)
+    if grain is None:
+        grain = unit
+    whole = rounded_up(mask.shape[1], grain)
     columns = np.flatnonzero(mask.any(axis=0))
     if not len(columns):
         return min(width, whole)

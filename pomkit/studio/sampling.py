@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..data.mask_mix import onsets_per_bar
-from ..errors import OptionError, check_choice
+from ..errors import OptionError, check_choice, check_range, shown
 from ..music.chords import ROOTS
 from ..music.harmony import KEY_PROFILES, estimate_key
 from ..music.picture import parse
@@ -49,18 +49,19 @@ class Setting:
     choices: tuple[str, ...] = ()
 
     def fit(self, value: Any) -> Any:
-        """A value brought into the setting's type and range, as a slider does; OptionError."""
+        """A value in the setting's type; OptionError where it is none, or outside the range."""
         kind = type(self.default)
         if self.choices:
             check_choice(self.text, value, self.choices)
         try:
             value = kind(value)
-        except (TypeError, ValueError) as fault:
+        except (TypeError, ValueError, OverflowError) as fault:
             raise OptionError(
-                f"{self.text} is {value!r}, which is no {kind.__name__}; choose another value"
+                f"{self.text} is {shown(value)}, which is no {kind.__name__}; choose another value"
             ) from fault
-        is_number = kind in (int, float)
-        return kind(min(max(value, self.low), self.high)) if is_number else value
+        if kind in (int, float):
+            check_range(self.text, value, self.low, self.high)
+        return value
 
 
 SETTINGS = {

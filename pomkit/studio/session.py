@@ -118,6 +118,10 @@ class Session:
         self.message: str | Exception = ""
         self.error: Exception | None = None
         self._thread = threading.Thread()
+        # Not `is_alive`: Python forgets a thread whose `join` was interrupted.
+        self._idle = threading.Event()
+        self._idle.set()
+        self._closed = False
         self._halt = threading.Event()
         self._next_frame = 0.0  # seconds, when the next live picture is due
         self._observers: list[Callable[[str], None]] = []
@@ -146,10 +150,11 @@ class Session:
     def set(self, **settings: Any) -> None:
         """Change settings by name, as in `session.set(n=4, key_lock=1)`.
 
-        Another model brings its own method. Numbers outside a setting's range are brought into it.
+        Another model brings its own method.
 
         Raises:
-            OptionError: there is no such setting, or no such value of it.
+            OptionError: there is no such setting, or no such value of it: a number outside its
+                range, too.
             CheckpointError: the model cannot be read.
         """
         for name, value in settings.items():
@@ -176,7 +181,7 @@ class Session:
     @property
     def composing(self) -> bool:
         """Whether the thread composes."""
-        return self._thread.is_alive()
+        return not self._idle.is_set()
 
     def inpaint(self, **settings: Any) -> np.ndarray:
         """Compose the mask, wait, and return the candidates.
@@ -194,7 +199,9 @@ class Session:
         return self.wait()
 
     def start(self, **settings: Any) -> None:
-        """Begin to compose in a thread; OptionError while it does."""
+        """Begin to compose in a thread; OptionError while it does, and after `close`."""
+        if self._closed:
+            raise OptionError("this studio was closed; make another one")
         if self.composing:
             raise OptionError("it is composing already; stop it first, or wait")
         self.set(**settings)
@@ -204,6 +211,7 @@ class Session:
         self._halt.clear()
         self.error = None
         self._report(Status(True, remaining="begins ..."))
+        self._idle.clear()
         self._thread = in_background(self._compose, self.editor.state, dict(self.settings))
 
     def stop(self) -> None:
@@ -211,7 +219,7 @@ class Session:
         self._halt.set()
 
     def wait(self) -> np.ndarray:
-        """Wait for the end of composing.
+        """Wait for the end of composing; who interrupts the waiting stops it.
 
         Returns:
             The candidates, uint8 (n, 128, width, 3).
@@ -219,20 +227,21 @@ class Session:
         Raises:
             Exception: the error that ended it.
         """
-        self._join()
+        try:
+            self._idle.wait()
+        except KeyboardInterrupt:
+            self.stop()
+            self._idle.wait()
+            raise
         if self.error:
             raise self.error
         return self.candidates
 
     def close(self) -> None:
-        """End composing."""
+        """End composing, for good."""
+        self._closed = True
         self.stop()
-        self._join()
-
-    def _join(self) -> None:
-        """Wait until the thread has ended, if one was ever begun."""
-        if self._thread.is_alive():
-            self._thread.join()
+        self._idle.wait()
 
     def _compose(self, before: State, settings: dict[str, Any]) -> None:
         """What the thread does: it composes, and tells how that ended."""
@@ -244,9 +253,12 @@ class Session:
             self.error = in_plain_words(fault)
             self.say(self.error)
         finally:
-            self.live = None
-            self._report(Status())
-            self._tell("live")
+            try:
+                self.live = None
+                self._report(Status())
+                self._tell("live")
+            finally:
+                self._idle.set()
 
     def _compose_candidates(self, before: State, settings: dict[str, Any]) -> str:
         """Compose, keep the candidates, take the first, and say how it went."""

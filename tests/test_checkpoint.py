@@ -92,10 +92,10 @@ def test_other_faults(saved, tmp_path):
         load_model("giant")
 
 
-@pytest.mark.parametrize("name", ["tiny", "tiny-edm"])
+@pytest.mark.parametrize("name", ["tiny", "tiny-edm", "tiny-edm-pixels"])
 def test_shipped_models_load_and_have_cards(name):
     model = load_model(name, "cpu")
-    assert name in model_names() and model.process == ("edm" if name.endswith("edm") else "cells")
+    assert name in model_names() and model.process == ("edm" if "edm" in name else "cells")
     assert {
         "data",
         "songs",

@@ -164,7 +164,7 @@ def test_a_picture_is_composed_at_once_as_far_as_positions_reach_and_blended_bey
         assert out.shape == (1, *picture.shape)
 
 
-@pytest.mark.parametrize("name", ["tiny", "small", "tiny-edm"])
+@pytest.mark.parametrize("name", ["tiny", "small", "tiny-edm", "tiny-edm-pixels"])
 def test_the_shipped_models_compose_masks_of_any_length(name, rng):
     """Their networks ask for other multiples of columns than half a window."""
     model, picture = load_model(name), render(make_song(rng), 0, 700)

@@ -279,7 +279,7 @@ def test_settings_become_options_of_inpaint(session):
     assert len(options["rule"]) == 2
     assert options["calls"] is None
     assert options["density"] is None
-    edm = pomkit.load_model("tiny-edm", "cpu")
+    edm = pomkit.load_model("tiny-edm-pixels", "cpu")
     assert not {"rule", "temperature"} & set(options_of(edm, state, settings))
 
     session.inpaint(seed=2, steps=6, key_lock=1.0, key="B:maj")

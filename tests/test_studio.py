@@ -106,7 +106,7 @@ def test_the_seed_that_was_drawn_is_shown(studio):
 
 def test_what_the_model_does_not_know_is_disabled(studio):
     locks = ("temperature", "key_lock", "key", "chord_lock")
-    studio.controls["model"].value = "tiny-edm"
+    studio.controls["model"].value = "tiny-edm-pixels"
     assert all(studio.controls[name].disabled for name in locks)
     assert not studio.controls["guidance"].disabled
     assert studio.controls["method"].options == ("conditioned", "repaint")

@@ -209,8 +209,8 @@ def test_the_parametrisation_of_edm_is_saved_and_the_shipped_model_keeps_its_own
         ).run()
     )
     assert (model.sigma_data, model.centre) == (0.15, -1.0)
-    spec = json.loads((ROOT / "assets" / "models" / "tiny-edm.json").read_text())
-    shipped = load_model("tiny-edm")
+    spec = json.loads((ROOT / "assets" / "models" / "tiny-edm-pixels.json").read_text())
+    shipped = load_model("tiny-edm-pixels")
     assert (shipped.sigma_data, shipped.centre) == (spec["sigma_data"], spec.get("centre", 0.0))
 
 

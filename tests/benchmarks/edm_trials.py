@@ -3,7 +3,7 @@
     python tests/benchmarks/edm_trials.py [names of trials] [--data pop909.tar.xz]
         [--out runs/edm-trials] [--steps 250]
     python tests/benchmarks/edm_trials.py --samplers --windows 24
-        [--checkpoint assets/models/tiny-edm.safetensors]
+        [--checkpoint assets/models/tiny-edm-pixels.safetensors]
 
 Short trainings, one table. Every trial sees the same windows, masks and seeds. Results are kept in
 OUT/trials.json, and a trial that stands there is not done again. Trials whose name begins with

@@ -10,6 +10,7 @@ import math
 import os
 import tarfile
 import warnings
+from dataclasses import replace
 
 import fuzz_midi
 import midi_files as m
@@ -18,7 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pomkit import Chord, MidiError, OptionError, Song, read_midi
+from pomkit import Chord, MidiError, OptionError, Song, masks, read_midi, show
+from pomkit.studio.editor import Editor
 
 GRIDS = (1, 2, 3, 4, 6, 8, 12, 24)
 DIVISIONS = (1, 24, 96, 120, 384, 480, 960, 1000, 32767)
@@ -370,6 +372,95 @@ def test_implausible_meters_become_4_4_and_the_report_says_so(shape):
     assert np.diff(song.bar_lines()).tolist() == [16] * 5
     assert song.meter == "4/4"
     assert any("4/4" in remark for remark in song.report.remarks)
+
+
+# fmt: off
+# Bars with a time signature of their own: (step, sign) of each, the first bar lines, the meter.
+ODD_BARS = {
+    "a pickup": ([(0, 1, 4), (4, 3, 4)], [0, 4, 16, 28, 40], "3/4"),
+    "a pickup of an 8th": ([(0, 1, 8), (2, 6, 8)], [0, 2, 14, 26, 38], "6/8"),
+    "a pickup of three beats": ([(0, 3, 4), (12, 4, 4)], [0, 12, 28, 44], "4/4"),
+    "a pickup of a 16th": ([(0, 1, 16), (1, 4, 4)], [0, 1, 17, 33], "4/4"),
+    "one beat inside": ([(0, 4, 4), (32, 1, 4), (36, 4, 4)], [0, 16, 32, 36, 52, 68], "4/4"),
+    "three beats, each a bar": ([(0, 2, 4), (16, 1, 4), (28, 2, 4)],
+        [0, 8, 16, 20, 24, 28, 36], "2/4"),
+    "a cadenza": ([(0, 4, 4), (16, 33, 8), (82, 4, 4)], [0, 16, 82, 98, 114], "4/4 33/8"),
+    "a cadenza at the end": ([(0, 3, 4), (156, 40, 4)], [0, 12, 24], "40/4 3/4"),
+    "a half in 3/2": ([(0, 3, 2), (24, 1, 2), (32, 3, 2)], [0, 24, 32, 56], "3/2"),
+    "an 8th inside, told twice": ([(0, 4, 4), (16, 1, 8), (18, 4, 4), (34, 4, 4)],
+        [0, 16, 18, 34, 50], "4/4"),
+}
+# fmt: on
+
+
+def song_of_meters(*signs, beats=79):
+    """A Song in these time signatures, (step, numerator, denominator), with a note on each beat."""
+    notes = [m.note(480 * beat, 480 * beat + 470, 60 + beat % 12) for beat in range(beats)]
+    return song_of([m.meter(120 * step, *sign) for step, *sign in signs], notes)
+
+
+@pytest.mark.parametrize("case", ODD_BARS)
+def test_one_short_or_long_bar_leaves_the_others_as_they_are(case, tmp_path):
+    signs, lines, meter = ODD_BARS[case]
+    song = song_of_meters(*signs)
+    assert song.bar_lines()[: len(lines)].tolist() == lines
+    assert song.meter == meter
+    assert list(song.meters) == signs
+    assert not any("time signature" in remark for remark in song.report.remarks)
+
+    again = read_midi(song.canonical().write_midi(tmp_path / "again.mid"))
+    assert again.bar_lines().tolist() == song.bar_lines().tolist()
+    assert again.meters == song.meters
+    # The bars alone, as a picture's song has them, say the same.
+    bars = replace(song, meters=(), source_tempo=None).canonical()
+    again = read_midi(bars.write_midi(tmp_path / "bars.mid"))
+    assert again.bar_lines(song.end).tolist() == song.bar_lines(song.end).tolist()
+
+
+def test_a_pickup_is_bar_1():
+    song = song_of_meters((0, 1, 4), (4, 3, 4))
+    columns = {
+        "bars:1": range(4),
+        "bars:2": range(4, 16),
+        "bars:2-3": range(4, 28),
+    }
+    for text, due in columns.items():
+        mask = masks.from_text(text, song)
+        assert np.flatnonzero(mask.any(axis=0)).tolist() == list(due), text
+    editor = Editor(song)
+    editor.add_bars(2)
+    assert np.array_equal(editor.mask, masks.bars(song, 2))
+    numbers = show(song).get_xticks()
+    assert numbers[:4].tolist() == [0, 4, 16, 28]
+
+
+def test_only_the_stretch_of_an_implausible_meter_is_read_as_4_4(tmp_path):
+    song = song_of_meters((0, 1, 4), (80, 3, 4), (116, 0, 4), (148, 3, 4))
+    lines = [0, 16, 32, 48, 64, 80, 92, 104, 116, 132, 148, 160, 172]
+    assert song.bar_lines()[: len(lines)].tolist() == lines
+    assert song.meters == ((0, 4, 4), (80, 3, 4), (116, 4, 4), (148, 3, 4))
+    told = [remark for remark in song.report.remarks if "time signature" in remark]
+    assert told == [
+        "implausible time signature 1/4 at step 0 and 1 more: bars of 4/4 assumed there"
+    ]
+    again = read_midi(song.canonical().write_midi(tmp_path / "again.mid"))
+    assert again.bar_lines().tolist() == song.bar_lines().tolist()
+
+
+def test_a_meter_of_one_beat_throughout_is_not_believed_however_often_it_is_told():
+    for signs in ([(0, 1, 4)], [(4 * i, 1, 4) for i in range(60)], [(0, 4, 4), (0, 1, 4)]):
+        song = song_of_meters(*signs)
+        assert np.diff(song.bar_lines()).tolist() == [16] * 20
+        assert song.meters == ()
+        assert "implausible time signature 1/4: bars of 4/4 assumed" in song.report.remarks
+
+
+def test_of_several_meters_at_one_tick_the_last_one_holds():
+    three = [m.meter(0, 4, 4), m.meter(0, 2, 4), m.meter(0, 3, 4), m.meter(1440, 4, 4)]
+    for tracks in ([three], [three[:1], three[1:2], three[2:]]):
+        song = read_midi(m.midi(*(m.track(track) for track in tracks), m.track(SCALE)))
+        assert song.meters == ((0, 3, 4), (12, 4, 4))
+        assert song.bar_lines()[:4].tolist() == [0, 12, 28, 44]
 
 
 # -------------------------------------------------------------------------------------------- parts

@@ -10,7 +10,7 @@ from conftest import make_song
 
 from pomkit import Chord, MidiError, OptionError, Song, data, read_midi
 from pomkit.music.chords import QUALITIES, ROOTS, chord_tones, reduce_chord, transpose_chord
-from pomkit.music.grid import bars_of_meters, meters_of_bars
+from pomkit.music.grid import bars_of_meters, believe_meters, meters_of_bars
 from pomkit.music.harmony import estimate_chords
 from pomkit.music.tables import GRIDS, NOTE_DTYPE, columns_of, in_order, notes_of, untangle
 
@@ -270,8 +270,10 @@ def assert_needs_no_check(song):
 def test_a_meter_gives_bars_that_give_the_meter(grid, sign):
     numerator, denominator = sign
     bar = Fraction(4 * numerator * grid, denominator)
-    bars, remark = bars_of_meters([(0, *sign)], grid, 8 * grid * numerator)
+    end = 8 * grid * numerator
+    meters, remark = believe_meters([(0, *sign)], grid, end)
     assert remark == ""
+    bars = bars_of_meters(meters, grid, end)
     if bar.denominator == 1:
         (step, above, below), *others = meters_of_bars(np.array(bars), grid)
         assert (step, others) == (0, [])

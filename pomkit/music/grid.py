@@ -8,13 +8,15 @@ every loss:
     fields = quantise(events, "song.mid", steps_per_beat=4, drums=False)
     fields["report"].phase, fields["report"].merged
 
-Bars and time signatures lead to each other: `bars_of_meters` and `meters_of_bars`. Read on in
-`song`, which keeps the fields, and in `midi`, which reads files.
+Bars and time signatures lead to each other: `bars_of_meters` and `meters_of_bars`; which signatures
+are believed says `believe_meters`. Read on in `song`, which keeps the fields, and in `midi`, which
+reads files.
 """
 
 import cmath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -31,6 +33,15 @@ MAX_PARTS = 2**16
 DEFAULT_BPM = 120.0
 # Changes of time signature that are believed.
 MAX_METERS = 4096
+# Numerator and denominator where a file names none.
+COMMON_TIME = (4, 4)
+# The note that no bar is counted in a smaller one than: a 64th.
+SHORTEST_NOTE = 64
+# Bars of more beats are believed only now and then, and of more than `LONGEST_BAR` never.
+LONG_BAR = 16
+LONGEST_BAR = 64
+# So many bars in a row may be as short as a beat, or as long as that.
+FEW_BARS = 4
 # An onset farther than this from a grid has missed it, in steps.
 FAR = 0.2
 # The share of onsets that may miss a grid which fits.
@@ -170,10 +181,9 @@ def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> 
     chords = _chords_of_texts(events, per_step, end)
     if chords:
         end = max(end, chords[-1].onset + chords[-1].duration)
-    meters = _in_steps(events.meters, per_step, end)
-    bars, remark = bars_of_meters(meters, steps_per_beat, end)
-    if remark:
-        meters = ()
+    told = _in_steps(events.meters, per_step, end)
+    meters, remark = believe_meters(told, steps_per_beat, end)
+    bars = () if remark and not meters else bars_of_meters(meters, steps_per_beat, end)
 
     # What it cost.
     counts = {"kept": columns.shape[1], "merged": merged, "shortened": shortened}
@@ -371,38 +381,89 @@ def seconds_of(steps: np.ndarray, tempi: Sequence[Tempo], steps_per_beat: int) -
     return before[last] + (steps - starts[last]) * paces[last]
 
 
-def bars_of_meters(
+def believe_meters(
     meters: Sequence[Meter], steps_per_beat: int, end: int
-) -> tuple[tuple[int, ...], str]:
-    """The bar lines that time signatures ask for; none, which means 4/4, where they cannot be.
+) -> tuple[tuple[Meter, ...], str]:
+    """The time signatures that music can have, with 4/4 for each stretch where one cannot be.
+
+    A bar of less than a beat or more than 16 beats, and one of a single beat ("1/4"), is believed
+    where it holds for a few bars among others: a pickup, a first ending, a cadenza. Throughout a
+    song it is not: POP909 says 1/4 in nearly all of its songs.
 
     Args:
-        meters: in the order of their steps. POP909 says 1/4 throughout, which is not believed.
+        meters: in the order of their steps.
         steps_per_beat: the grid.
         end: of the song, in steps.
 
     Returns:
-        Steps of the bar lines, through the first one at or after `end`; what is wrong, or "".
+        The signatures, none where no bar can be made of them; what is wrong, or "".
     """
     if len(meters) > MAX_METERS:
         return (), f"{len(meters)} time signatures, more than music has: bars of 4/4 assumed"
+
+    if not meters:
+        return (), ""
+
+    # A signature that is told again goes on: it is judged with what came before.
+    stretches = [list(group) for _, group in groupby(meters, key=itemgetter(1, 2))]
+    stops = [stretch[0][0] for stretch in stretches[1:]] + [end]
+    is_alone = len(stretches) == 1 and meters[0][0] == 0
+    believed: list[Meter] = []
+    doubted: list[Meter] = []
+    for stretch, stop in zip(stretches, stops, strict=True):
+        step, numerator, denominator = stretch[0]
+        beats = (stop - step) / steps_per_beat
+        if _is_plausible(numerator, denominator, None if is_alone else beats):
+            believed += stretch
+        else:
+            doubted.append(stretch[0])
+            believed.append((step, *COMMON_TIME))
+
+    if not doubted:
+        return tuple(meters), ""
+    step, numerator, denominator = doubted[0]
+    remark = f"implausible time signature {numerator}/{denominator}"
+    if len(doubted) == len(stretches):
+        return (), f"{remark}: bars of 4/4 assumed"
+    more = f" and {len(doubted) - 1} more" if len(doubted) > 1 else ""
+    return tuple(believed), f"{remark} at step {step}{more}: bars of 4/4 assumed there"
+
+
+def _is_plausible(numerator: int, denominator: int, beats: float | None) -> bool:
+    """Whether music can have this signature for so many beats; None: for the whole song."""
+    if numerator < 1 or denominator > SHORTEST_NOTE:
+        return False
+    bar = 4 * numerator / denominator
+    if numerator > 1 and 1 <= bar <= LONG_BAR:
+        return True
+    # A step is rounded: so the stretch may seem longer by one.
+    return beats is not None and bar <= LONGEST_BAR and beats <= FEW_BARS * bar + 1
+
+
+def bars_of_meters(meters: Sequence[Meter], steps_per_beat: int, end: int) -> tuple[int, ...]:
+    """The bar lines that time signatures ask for.
+
+    Args:
+        meters: in the order of their steps, such as `believe_meters` gives; before the first one
+            bars are of 4/4.
+        steps_per_beat: the grid.
+        end: of the song, in steps.
+
+    Returns:
+        Steps of the bar lines, through the first one at or after `end`.
+    """
     if not meters or meters[0][0] > 0:
-        meters = [(0, 4, 4), *meters]
+        meters = [(0, *COMMON_TIME), *meters]
     nexts = [*(step for step, _, _ in meters[1:]), end]
 
     lines: set[int] = set()
     for (step, numerator, denominator), after in zip(meters, nexts, strict=True):
         bar = numerator * 4 * steps_per_beat / denominator  # in steps
-        fits = steps_per_beat <= bar <= 16 * steps_per_beat
-        if numerator < 2 or denominator > 64 or not fits:
-            sign = f"{numerator}/{denominator}"
-            return (), f"implausible time signature {sign}: bars of 4/4 assumed"
-
         # The song's last bar is closed by a line, any other bar by the line that begins the next.
         count = int(np.ceil((min(after, end) - step) / bar))
         count = max(count, int(step < end), 0) + (after == end)
         lines.update(np.rint(step + bar * np.arange(count)).astype(int).tolist())
-    return tuple(sorted(lines)), ""
+    return tuple(sorted(lines))
 
 
 def meters_of_bars(lines: np.ndarray, steps_per_beat: int) -> list[Meter]:

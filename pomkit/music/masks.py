@@ -1,9 +1,9 @@
 """Masks: the region that the model shall compose, bool (128, width), True = regenerate.
 
-Row 0 is pitch 127, a column is a step. Bars count from 1; bars and pitches are inclusive, steps
-half-open. Bar lines come from a Song (of any grid) or from `bars=` (their steps), else bars of 4/4
-at 4 steps a beat are assumed. The chord rows at the top and bottom stay known unless `chords=True`
-or `masks.chords` is added. Masks combine with `|`, `&` and `~`:
+Row 0 is pitch 127, a column is a step. Bars count from 1 (a pickup is bar 1); bars and pitches are
+inclusive, steps half-open. Bar lines come from a Song (of any grid) or from `bars=` (their steps),
+else bars of 4/4 at 4 steps a beat are assumed. The chord rows at the top and bottom stay known
+unless `chords=True` or `masks.chords` is added. Masks combine with `|`, `&` and `~`:
 
     mask = masks.bars(song, 9, 12)                         # four bars
     mask = masks.melody(song) & ~masks.bars(song, 1)       # the melody without its first bar
@@ -80,7 +80,7 @@ def bars(
 
     Args:
         picture: what tells the width, and as a Song also the bar lines.
-        first: the first bar, counted from 1.
+        first: the first bar, counted from 1 at step 0; a pickup is bar 1.
         last: the last bar, included (None: the first).
         bars: steps of the bar lines (None: the Song's, else bars of 4/4).
         chords: take the chord rows, too.

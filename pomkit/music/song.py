@@ -59,7 +59,7 @@ class Song:
             velocity 1-127, part.
         chords: onset, duration and label of each, sorted.
         parts: their names; missing ones are made up.
-        bars: steps of the bar lines; none: 4/4.
+        bars: steps of the bar lines; none: 4/4. A pickup is a short first bar: bar 1.
         steps_per_beat: the grid, one of GRIDS.
         name: of the song.
         source_tempo: the first tempo of its file, in BPM.
@@ -165,8 +165,17 @@ class Song:
 
     @property
     def meter(self) -> str:
-        """The time signatures of a tenth of the song or more, most used first: "6/8 3/4"."""
+        """The time signatures of a tenth of the song or more, most used first: "6/8 3/4".
+
+        A pickup, one opening bar that is shorter than the next, does not count.
+        """
         signs = self.time_signatures()
+        lines = self.bar_lines()
+        bars = np.diff(lines)  # (bars,)
+        opens = len(signs) > 1 and len(bars) > 1 and signs[1][0] == lines[1]
+        if opens and bars[0] < bars[1]:
+            signs = signs[1:]
+
         ends = [*(step for step, _, _ in signs[1:]), self.end]
         steps = Counter[str]()
         for (step, numerator, denominator), end in zip(signs, ends, strict=True):
@@ -188,7 +197,8 @@ class Song:
         """
         lines = self.bar_lines()
         bars = np.diff(lines)  # (bars,)
-        is_even = bars // self.steps_per_beat % 2 == 0
+        beats = bars // self.steps_per_beat
+        is_even = (beats % 2 == 0) & (beats > 0)
         middles = lines[:-1] + np.where(is_even, bars // 2, 0)
         edges = np.unique(np.r_[lines, middles])
         every = len(edges) // MAX_ESTIMATED + 1

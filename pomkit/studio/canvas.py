@@ -146,9 +146,11 @@ def draw_roll(canvas: Any, view: Viewport, bars: Sequence[int]) -> None:
     fill_rects(canvas, "#0a0a0e", PIANO_WIDTH, RULER, length, HEIGHT)
     fill_rects(canvas, "#16161c", PIANO_WIDTH, white_rows, length, view.row - 1)
 
-    # A line on every beat, a lighter one on every bar.
+    # A line on every beat, counted from the bar's, and a lighter one on every bar.
     step = np.arange(view.left, view.right)
-    beats = view.across(step[step % 4 == 0])
+    begins = np.union1d(0, bars)
+    since = step - begins[begins.searchsorted(step, side="right") - 1]
+    beats = view.across(step[since % 4 == 0])
     bar_lines = view.across(step[np.isin(step, bars)])
     fill_rects(canvas, "#34343c", beats, RULER, 1, HEIGHT)
     fill_rects(canvas, "#85858f", bar_lines, RULER, 1, HEIGHT)

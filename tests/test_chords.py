@@ -1,11 +1,19 @@
 """Chords and keys from notes: laws of transposition and time, accuracy on POP909, and chords among a MIDI file's texts."""
 
+import midi_files as m
 import numpy as np
 import pytest
 from conftest import make_song
 
-from pomkit import Chord, Song, data, read_midi
-from pomkit.music.chords import QUALITIES, ROOTS, chords_from_markers, reduce_chord
+from pomkit import Chord, OptionError, Song, data, read_midi
+from pomkit.music.chords import (
+    QUALITIES,
+    ROOTS,
+    chord_tones,
+    chords_from_markers,
+    read_markers,
+    reduce_chord,
+)
 from pomkit.music.harmony import estimate_chords, estimate_key, viterbi
 from pomkit.music.tables import NOTE_DTYPE
 
@@ -99,6 +107,82 @@ def test_words_are_no_chords():
         Chord(4, 4, "N"),
     )  # as write_midi writes it
     assert chords_from_markers([(0, "C:" + "(" * 10**6), (0, "C:((((")], 9) == ()
+
+
+QUALITY_NAMES = sorted(
+    {*QUALITIES, "9", "11", "13", "maj9", "min9", "min11", "maj13", "1", "5", "maj(9)", "(3,5)"}
+)
+BASSES = ("1", "b2", "2", "b3", "3", "4", "b5", "5", "#5", "6", "b7", "7", "b9", "9", "11", "13")
+
+
+@pytest.mark.parametrize("quality", QUALITY_NAMES)
+@pytest.mark.parametrize("root", ["C", "F#", "Bb"])
+def test_a_bass_note_does_not_change_the_quality(root, quality):
+    label = f"{root}:{quality}"
+    reduced = reduce_chord(label)
+    for bass in BASSES:
+        assert reduce_chord(f"{label}/{bass}") == reduced, bass
+        assert chord_tones(f"{label}/{bass}")[1].tolist() == chord_tones(label)[1].tolist(), bass
+
+
+def test_a_palette_s_label_keeps_its_quality_over_any_bass():
+    for root in ROOTS:
+        for quality in QUALITIES:
+            found = {reduce_chord(f"{root}:{quality}/{bass}") for bass in BASSES}
+            assert found == {f"{root}:{quality}"}
+
+
+@pytest.mark.parametrize("label", ["C:maj/", "C:maj/H", "C:maj/3/5", "C:maj/99", "/3", "C:aug7/3"])
+def test_a_wrong_bass_is_refused(label):
+    with pytest.raises(OptionError, match="Harte"):
+        reduce_chord(label)
+
+
+def test_accidentals_of_unicode_are_understood():
+    assert reduce_chord("B♭:min7") == "Bb:min7"
+    assert reduce_chord("F♯:maj/♭7") == "F#:maj"
+    assert reduce_chord("B𝄫:7") == "A:7"
+    assert chords_from_markers([(0, "E♭:maj"), (8, "C♯:min(♭9)")], 16) == (
+        Chord(0, 8, "Eb:maj"),
+        Chord(8, 8, "C#:min(b9)"),
+    )
+
+
+# fmt: off
+UNKNOWN = {  # text -> whether it is told as a chord that is not understood
+    "C:aug7": True, "D:mystery": True, "F#:7alt": True, "B♭:maj9♯11": True,
+    "F": True, "Am": True, "F#m7": True, "B♭sus4": True, "C/E": True, "G7(b9)": True, "Dmaj7": True,
+    "verse": False, "Amen": False, "Chorus 2": False, "la": False, "Bridge": False, "A:": False,
+    "C:" + "9" * 60: False,
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_a_chord_that_is_not_understood_ends_the_one_before_it(text):
+    markers = [(0, "C:maj"), (16, text), (32, "F:maj")]
+    found = read_markers(markers, 48)
+    first = Chord(0, 16 if UNKNOWN[text] else 32, "C:maj")
+    assert found.chords == chords_from_markers(markers, 48) == (first, Chord(32, 16, "F:maj"))
+    assert len(found.unknown) == UNKNOWN[text]
+
+
+def test_what_stands_beside_a_chord_does_not_end_it():
+    """A rehearsal mark at the chord's own step, a lone letter among words."""
+    beside = [(0, "A"), (0, "C:maj"), (16, "C:maj"), (16, "B")]
+    chords = (Chord(0, 16, "C:maj"), Chord(16, 32, "C:maj"))
+    assert read_markers(beside, 48) == (chords, ())
+    words = [(0, "C:maj"), (16, "A"), (20, "verse"), (24, "C:aug7")]
+    assert read_markers(words, 48) == ((Chord(0, 24, "C:maj"),), ("C:aug7",))
+
+
+def test_the_report_of_a_file_counts_and_names_the_chords_that_are_not_understood():
+    texts = ["C:aug7", "F:maj", "Bb:what", "G♭:maj", "C:aug7"]
+    markers = [m.marker(1920 * bar, text) for bar, text in enumerate(texts)]
+    song = read_midi(m.midi(m.track(markers, m.note(0, 9600))))
+    assert song.chords == (Chord(16, 16, "F:maj"), Chord(48, 16, "Gb:maj"))
+    assert song.report.chords_dropped == 3
+    assert "3 chords not understood and left out: C:aug7, Bb:what" in song.report.remarks
 
 
 def test_chords_are_found_in_pop909(corpus_archive):

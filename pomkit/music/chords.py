@@ -48,6 +48,13 @@ LABELS = (NO_CHORD, *(f"{root}:{quality}" for root in ROOTS for quality in QUALI
 
 # A text that is meant as a chord: a lone "A" may be a section of a song, a lone "N" a syllable.
 CHORD_MARKER = re.compile(r"[A-G][#b]*:\S{1,30}")
+# The name of a chord, of `LONGEST_NAME` characters at most, in other ways of writing: "F#m7", "Bbsus4", "C/E"; and such a lone "A".
+BARE_NAME = re.compile(
+    r"[A-G][#b]*(m|M|mi|min|ma|maj|dim|aug|sus[24]?|add|alt|5|6|7|9|11|13|[-+°ø△Δ(),/#b]|/[A-G])*"
+)
+LONGEST_NAME = 32
+# Accidentals of Unicode, as Harte syntax writes them.
+ACCIDENTALS = str.maketrans({"♭": "b", "♯": "#", "𝄫": "bb", "𝄪": "##", "♮": ""})
 
 
 class Chord(NamedTuple):
@@ -64,6 +71,18 @@ class Chord(NamedTuple):
     label: str
 
 
+class MarkedChords(NamedTuple):
+    """The chords that texts of a MIDI file name.
+
+    Attributes:
+        chords: those that are understood, by onset.
+        unknown: the texts of the others, in their order.
+    """
+
+    chords: tuple[Chord, ...]
+    unknown: tuple[str, ...]
+
+
 @lru_cache(maxsize=4096)
 def reduce_chord(label: str) -> str:
     """The label of the palette that is nearest to a chord.
@@ -71,7 +90,7 @@ def reduce_chord(label: str) -> str:
     Extensions and bass are left out. The quality wins that differs in the fewest tones.
 
     Args:
-        label: a chord in Harte syntax, like "C#:9/3".
+        label: a chord in Harte syntax, like "C#:9/3" or "D♭:9".
 
     Returns:
         One of `LABELS`, like "Db:7".
@@ -87,7 +106,11 @@ def reduce_chord(label: str) -> str:
     import mir_eval
 
     try:
-        root, tones, _ = mir_eval.chord.encode(label, reduce_extended_chords=True)
+        plain = label.translate(ACCIDENTALS)
+        mir_eval.chord.validate_chord_label(plain)
+        # mir_eval counts the bass among the tones.
+        upper, _, _ = plain.partition("/")
+        root, tones, _ = mir_eval.chord.encode(upper, reduce_extended_chords=True)
     except Exception as fault:
         raise OptionError(
             f"{label!r} is no chord in Harte syntax; write it like C:maj, F#:min7, Bb:7 or N"
@@ -157,25 +180,56 @@ def tidy_chords(chords: Sequence[Chord]) -> tuple[tuple[Chord, ...], int]:
 def chords_from_markers(markers: Sequence[tuple[int, str]], length: int) -> tuple[Chord, ...]:
     """Chords from the markers or lyrics of a MIDI file; each lasts to the next one or to "X".
 
-    The texts are words, and there are no chords, unless one of them is a chord beyond doubt (it has
-    a colon), or all of them are "N" and "X", as pomkit writes them.
-
     Args:
         markers: (step, text), like (16, "C:maj7"), (32, "N").
         length: the step at which the last chord ends.
     """
-    texts = [(step, text.strip()) for step, text in sorted(markers, key=lambda m: m[0])]
+    return read_markers(markers, length).chords
+
+
+def read_markers(markers: Sequence[tuple[int, str]], length: int) -> MarkedChords:
+    """The same, and the chords that are not understood: each stands for an "X".
+
+    The texts are words, and there are no chords, unless one of them is a chord beyond doubt (it has
+    a colon), or all of them are "N" and "X", as pomkit writes them.
+
+    Args:
+        markers: (step, text), like (16, "C:maj7"), (32, "N"), (48, "C:aug7").
+        length: the step at which the last chord ends.
+    """
+    ordered = sorted(markers, key=lambda marker: marker[0])
+    texts = [(step, text.strip().translate(ACCIDENTALS)) for step, text in ordered]
     words = {text for _, text in texts}
     named = {text for text in words if CHORD_MARKER.fullmatch(text) and _is_chord(text)}
     signs = {NO_CHORD, UNKNOWN_CHORD}
     if not named and words != signs:
-        return ()
+        return MarkedChords((), ())
 
-    beginnings = [(step, text) for step, text in texts if text in named | signs]
-    ends = [step for step, _ in beginnings[1:]] + [length]
-    spans = zip(beginnings, ends, strict=True)
-    chords = [Chord(step, end - step, text) for (step, text), end in spans]
-    return tuple(c for c in chords if c.label != UNKNOWN_CHORD and c.duration > 0)
+    # What begins with a chord that is understood may have another text beside it.
+    sure = named | signs
+    places = {step for step, text in texts if text in sure}
+    meant = _names_of_chords(words) - sure
+    unknown = [(step, text) for step, text in texts if text in meant and step not in places]
+
+    known = [(step, text) for step, text in texts if text in sure]
+    ends = [(step, UNKNOWN_CHORD) for step, _ in unknown]
+    beginnings = sorted(known + ends, key=lambda beginning: beginning[0])
+    stops = [step for step, _ in beginnings[1:]] + [length]
+    spans = zip(beginnings, stops, strict=True)
+    chords = [Chord(step, stop - step, text) for (step, text), stop in spans]
+    kept = (c for c in chords if c.label != UNKNOWN_CHORD and c.duration > 0)
+    return MarkedChords(tuple(kept), tuple(text for step, text in unknown if step < length))
+
+
+def _names_of_chords(words: set[str]) -> set[str]:
+    """Which words are meant as chords, understood or not."""
+    short = {word for word in words if len(word) <= LONGEST_NAME}
+    meant = {word for word in short if CHORD_MARKER.fullmatch(word) or BARE_NAME.fullmatch(word)}
+
+    # Among other words a lone letter is a syllable or a section.
+    if words - meant - {NO_CHORD, UNKNOWN_CHORD}:
+        meant = {word for word in meant if len(word) > 1}
+    return meant
 
 
 def _is_chord(text: str) -> bool:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from ..errors import MidiError
-from .chords import Chord, chords_from_markers
+from .chords import Chord, MarkedChords, read_markers
 from .midi_codes import DRUMS, Events, part_names
 from .tables import DURATION_ROW, GRIDS, MAX_STEPS, ONSET_ROW, in_order, notes_of, untangle
 
@@ -42,6 +42,8 @@ LONG_BAR = 16
 LONGEST_BAR = 64
 # So many bars in a row may be as short as a beat, or as long as that.
 FEW_BARS = 4
+# So many names of chords that are not understood are told.
+MOST_NAMES = 6
 # An onset farther than this from a grid has missed it, in steps.
 FAR = 0.2
 # The share of onsets that may miss a grid which fits.
@@ -90,7 +92,8 @@ class ReadReport:
         controllers: changes of other controllers in the file.
         better_grid: steps per beat that would fit better, else those in use.
         chords_changed: labels reduced or cut.
-        chords_dropped: chords that were left out, since the picture has no chord rows.
+        chords_dropped: chords that were left out: those that a file names and that are not
+            understood, or all, since the picture has no chord rows.
         remarks: sentences on what else was unusual.
     """
 
@@ -178,7 +181,7 @@ def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> 
 
     # Chords last to the end of the notes at most, bars to the end of both.
     end = int((columns[ONSET_ROW] + columns[DURATION_ROW]).max())
-    chords = _chords_of_texts(events, per_step, end)
+    chords, unknown = _chords_of_texts(events, per_step, end)
     if chords:
         end = max(end, chords[-1].onset + chords[-1].duration)
     told = _in_steps(events.meters, per_step, end)
@@ -187,8 +190,10 @@ def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> 
 
     # What it cost.
     counts = {"kept": columns.shape[1], "merged": merged, "shortened": shortened}
+    counts["chords_dropped"] = len(unknown)
+    remarks = (remark, _tell_unknown(unknown))
     report = _report(
-        events, ticks, phase, steps_per_beat=steps_per_beat, counts=counts, remark=remark
+        events, ticks, phase, steps_per_beat=steps_per_beat, counts=counts, remarks=remarks
     )
 
     signs = _signs(events, parts, per_step, end)
@@ -249,14 +254,24 @@ def _to_steps(ticks: np.ndarray, per_step: float, shift: float) -> np.ndarray:
     return columns
 
 
-def _chords_of_texts(events: Events, per_step: float, end: int) -> tuple[Chord, ...]:
+def _chords_of_texts(events: Events, per_step: float, end: int) -> MarkedChords:
     """The chords that a file's markers name, or else its lyrics; the last one lasts to `end`."""
     for texts in (events.markers, events.lyrics):
         steps = [(min(round(tick / per_step), MAX_STEPS), text) for tick, text in texts]
-        chords = chords_from_markers(steps, end)
-        if chords:
-            return chords
-    return ()
+        marked = read_markers(steps, end)
+        if marked.chords:
+            return marked
+    return MarkedChords((), ())
+
+
+def _tell_unknown(texts: Sequence[str]) -> str:
+    """The remark on chords that are not understood; "" where there are none."""
+    if not texts:
+        return ""
+    names = list(dict.fromkeys(texts))
+    told = ", ".join(names[:MOST_NAMES]) + (" ..." if len(names) > MOST_NAMES else "")
+    count = "1 chord" if len(texts) == 1 else f"{len(texts)} chords"
+    return f"{count} not understood and left out: {told}"
 
 
 def _in_steps(told: Iterable[tuple[Any, ...]], per_step: float, end: int) -> tuple[Any, ...]:
@@ -294,7 +309,7 @@ def _report(
     *,
     steps_per_beat: int,
     counts: dict[str, int],
-    remark: str,
+    remarks: Sequence[str],
 ) -> ReadReport:
     """All that reading did: to `counts` come drums, notes without length, and a better grid."""
     start, end, *_ = ticks
@@ -304,7 +319,7 @@ def _report(
 
     drums = events.notes.shape[1] - ticks.shape[1]
     left_out = f"{drums} notes of drums left out" if drums else ""
-    remarks = (*events.remarks, *filter(None, (left_out, remark, advice)))
+    remarks = (*events.remarks, *filter(None, (left_out, *remarks, advice)))
 
     counts = counts | events.counts
     counts["dropped"] = counts["drums"] = drums

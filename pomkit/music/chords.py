@@ -48,10 +48,11 @@ LABELS = (NO_CHORD, *(f"{root}:{quality}" for root in ROOTS for quality in QUALI
 
 # A text that is meant as a chord: a lone "A" may be a section of a song, a lone "N" a syllable.
 CHORD_MARKER = re.compile(r"[A-G][#b]*:\S{1,30}")
-# The name of a chord, of `LONGEST_NAME` characters at most, in other ways of writing: "F#m7", "Bbsus4", "C/E"; and such a lone "A".
+# The name of a chord in other ways of writing: "F#m7", "Bbsus4", "C/E"; also a lone "A".
 BARE_NAME = re.compile(
     r"[A-G][#b]*(m|M|mi|min|ma|maj|dim|aug|sus[24]?|add|alt|5|6|7|9|11|13|[-+°ø△Δ(),/#b]|/[A-G])*"
 )
+# More characters have no names of chords.
 LONGEST_NAME = 32
 # Accidentals of Unicode, as Harte syntax writes them.
 ACCIDENTALS = str.maketrans({"♭": "b", "♯": "#", "𝄫": "bb", "𝄪": "##", "♮": ""})

@@ -5,6 +5,7 @@ import logging
 import sys
 import threading
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def works(sound):
 
 SOUNDS = [
     pytest.param(s, marks=pytest.mark.skipif(not works(s), reason=f"{s} does not play here"))
-    for s in ("fluidsynth", "tones")
+    for s in ("fluidsynth", "midirenderer", "tones")
 ]
 A4 = song((0, 8, 69, 100))
 
@@ -145,6 +146,87 @@ def test_triplets_stand_between_the_beats():
     )
 
 
+# Two beats at 60 BPM, then 180: a note each at steps 0, 8 and 20.
+SLOW_THEN_FAST = replace(
+    song((0, 2, 72, 100), (8, 2, 72, 100), (20, 2, 72, 100)), tempi=((0, 60.0), (8, 180.0))
+)
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_a_song_sounds_at_its_own_tempi(sound):
+    sounding = synthesize(SLOW_THEN_FAST, 22050, sound=sound)
+    assert len(sounding) == round((2 + 14 / 4 / 3 + RELEASE) * 22050)
+    # The third note begins three beats at 180 BPM after the second: at 3 s.
+    power = np.abs(sounding).max(axis=1)
+    assert power[round(2.9 * 22050) : round(2.98 * 22050)].max() < 0.3 * power.max()
+    assert power[3 * 22050 : round(3.1 * 22050)].max() > 0.5 * power.max()
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_a_number_overrides_the_tempi(sound):
+    plain = replace(SLOW_THEN_FAST, tempi=())
+    assert np.array_equal(
+        synthesize(SLOW_THEN_FAST, 8000, 97, sound), synthesize(plain, 8000, 97, sound)
+    )
+
+
+def test_before_its_first_tempo_a_song_runs_at_120():
+    late = replace(song((0, 16, 60, 100)), tempi=((8, 60.0),))
+    assert len(synthesize(late, 8000, sound="tones")) == round((1 + 2 + RELEASE) * 8000)
+
+
+def test_a_picture_of_a_song_is_a_piano_at_120():
+    band = replace(SLOW_THEN_FAST, programs=(40,))
+    piano = replace(SLOW_THEN_FAST, tempi=())
+    assert np.array_equal(synthesize(render(band), 8000), synthesize(render(piano), 8000))
+
+
+def spectrum(music, sound):
+    """The share of each frequency in a sound."""
+    heard = np.abs(np.fft.rfft(synthesize(music, 22050, sound=sound)[:22050, 0]))
+    return heard / heard.sum()
+
+
+@pytest.mark.parametrize("sound", SOUNDS[:2])
+def test_parts_sound_with_their_programs(sound):
+    piano, violin = (spectrum(replace(A4, programs=(program,)), sound) for program in (0, 40))
+    assert np.abs(piano - violin).sum() > 0.5
+
+
+@pytest.mark.parametrize("sound", SOUNDS[:2])
+def test_parts_that_share_a_channel_keep_their_programs(sound):
+    """Part 15 has the channel of part 0, and plays before and after it."""
+    notes = [(0, 4, 69, 100, 15), (16, 4, 69, 100, 0), (32, 4, 69, 100, 15)]
+    programs = (0,) * 15 + (40,)
+    mixed = synthesize(Song(notes, programs=programs), 8000, sound=sound)
+    violin = synthesize(Song(notes[::2], programs=programs), 8000, sound=sound)
+    piano = synthesize(Song(notes[1:2], programs=programs), 8000, sound=sound)
+    last = slice(4 * 8000, 5 * 8000)
+    assert correlation(mixed[last], violin[last]) > 0.95
+    middle = slice(2 * 8000, 3 * 8000)
+    assert correlation(mixed[middle], piano[middle]) > 0.95
+
+
+def correlation(first, second):
+    """How alike two sounds are, 1: but for their loudness."""
+    return np.corrcoef(first[:, 0], second[:, 0])[0, 1]
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_drums_sound_as_drums(sound):
+    """A snare is bright: far more lies above 3 kHz than with the same low key on a piano."""
+    key = song((0, 4, 38, 100))
+    piano = spectrum(key, sound)
+    drums = spectrum(Song(key.notes, parts=("drums",)), sound)
+    assert drums[3000:].sum() > 3 * piano[3000:].sum()
+
+
+@pytest.mark.skipif(not works("midirenderer"), reason="midirenderer does not play here")
+def test_the_wheel_is_not_asked_for_more_than_memory_holds():
+    with pytest.raises(OptionError, match="midirenderer"):
+        synthesize(song((0, 4, 60, 80), (15_000, 4, 60, 80)), 8000, sound="midirenderer")
+
+
 def test_tones_are_stereo_as_at_a_piano():
     low, high = (
         np.square(synthesize(song((0, 8, p, 100)), sound="tones")).mean(axis=0) for p in (36, 96)
@@ -170,16 +252,30 @@ def test_no_notes_are_a_short_silence(music):
     assert not silence.any()
 
 
-def test_without_fluidsynth_another_sound_plays_and_says_so(monkeypatch, caplog, fresh_choice):
+@pytest.mark.skipif(not works("midirenderer"), reason="midirenderer does not play here")
+def test_without_fluidsynth_the_wheel_plays_and_says_so(monkeypatch, fresh_choice):
     monkeypatch.setitem(sys.modules, "fluidsynth", None)
+    assert sound_name() == "midirenderer, TimGM6mb"
+    assert np.array_equal(synthesize(A4), synthesize(A4, sound="midirenderer"))
+
+
+def test_without_synthesisers_tones_play_and_say_so(monkeypatch, caplog, fresh_choice):
+    monkeypatch.setitem(sys.modules, "fluidsynth", None)
+    monkeypatch.setitem(sys.modules, "midirenderer", None)
     with caplog.at_level(logging.WARNING, "pomkit"):
         sounding = synthesize(A4)
     assert np.abs(sounding).max() >= 0.05 - 1e-6
     assert sound_name() == "plain tones"
     assert "FluidSynth does not play here" in caplog.text
     assert "pip install pyfluidsynth" in caplog.text
-    with pytest.raises(OptionError, match="fluidsynth"):
-        synthesize(A4, sound="fluidsynth")
+    assert "pip install midirenderer" in caplog.text
+
+
+@pytest.mark.parametrize("sound", ["fluidsynth", "midirenderer"])
+def test_a_synthesiser_that_is_missing_is_refused(monkeypatch, fresh_choice, sound):
+    monkeypatch.setitem(sys.modules, sound, None)
+    with pytest.raises(OptionError, match=rf"pip install (py)?{sound}"):
+        synthesize(A4, sound=sound)
 
 
 def test_a_silent_font_is_passed_over(monkeypatch, fresh_choice, tmp_path):
@@ -188,7 +284,9 @@ def test_a_silent_font_is_passed_over(monkeypatch, fresh_choice, tmp_path):
         audio, "_fonts", lambda: iter([tmp_path / "mute.sf2", tmp_path / "good.sf2"])
     )
     monkeypatch.setattr(
-        audio, "_fluidsynth", lambda score, font: np.full((score.samples, 2), font.stem == "good")
+        audio,
+        "by_fluidsynth",
+        lambda score, font: np.full((score.samples, 2), font.stem == "good"),
     )
     assert sound_name() == "FluidSynth, good"
 

@@ -79,7 +79,8 @@ def test_pip_line_is_a_requirement(line):
 def test_environment_has_the_packages_and_floors_of_pyproject():
     listed = {}
     for line in CONDA_LINES + PIP_LINES:
-        name, _, version = line.partition(" ")
+        # A marker may stand behind a requirement of pip.
+        name, _, version = line.partition(";")[0].strip().partition(" ")
         if name not in CONDA_ONLY:
             listed[canonicalize_name(CONDA_NAMES.get(name, name))] = version
     assert listed == floors("lab", "k-diffusion")

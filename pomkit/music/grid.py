@@ -377,7 +377,9 @@ def better_grid(beats: np.ndarray, steps_per_beat: int) -> tuple[int, str]:
     )
 
 
-def seconds_of(steps: np.ndarray, tempi: Sequence[Tempo], steps_per_beat: int) -> np.ndarray:
+def seconds_of(
+    steps: np.ndarray, tempi: Sequence[tuple[float, float]], steps_per_beat: int
+) -> np.ndarray:
     """When steps sound: the sum of what all steps before them last.
 
     Args:

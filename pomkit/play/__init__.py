@@ -1,9 +1,10 @@
 """See a song and hear it (notebook 00).
 
-Reading order: plot, audio.
+Reading order: plot, synths, audio.
 
 - `plot`: a picture with bars, pitch names, chords and mask, for people.
-- `audio`: FluidSynth where it is found, else plainer tones.
+- `synths`: how notes become samples: FluidSynth, midirenderer, plain tones.
+- `audio`: the first of them that plays here; a Song at its own tempi, with its instruments.
 """
 
 from ..faces import face

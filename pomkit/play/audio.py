@@ -1,27 +1,27 @@
-"""Songs as sound: by FluidSynth where it plays, else by tones of our own.
+"""Songs as sound: by a synthesiser with a soundfont where one plays, else by tones of our own.
 
     audio = synthesize(song)               # float32 (samples, 2)
     write_wav("song.wav", audio)
     listen(song)                           # a player in a notebook; says which sound it is
 
-FluidSynth needs its library and a soundfont. Neither is trusted before one note has been heard: the
-library may be missing, a font damaged. What plays on this machine says `sound_name`. The same music
-has the same samples every time, and a tune the same on every grid.
+A Song sounds at its own tempi with its own instruments, a picture as a piano at 120 BPM. The first
+that plays is taken: FluidSynth, which needs a library of the system; midirenderer, which comes as a
+wheel; plain tones. Both synthesisers need a soundfont, and pretty_midi brings a small one. None is
+trusted before one note has been heard: a library may be missing, a font damaged. What plays on this
+machine says `sound_name`. The same music has the same samples every time, and a tune the same on
+every grid. How notes become samples stands in `synths`.
 """
 
-import ctypes
 import importlib.util
 import io
 import logging
 import os
 import sys
-import threading
 import wave
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,11 +30,33 @@ from ..files import AnyPath, write_atomically
 from ..music.picture import parse
 from ..music.pixels import Picture
 from ..music.song import Song
-from ..music.tables import NOTE_DTYPE, TEMPI
+from ..music.tables import NOTE_DTYPE
+from .synths import (
+    GAIN,
+    MAX_SAMPLES,
+    PIANO,
+    RELEASE,
+    Performance,
+    by_fluidsynth,
+    by_midirenderer,
+    performance_of,
+    tones,
+)
 
-SOUNDS = ("auto", "fluidsynth", "tones")
-RELEASE = 1.5  # seconds that ring on after the last note, whatever the sound
-MAX_SAMPLES = 2**26  # of a channel (float32): 25 minutes at 44.1 kHz, half a gigabyte
+__all__ = [
+    "GAIN",
+    "PIANO",
+    "LISTEN_RATE",
+    "RELEASE",
+    "SOUNDS",
+    "listen",
+    "mp3",
+    "sound_name",
+    "synthesize",
+    "write_wav",
+]
+
+SOUNDS = ("auto", "fluidsynth", "midirenderer", "tones")
 # Peaks outside of these are scaled to them; between them the velocities decide.
 QUIETEST = 0.05
 LOUDEST = 0.95
@@ -47,24 +69,36 @@ FONT_FOLDERS = (
     "/opt/homebrew/share/soundfonts",
     f"{sys.prefix}/share/soundfonts",
 )
-PIANO = 0  # MIDI program (int)
-GAIN = 1.5  # loudness of FluidSynth (float)
 INSTALL_FLUIDSYNTH = (
     "pip install pyfluidsynth, and apt install fluidsynth, brew install fluid-synth "
     "or conda install fluidsynth"
 )
-_fluidsynth_lock = threading.Lock()
+INSTALL_MIDIRENDERER = "pip install midirenderer"
+
+
+class Synth(NamedTuple):
+    """A synthesiser that plays here.
+
+    Attributes:
+        name: for people.
+        play: makes samples of a score, with a soundfont.
+        font: the soundfont.
+    """
+
+    name: str
+    play: Callable[[Performance, Path], np.ndarray]
+    font: Path
 
 
 def synthesize(
     music: Song | Picture,
     sample_rate: int = 44100,
-    bpm: float = 120,
+    bpm: float | None = None,
     sound: str = "auto",
     *,
     steps_per_beat: int = 4,
 ) -> np.ndarray:
-    """The sound of music, every part on a piano.
+    """The sound of music: a Song with its own tempi and instruments, a picture as a piano.
 
     It lasts to the end of the last note and `RELEASE` seconds more. Its peak is 0.05 to 0.95, and 0
     where there are no notes.
@@ -72,8 +106,10 @@ def synthesize(
     Args:
         music: a Song, or a picture, uint8 (128, width, 3).
         sample_rate: in Hz, 8000 to 96000.
-        bpm: beats a minute.
-        sound: "fluidsynth", "tones" (sine waves that decay), or "auto", the first that works.
+        bpm: beats a minute throughout; None: a Song's own tempi, 120 where it names none and for
+            a picture.
+        sound: "fluidsynth", "midirenderer", "tones" (sine waves that decay), or "auto", the first
+            of them that works.
         steps_per_beat: of a picture (a Song knows its own).
 
     Returns:
@@ -85,19 +121,18 @@ def synthesize(
     """
     song = music if isinstance(music, Song) else parse(music, steps_per_beat=steps_per_beat)
     check_range("sample_rate", sample_rate, 8000, 96000, unit="Hz")
-    check_range("bpm", bpm, *TEMPI, unit="beats per minute")
     rate = int(sample_rate)
-    score = _score(song, bpm, rate)
+    score = performance_of(song, rate, bpm)
     if score.samples > MAX_SAMPLES:
         raise OptionError(
             f"{score.samples / rate / 60:.0f} minutes of sound are too many; "
             "cut the song, or lower sample_rate"
         )
 
-    font = _font(sound)
+    synth = _synth(sound)
     if not len(song.notes):
         return np.zeros((score.samples, 2), np.float32)
-    audio = _fluidsynth(score, font) if font else _tones(score)
+    audio = synth.play(score, synth.font) if synth else tones(score)
 
     # The last 50 ms fade out, else the end would click.
     fade = np.linspace(1, 0, rate // 20, dtype=np.float32)
@@ -109,12 +144,12 @@ def synthesize(
 
 def sound_name(sound: str = "auto") -> str:
     """What `synthesize` plays with, "FluidSynth, TimGM6mb" or "plain tones"; OptionError."""
-    font = _font(sound)
-    return f"FluidSynth, {font.resolve().stem}" if font else "plain tones"
+    synth = _synth(sound)
+    return f"{synth.name}, {synth.font.resolve().stem}" if synth else "plain tones"
 
 
 def listen(
-    music: Song | Picture, bpm: float = 120, sound: str = "auto", *, steps_per_beat: int = 4
+    music: Song | Picture, bpm: float | None = None, sound: str = "auto", *, steps_per_beat: int = 4
 ) -> Any:
     """A player for a notebook; prints which sound it is.
 
@@ -122,7 +157,7 @@ def listen(
 
     Args:
         music: a Song, or a picture, uint8 (128, width, 3).
-        bpm: beats a minute.
+        bpm: beats a minute throughout; None: a Song's own tempi, a picture's 120.
         sound: as in `synthesize`.
         steps_per_beat: of a picture.
 
@@ -202,17 +237,17 @@ def _import(module: str) -> Any:
 # Which sound plays here.
 
 
-def _font(sound: str) -> Path | None:
-    """The soundfont that FluidSynth plays, None: tones.
+def _synth(sound: str) -> Synth | None:
+    """The synthesiser that plays, None: tones.
 
-    One that the variable POMKIT_SOUNDFONT names is the only one to try.
+    A soundfont that the variable POMKIT_SOUNDFONT names is the only one to try.
     """
     return _probe(sound, os.environ.get("POMKIT_SOUNDFONT", ""))
 
 
 @lru_cache(maxsize=16)
-def _probe(sound: str, own_font: str) -> Path | None:
-    """Look once for a soundfont that FluidSynth plays, and say where there is none."""
+def _probe(sound: str, own_font: str) -> Synth | None:
+    """Look once for a synthesiser and a soundfont that play, and say where there are none."""
     check_choice("sound", sound, SOUNDS)
     if own_font and not Path(own_font).is_file():
         raise OptionError(
@@ -221,35 +256,42 @@ def _probe(sound: str, own_font: str) -> Path | None:
     if sound == "tones":
         return None
 
-    font, fault = _first_that_plays([Path(own_font)] if own_font else _fonts())
-    if font:
-        return font
-    if sound == "fluidsynth":
-        raise OptionError(
-            f"FluidSynth does not play here ({fault}); {INSTALL_FLUIDSYNTH}, or choose sound 'auto'"
-        )
-    logging.getLogger("pomkit").warning(
-        "FluidSynth does not play here (%s), plain tones do. To have it: %s",
-        fault,
-        INSTALL_FLUIDSYNTH,
-    )
+    faults = []
+    for name, play, remedy in _synths():
+        if sound not in ("auto", name.lower()):
+            continue
+        font, fault = _first_that_plays(play, [Path(own_font)] if own_font else _fonts())
+        if font:
+            return Synth(name, play, font)
+        if sound != "auto":
+            raise OptionError(f"{name} does not play here ({fault}); {remedy}, or choose 'auto'")
+        faults.append(f"{name} does not play here ({fault}); to have it: {remedy}")
+
+    logging.getLogger("pomkit").warning("plain tones play. %s", ". ".join(faults))
     return None
 
 
-def _first_that_plays(fonts: Iterable[Path]) -> tuple[Path | None, str]:
-    """The first soundfont with which FluidSynth makes a note heard, and why the others do not."""
-    note = np.array([(0, 4, 69, 100, 0)], NOTE_DTYPE)
-    begin = np.array([0])
-    end = np.array([11025])
-    score = _Score(note, begin, end, end, samples=22050, rate=22050)
+def _synths() -> list[tuple[str, Callable[[Performance, Path], np.ndarray], str]]:
+    """The synthesisers in the order in which they are tried: name, how it plays, how to get it."""
+    return [
+        ("FluidSynth", by_fluidsynth, INSTALL_FLUIDSYNTH),
+        ("midirenderer", by_midirenderer, INSTALL_MIDIRENDERER),
+    ]
+
+
+def _first_that_plays(
+    play: Callable[[Performance, Path], np.ndarray], fonts: Iterable[Path]
+) -> tuple[Path | None, str]:
+    """The first soundfont with which a note is heard, and why the others do not play."""
+    score = performance_of(Song(np.array([(0, 4, 69, 100, 0)], NOTE_DTYPE)), rate=22050)
 
     fault = "no soundfont"
     for font in fonts:
         try:
-            if np.abs(_fluidsynth(score, font)).max() > 1e-4:
+            if np.abs(play(score, font)).max() > 1e-4:
                 return font, ""
             fault = f"{font} is silent"
-        except (ImportError, OSError, AttributeError, OptionError) as problem:
+        except (ImportError, OSError, AttributeError, RuntimeError, OptionError) as problem:
             # There is no library, or the font is damaged.
             fault = str(problem)
     return None, fault
@@ -263,143 +305,3 @@ def _fonts() -> Iterator[Path]:
     spec = importlib.util.find_spec("pretty_midi")
     for folder in (spec and spec.submodule_search_locations) or []:
         yield from Path(folder).glob("*.sf2")
-
-
-# How the two sounds are made.
-
-
-@dataclass(frozen=True)
-class _Score:
-    """What is to be played: notes with their times in samples, and the size of the sound."""
-
-    notes: np.ndarray  # NOTE_DTYPE (n,)
-    begin: np.ndarray  # float (n,)
-    held: np.ndarray  # float (n,), how long the key is down
-    end: np.ndarray  # float (n,)
-    samples: int
-    rate: int  # Hz
-
-
-def _score(song: Song, bpm: float, rate: int) -> _Score:
-    """A song's notes in samples.
-
-    The way leads by beats, so that a time is the same number on every grid.
-    """
-
-    def samples_of(steps: np.ndarray) -> np.ndarray:
-        return steps / song.steps_per_beat * (60 / bpm) * rate
-
-    onset = song.notes["onset"]
-    duration = song.notes["duration"]
-    end = samples_of(onset + duration)
-    samples = round(end.max(initial=0) + RELEASE * rate)
-    return _Score(song.notes, samples_of(onset), samples_of(duration), end, samples, rate)
-
-
-def _fluidsynth(score: _Score, font: Path) -> np.ndarray:
-    """The notes through FluidSynth, float32 (samples, 2)."""
-    if sys.platform == "darwin" and os.path.isdir("/opt/homebrew"):
-        # pyfluidsynth does not look there by itself.
-        os.environ.setdefault("HOMEBREW_PREFIX", "/opt/homebrew")
-    import fluidsynth
-
-    library = ctypes.CDLL(fluidsynth.lib)
-    events = _events(score)
-    audio = np.zeros((score.samples, 2), np.float32)
-    with _fluidsynth_lock:
-        # It would print its complaints; a failure shows in what its functions return.
-        for level in (1, 2, 3):
-            library.fluid_set_log_function(level, None, None)
-        synth = fluidsynth.Synth(gain=GAIN, samplerate=float(score.rate))
-        try:
-            _load_pianos(synth, font, np.unique(events[:, 1]).tolist())
-            _play(library, synth, events, audio)
-        finally:
-            synth.delete()
-    return audio
-
-
-def _events(score: _Score) -> np.ndarray:
-    """Ends and onsets in their order, int (2 n, 4): time in samples, channel, pitch, velocity.
-
-    An end has velocity 0. At the same time ends come before onsets, else a restruck note would end
-    at once.
-    """
-    notes = score.notes
-    channel = notes["part"] % 15
-    channel = channel + (channel > 8)  # (n,); channel 9 is the drums'
-
-    time = np.rint(np.r_[score.end, score.begin])  # (2 n,)
-    velocity = np.r_[0 * notes["velocity"], notes["velocity"]]  # (2 n,)
-    columns = [time, np.tile(channel, 2), np.tile(notes["pitch"], 2), velocity]
-    order = np.lexsort((velocity > 0, time))
-    return np.stack(columns, axis=1).astype(int)[order]
-
-
-def _load_pianos(synth: Any, font: Path, channels: list[int]) -> None:
-    """Load a soundfont and give every channel its piano; OptionError where it cannot be read."""
-    number = synth.sfload(str(font))
-    if number < 0:
-        raise OptionError(f"{font} is no soundfont that FluidSynth can read; name another one")
-    for channel in channels:
-        synth.program_select(channel, number, 0, PIANO)
-
-
-def _play(library: Any, synth: Any, events: np.ndarray, audio: np.ndarray) -> None:
-    """Let FluidSynth write the samples between events straight into `audio`, (samples, 2)."""
-    pointer = ctypes.c_void_p(synth.synth)
-    left = ctypes.c_void_p(audio.ctypes.data)
-    right = ctypes.c_void_p(audio.ctypes.data + 4)  # bytes
-
-    def write(begin: int, end: int) -> None:
-        # Left and right alternate: either side begins at 2 * begin and goes on by 2.
-        places = (left, 2 * begin, 2, right, 2 * begin, 2)
-        library.fluid_synth_write_float(pointer, end - begin, *places)
-
-    now = 0
-    for time, channel, pitch, velocity in events.tolist():
-        write(now, time)
-        synth.noteon(channel, pitch, velocity)
-        now = time
-    write(now, len(audio))
-
-
-def _tones(score: _Score) -> np.ndarray:
-    """Our own sound, float32 (samples, 2): decaying tones, low ones left, high ones right."""
-    pitches = score.notes["pitch"]
-    start = np.rint(score.begin).astype(int)
-    # After 20 seconds a tone is not heard any more.
-    held = np.rint(score.held).astype(int).clip(1, 20 * score.rate)
-
-    # A key that is let go damps its string.
-    damp = np.exp(-np.arange(score.rate // 4) / (0.05 * score.rate))
-
-    # The notes of one pitch are cut from one tone.
-    audio = np.zeros((score.samples, 2), np.float32)
-    for pitch in np.unique(pitches).tolist():
-        same = np.flatnonzero(pitches == pitch)
-        tone = _tone(pitch, held[same].max() + len(damp), score.rate)
-        for i in same.tolist():
-            loudness = (score.notes["velocity"][i] / 127) ** 1.5
-            note = tone[: held[i] + len(damp)] * 0.8 * loudness
-            note[held[i] :] *= damp[:, None]  # (samples, 2)
-            end = start[i] + len(note)
-            audio[start[i] : end] += note[: score.samples - start[i]]
-    return audio
-
-
-def _tone(pitch: int, samples: int, rate: int) -> np.ndarray:
-    """A key that is held, float (samples, 2): five harmonics, the higher the sooner gone."""
-    t = np.arange(samples) / rate  # (samples,), seconds
-    f = 440 * 2 ** ((pitch - 69) / 12)  # Hz
-    tone = np.zeros(samples)
-    for k in range(1, 6):
-        # Above half the rate a harmonic would come back as another pitch.
-        if k * f < rate / 2:
-            decay = np.exp(-t * (0.6 * k + f / 700))
-            tone += 0.5**k * np.sin(2 * np.pi * k * f * t) * decay
-    tone *= np.minimum(t / 0.005, 1)
-
-    # Constant power: the squares of both sides add up to 1.
-    angle = np.pi / 2 * np.interp(pitch, (21, 108), (0.2, 0.8))
-    return np.outer(tone, (np.cos(angle), np.sin(angle)))

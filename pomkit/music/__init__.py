@@ -1,7 +1,8 @@
 """A song, its picture, and the masks over it: numpy alone (notebook 01).
 
 Reading order: tables, pixels, chords, harmony, midi_codes, midi_tracks, midi_runs, midi_notes,
-midi_events, grid, midi_write, pretty, song, midi, palette, images, picture, binary, masks.
+midi_events, grid, midi_write, pretty, song, midi, palette, images, picture, binary, masks,
+players, changes.
 
 - `tables`: what a note is; notes in order and without overlaps.
 - `pixels`: what a cell of a picture means; cells to notes and back.
@@ -16,6 +17,8 @@ midi_events, grid, midi_write, pretty, song, midi, palette, images, picture, bin
 - `picture`: `render` and `parse`, exact inverses of each other.
 - `binary`: the Stanford form, 64 x 64 in black and white.
 - `masks`: the region to compose, bool (128, width), True = regenerate.
+- `players`: the part that plays a new note.
+- `changes`: what a composed picture changes in a song, part by part.
 """
 
 from ..faces import face
@@ -42,5 +45,7 @@ __all__, __getattr__, __dir__ = face(
         "picture": "render parse",
         "binary": "to_binary from_binary split_binary binary_losses",
         "masks": "",
+        "players": "",
+        "changes": "with_region ChangeReport",
     },
 )

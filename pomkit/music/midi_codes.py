@@ -67,11 +67,6 @@ PITCHED = tuple(channel for channel in range(16) if channel != DRUMS)
 # The controller of the sustain pedal, and the lowest value at which the pedal is down.
 PEDAL_CONTROLLER = 64
 PEDAL_DOWN = 64
-# Controllers that end notes: one silences a channel at once, the other and those above it (which
-# change the mode of a channel) lift its keys. One puts the pedal up.
-ALL_SOUND_OFF = 120
-RESET_CONTROLLERS = 121
-ALL_NOTES_OFF = 123
 
 # Keys by how many sharps they have, from 7 flats to 7 sharps: those of major, then of minor.
 MOST_SHARPS = 7
@@ -88,6 +83,7 @@ class Events:
         per_beat: ticks of a beat; in SMPTE's time, of half a second.
         notes: int64 (5, notes), rows: start, end, pitch, velocity, index in `parts`.
         parts: (track, channel, program) of each part.
+        programs: (track, channel, tick, program) of every change, in their order.
         names: track -> its name.
         tempos: (tick, microseconds of a beat).
         meters: (tick, numerator, denominator).
@@ -102,6 +98,7 @@ class Events:
     per_beat: float
     notes: np.ndarray = field(default_factory=lambda: np.zeros((5, 0), np.int64))
     parts: list[tuple[int, int, int]] = field(default_factory=list)
+    programs: list[tuple[int, int, int, int]] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
     tempos: list[tuple[int, int]] = field(default_factory=list)
     meters: list[tuple[int, int, int]] = field(default_factory=list)

@@ -364,6 +364,7 @@ def _tell_walked(tracks: Tracks, events: Events, placed: _Placed) -> Story:
             continue
         if kind >> 4 == PROGRAM:
             story.changes.append((track << 4 | kind & 15, place, content[0]))
+            events.programs.append((track, kind & 15, tick, content[0]))
         elif kind != META_SPECIFIC:
             events.add_meta(track, tick, kind, content)
         elif content == EMPTY_PART:

@@ -232,14 +232,24 @@ class Song:
         Raises:
             OptionError: there is no such part.
         """
+        return np.isin(self.notes["part"], self.part_numbers(parts))
+
+    def part_numbers(self, parts: Parts) -> list[int]:
+        """The numbers of some parts, in the order of the song.
+
+        Args:
+            parts: names or numbers, or one.
+
+        Raises:
+            OptionError: there is no such part.
+        """
         parts = [parts] if isinstance(parts, str | int) else parts
         for part in parts:
             if part not in self.parts and part not in range(len(self.parts)):
                 raise OptionError(
                     f"song {self.name!r} has no part {part!r}; its parts are {list(self.parts)}"
                 )
-        numbers = [i for i, name in enumerate(self.parts) if i in parts or name in parts]
-        return np.isin(self.notes["part"], numbers)
+        return [i for i, name in enumerate(self.parts) if i in parts or name in parts]
 
     def transpose(self, semitones: int) -> "Song":
         """The song moved by `semitones`, chords and keys too; notes out of 0-127 are dropped.

@@ -44,7 +44,7 @@ _HOMES = {
     "data": "",
     "networks": "",
     "processes": "load_model save_model",
-    "composing": "inpaint generate",
+    "composing": "inpaint generate compose",
     "training": "",
     "judge": "",
     "studio": "Studio MaskPainter",
@@ -130,6 +130,7 @@ __all__, _face, __dir__ = face(__name__, {**_HOMES, **dict.fromkeys(OLD_PATHS, "
 
 if TYPE_CHECKING:
     from .composing.region import generate, inpaint
+    from .composing.song import compose
     from .errors import CheckpointError, MidiError, OptionError, PictureError, PomkitError
     from .music import masks
     from .music.binary import binary_losses, from_binary, split_binary, to_binary

@@ -23,7 +23,7 @@ from .music.pixels import Mask, Picture
 from .music.tables import BAR
 
 if TYPE_CHECKING:
-    from .composing.region import Pictures
+    from .composing.song import ComposedSongs
     from .music.song import Song
 
 DEMO_SONG = "auld_lang_syne"
@@ -43,6 +43,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "--start": dict(type=int, default=0, help="first step of the song to take"),
     "--width": dict(type=int, default=None, help="steps to take (default: to the end of the song)"),
+    "--part": dict(
+        action="append",
+        default=None,
+        help="the only part that may change, by its name or number (from 0); may be given again",
+    ),
     "--seed": dict(type=int, default=0, help="the same seed composes the same music"),
     "--candidates": dict(
         type=int,
@@ -93,7 +98,7 @@ SAMPLING = (
     "guidance",
 )
 # What takes long to import, so that this is timed by itself.
-SLOW_MODULES = (".composing.region", ".judge.metrics", ".play.plot", ".play.audio")
+SLOW_MODULES = (".composing.song", ".judge.metrics", ".play.plot", ".play.audio")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -133,7 +138,7 @@ def run(options: argparse.Namespace) -> None:
     say(about_song(task.song))
 
     clock.begin("compose")
-    results, process = compose(options, task)
+    results, process = ask_model(options, task)
     choice = keep_nearest(options, task, results)
 
     clock.begin("write")
@@ -168,12 +173,13 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What is to be composed, and where."""
+    """What is to be composed, where, and in which parts (None: all)."""
 
     song: "Song"
     before: Picture  # uint8 (128, width, 3), the part of the song that is taken
     mask: Mask  # bool (128, width), True = compose
     bar_lines: list[int]  # steps of the picture
+    parts: list[int | str] | None
 
 
 @dataclass(frozen=True)
@@ -181,6 +187,7 @@ class Choice:
     """The candidate that is kept."""
 
     picture: Picture  # uint8 (128, width, 3)
+    song: "Song"
     report: str
 
 
@@ -188,6 +195,7 @@ def read(options: argparse.Namespace) -> Assignment:
     """Read the song, its picture and the mask; OptionError for a mask without a cell."""
     from .data.shipped import songs
     from .music import masks
+    from .music.changes import mask_of_parts
     from .music.midi import read_midi
     from .music.picture import render
 
@@ -196,16 +204,27 @@ def read(options: argparse.Namespace) -> Assignment:
     width = before.shape[1]
 
     mask = masks.from_text(options.mask, song, options.start, width)
+    parts = parts_of(options, song)
+    mask = mask_of_parts(song, mask, parts, start=options.start)
     if not mask.any():
         raise OptionError(f"the mask {options.mask!r} is empty on {song.name}; choose another")
 
     lines = song.bar_lines(options.start + width) - options.start
-    return Assignment(song, before, mask, lines[lines >= 0].tolist())
+    return Assignment(song, before, mask, lines[lines >= 0].tolist(), parts)
 
 
-def compose(options: argparse.Namespace, task: Assignment) -> tuple["Pictures", str]:
-    """The candidates, uint8 (n, 128, width, 3), and the name of the model's process."""
-    from .composing.region import inpaint
+def parts_of(options: argparse.Namespace, song: "Song") -> list[int | str] | None:
+    """The parts that `--part` names: a text of digits is a number, unless a part has that name."""
+    if options.part is None:
+        return None
+    is_number = [text.isdecimal() and text not in song.parts for text in options.part]
+    pairs = zip(options.part, is_number, strict=True)
+    return [int(text) if number else text for text, number in pairs]
+
+
+def ask_model(options: argparse.Namespace, task: Assignment) -> tuple["ComposedSongs", str]:
+    """The candidates, and the name of the model's process."""
+    from .composing.song import compose
     from .processes.checkpoint import load_model
 
     model = load_model(options.model)
@@ -216,23 +235,25 @@ def compose(options: argparse.Namespace, task: Assignment) -> tuple["Pictures", 
             bar.total = event["n"]
             bar.update(event["i"] + 1 - bar.n)
 
-        results = inpaint(
+        results = compose(
             model,
-            task.before,
+            task.song,
             task.mask,
-            n=options.candidates,
-            bars=task.bar_lines,
+            options.candidates,
+            part=task.parts,
+            start=options.start,
             callback=progress,
             **sampling,
         )
     return results, model.process
 
 
-def keep_nearest(options: argparse.Namespace, task: Assignment, results: "Pictures") -> Choice:
-    """Keep the candidate, of (n, 128, width, 3), whose number of onsets is nearest to the wish."""
+def keep_nearest(options: argparse.Namespace, task: Assignment, results: "ComposedSongs") -> Choice:
+    """Keep the candidate whose number of onsets is nearest to the wish."""
     from .judge.metrics import adherence
 
-    facts = [adherence(before=task.before, after=after, mask=task.mask) for after in results]
+    pictures = results.pictures
+    facts = [adherence(before=task.before, after=after, mask=task.mask) for after in pictures]
     bars = task.mask.any(axis=0).sum() / BAR
     wish = facts[0].onsets_before if options.density is None else options.density * bars
     misses = [abs(fact.onsets - wish) for fact in facts]
@@ -247,13 +268,13 @@ def keep_nearest(options: argparse.Namespace, task: Assignment, results: "Pictur
         f"{cleared} stray pixels cleared",
         f"pixels changed outside the mask: {fact.changed_outside}",
     ]
-    return Choice(results[best], "; ".join(report))
+    lines = ["; ".join(report), *results.reports[best].remarks()]
+    return Choice(pictures[best], results[best], "\n  ".join(lines))
 
 
 def write_files(folder: Path, task: Assignment, choice: Choice) -> None:
     """Write the six `FILES` into a folder."""
     from .music.masks import paint
-    from .music.picture import parse
     from .play.audio import synthesize, write_wav
     from .play.plot import save_png, side_by_side
 
@@ -263,8 +284,8 @@ def write_files(folder: Path, task: Assignment, choice: Choice) -> None:
     save_png(folder / "result.png", after)
     figure = folder / "side_by_side.png"
     side_by_side(task.before, task.mask, after, figure, bars=task.bar_lines)
-    parse(after).write_midi(folder / "result.mid")
-    write_wav(folder / "result.wav", synthesize(after))
+    choice.song.write_midi(folder / "result.mid")
+    write_wav(folder / "result.wav", synthesize(choice.song))
 
 
 def about_song(song: "Song") -> str:

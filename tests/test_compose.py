@@ -1,0 +1,166 @@
+"""`compose`: a Song in, Songs out; all that is not composed stays, in the file, too."""
+
+import pickle
+
+import mido
+import numpy as np
+import pytest
+
+import pomkit
+from pomkit import OptionError, PictureError, Song, masks, render
+from pomkit.__main__ import main
+
+QUICK = {"calls": 2, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return pomkit.load_model("tiny", "cpu")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A violin and a bass, 90 BPM, 6/8."""
+    tempo = mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(90))
+    meter = mido.MetaMessage("time_signature", numerator=6, denominator=8)
+    tracks = [mido.MidiTrack([tempo, meter])]
+    for channel, (name, program, pitch) in enumerate([("violin", 40, 72), ("bass", 32, 40)]):
+        track = mido.MidiTrack([mido.MetaMessage("track_name", name=name)])
+        track.append(mido.Message("program_change", channel=channel, program=program))
+        for number in range(48):
+            note = {"channel": channel, "note": pitch + number * 5 % 7}
+            track.append(mido.Message("note_on", velocity=80 + number % 9, **note))
+            track.append(mido.Message("note_off", time=240, **note))
+        tracks.append(track)
+    path = tmp_path_factory.mktemp("own") / "own.mid"
+    mido.MidiFile(ticks_per_beat=480, tracks=tracks).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def song(path):
+    return pomkit.read_midi(path)
+
+
+def outside(song, mask):
+    """The notes without a cell in the mask."""
+    cells = [
+        mask[127 - pitch, onset : onset + duration].any()
+        for onset, duration, pitch, *_ in song.notes.tolist()
+    ]
+    return song.notes[~np.array(cells)].tolist()
+
+
+def test_a_song_in_songs_out(model, song):
+    songs = pomkit.compose(model, song, "bars:3-5", 2, **QUICK)
+    assert isinstance(songs, list)
+    assert len(songs) == 2
+    for new in songs:
+        assert isinstance(new, Song)
+        assert new != song
+        for name in ("name", "parts", "tempi", "meters", "bars", "programs", "source", "read_as"):
+            assert getattr(new, name) == getattr(song, name)
+        assert outside(new, songs.mask) == outside(song, songs.mask)
+
+
+def test_it_composes_what_inpaint_composes(model, song):
+    mask = masks.bars(song, 3, 5)
+    songs = pomkit.compose(model, song, mask, n=2, **QUICK)
+    bars = song.bar_lines().tolist()
+    pictures = pomkit.inpaint(model, render(song), mask, n=2, bars=bars, **QUICK)
+    assert np.array_equal(songs.pictures, pictures)
+    assert songs.seed == 1
+    assert songs.refused.tolist() == pictures.refused.tolist()
+    assert songs.seconds > 0
+
+    # In the mask notes begin where the picture has it.
+    for new, picture in zip(songs, pictures, strict=True):
+        struck = render(new)[..., 0] > 0
+        assert np.array_equal(struck[mask], (picture[..., 0] > 0)[mask])
+
+
+def test_the_same_seed_gives_the_same_songs(model, song):
+    first = pomkit.compose(model, song, "bars:3", calls=2)
+    again = pomkit.compose("tiny", song, "bars:3", calls=2, seed=first.seed)
+    assert first == again
+
+
+def test_one_part_alone_may_change(model, song):
+    for part in ("bass", 1, ["bass"]):
+        (new,) = pomkit.compose(model, song, "bars:3-5", part=part, **QUICK)
+        assert np.array_equal(new.notes[new.select(0)], song.notes[song.select(0)])
+        assert not np.array_equal(new.notes[new.select(1)], song.notes[song.select(1)])
+
+
+def test_an_excerpt_is_composed_with_start_and_a_narrower_mask(model, song):
+    mask = masks.everything(24)
+    songs = pomkit.compose(model, song, mask, start=36, **QUICK)
+    notes = [each.notes.tolist() for each in (song, songs[0])]
+    apart = [[n for n in table if n[0] + n[1] <= 36 or n[0] >= 60] for table in notes]
+    assert apart[0] == apart[1]
+    assert notes[0] != notes[1]
+
+
+def test_a_mask_may_go_on_behind_the_song(model, song):
+    mask = masks.continuation(song.end + 24, song.end)
+    (new,) = pomkit.compose(model, song, mask, **QUICK)
+    assert outside(new, mask) == song.notes.tolist()
+
+
+def test_an_empty_mask_changes_nothing(model, song):
+    empty = np.zeros((128, song.end), bool)
+    for new in pomkit.compose(model, song, empty, 2, **QUICK):
+        assert new == song
+
+
+def test_what_was_not_kept_is_told(model, song):
+    songs = pomkit.compose(model, song, "bars:3-5", **QUICK)
+    told = songs[0].report.remarks[len(song.report.remarks) :]
+    assert told == songs.reports[0].remarks()
+
+
+def test_composed_songs_are_pickled_whole(model, song):
+    songs = pomkit.compose(model, song, "bars:3", **QUICK)
+    again = pickle.loads(pickle.dumps(songs))
+    assert again == songs
+    assert again.seed == songs.seed
+    assert again.reports == songs.reports
+
+
+def test_bad_input_is_refused(model, song):
+    with pytest.raises(OptionError, match="was given ndarray, no Song"):
+        pomkit.compose(model, render(song), "bars:3")
+    with pytest.raises(OptionError, match="no part 'flute'"):
+        pomkit.compose(model, song, "bars:3", part="flute")
+    with pytest.raises(OptionError, match="is not understood"):
+        pomkit.compose(model, song, "verse")
+    with pytest.raises(OptionError, match="start"):
+        pomkit.compose(model, song, masks.everything(24), start=-4)
+    with pytest.raises(PictureError, match="the mask is"):
+        pomkit.compose(model, song, np.zeros((64, 64), bool))
+    with pytest.raises(PictureError, match="the mask is"):
+        pomkit.compose(model, song, np.zeros((128, 96)))
+    with pytest.raises(OptionError, match="is no option"):
+        pomkit.compose(model, song, "bars:3", sampler="euler")
+
+
+def test_the_command_line_gives_the_users_file_back(path, song, tmp_path, capsys):
+    arguments = ["--mask", "bars:3-5", "--calls", "2", "--out", str(tmp_path)]
+    assert main([str(path), *arguments, "--part", "bass"]) == 0
+    result = pomkit.read_midi(tmp_path / "result.mid")
+    for name in ("parts", "tempi", "meters", "programs", "channels"):
+        assert getattr(result, name) == getattr(song, name)
+    assert np.array_equal(result.notes[result.select(0)], song.notes[song.select(0)])
+    assert not np.array_equal(result.notes, song.notes)
+
+    songs = pomkit.compose("tiny", song, "bars:3-5", part=1, calls=2, seed=0)
+    said = capsys.readouterr().out
+    assert all(remark in said for remark in songs.reports[0].remarks())
+    assert result == songs[0]
+
+
+def test_the_command_line_knows_parts_by_number_and_refuses_others(path, tmp_path, capsys):
+    arguments = ["--mask", "bars:3", "--calls", "2", "--out", str(tmp_path), "--quiet"]
+    assert main([str(path), *arguments, "--part", "0", "--part", "bass"]) == 0
+    assert main([str(path), *arguments, "--part", "2"]) == 2
+    assert "no part 2" in capsys.readouterr().err

@@ -175,6 +175,9 @@ def key(tick: int, sharps: int = 0, minor: int = 0) -> Event:
 
 
 # -------------------------------------------------------------------------------- two plain readers
+ENDING = (120, 123, 124, 125, 126, 127)  # controllers that end the notes of a channel
+
+
 class Note(NamedTuple):
     """A note of a file: ticks from the start of its track, and what it was played on."""
 
@@ -197,9 +200,9 @@ def messages(data: bytes) -> list[list[Any]]:
 def walk(data: bytes, rule: str = "first in, first out") -> list[Note]:
     """The notes of a file by mido, ordered by track and note-on.
 
-    A note-off ends the oldest open note of its pitch and channel; notes without one last until
-    their track's end. `rule="all"` is pretty_midi's: it ends every open note that began before it;
-    what it opens at that very tick goes on if another note was ended, and is lost if none was;
+    A note-off ends the oldest open note of its pitch and channel, controllers 120 and 123 to 127
+    end all of their channel; notes without an end last until their track's. `rule="all"` is
+    pretty_midi's: it ends every open note that began before it; what it opens at that very tick goes on if another note was ended, and is lost if none was;
     notes without an end are lost.
     """
     found: list[tuple[int, int, Note]] = []
@@ -211,6 +214,14 @@ def walk(data: bytes, rule: str = "first in, first out") -> list[Note]:
                 programs[m.channel] = m.program
             elif m.type == "note_on" and m.velocity:
                 sounding[m.channel, m.note].append((order, now, m.velocity, programs[m.channel]))
+            elif m.type == "control_change" and m.control in ENDING and rule != "all":
+                for (channel, pitch), line in sounding.items():
+                    if channel == m.channel:
+                        found += [
+                            (number, o, Note(start, now, pitch, velocity, number, channel, p))
+                            for o, start, velocity, p in line
+                        ]
+                        line.clear()
             elif m.type in ("note_on", "note_off") and (line := sounding[m.channel, m.note]):
                 if rule == "all":
                     ended = [n for n in line if n[1] != now]
@@ -228,6 +239,36 @@ def walk(data: bytes, rule: str = "first in, first out") -> list[Note]:
                 for o, start, velocity, p in line
             ]
     return [n for _, _, n in sorted(found, key=lambda f: f[:2])]
+
+
+def held(data: bytes) -> list[Note]:
+    """The same with the pedal: each note that ends while it is down lasts until it comes up.
+
+    Controller 121 puts the pedal up, 120 silences what it holds. Notes that nothing ends last
+    until the last one of their track and channel.
+    """
+    moves = defaultdict(list)
+    for number, track_ in enumerate(messages(data)):
+        now = 0
+        for m in track_:
+            now += m.time
+            if m.type == "control_change" and m.control in (64, 120, 121):
+                moves[number, m.channel].append((now, m.control, m.value))
+
+    notes = walk(data)
+    longer = []
+    for n in notes:
+        voice = moves[n.track, n.channel]
+        before = [move for move in voice if move[0] <= n.end]
+        pedal = [control == 64 and value >= 64 for _, control, value in before if control != 120]
+        silent = before and before[-1][:2] == (n.end, 120)
+        end = n.end
+        if pedal and pedal[-1] and not silent:
+            lasts = [o.end for o in notes if (o.track, o.channel) == (n.track, n.channel)]
+            ups = [t for t, c, v in voice if t > n.end and not (c == 64 and v >= 64)]
+            end = max(min(ups, default=max(lasts)), n.end)
+        longer.append(n._replace(end=end))
+    return longer
 
 
 class Table(NamedTuple):

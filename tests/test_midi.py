@@ -112,7 +112,7 @@ EVENTS = st.one_of(
     st.tuples(st.just(0x80), st.integers(60, 62), st.sampled_from((0, 64))),
     st.tuples(
         st.sampled_from((0xA0, 0xB0, 0xE0)),
-        st.sampled_from((0, 7, 64, 127)),
+        st.sampled_from((0, 7, 64, 64, 120, 121, 123, 127)),
         st.sampled_from((0, 63, 64, 127)),
     ),
     st.tuples(st.sampled_from((0xC0, 0xD0)), st.sampled_from((0, 5, 127))),
@@ -163,6 +163,7 @@ def test_any_events_are_read_as_mido_reads_them(chunks, kind):
         return
     due, song = m.table(notes), m.exact(data)
     assert rows(song) == due.rows
+    assert rows(m.exact(data, pedal=True)) == m.table(m.held(data)).rows
     r = song.report
     assert (r.kept, r.merged, r.shortened, r.dropped) == (
         len(due.rows),
@@ -543,6 +544,55 @@ def test_a_pedal_that_is_never_released_and_one_pressed_twice():
         pedal=True,
     )
     assert rows(pressed_again) == [(0, 4, 60, 80, 0)]
+
+
+@pytest.mark.parametrize("number", [120, 123, 124, 125, 126, 127])
+def test_controllers_that_end_all_notes_of_their_channel(number):
+    events = [
+        m.on(0, 60),
+        m.on(0, 60, 90),
+        m.on(120, 64),
+        m.on(120, 67, channel=1),
+        m.control(480, number, 0),
+        m.off(600, 60),
+        m.note(720, 960, 60),
+        m.on(960, 72),
+        m.off(1200, 67, channel=1),
+        m.control(1440, number, 0),
+    ]
+    other = m.track(m.note(0, 1440, 40))
+    song = read_midi(m.midi(m.track(events, end=4800), other))
+    assert [row[:4] for row in rows(song)] == [
+        (0, 12, 40, 80),
+        (0, 4, 60, 90),
+        (1, 3, 64, 80),
+        (1, 9, 67, 80),
+        (6, 2, 60, 80),
+        (8, 4, 72, 80),
+    ]
+    assert song.report.unended == 0
+    assert song.report.merged == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "length"), [(120, 8), (121, 8), (123, 16), (126, 16), (7, 16), (66, 16)]
+)
+def test_controllers_120_and_121_end_what_the_pedal_holds(number, length):
+    events = [m.pedal(0, 1920), m.note(0, 480, 60), m.control(960, number, 0)]
+    assert rows(song_of(events, pedal=True)) == [(0, length, 60, 80, 0)]
+    assert rows(song_of(events)) == [(0, 4, 60, 80, 0)]
+
+
+def test_after_silence_the_pedal_is_still_down_and_after_a_reset_it_is_up():
+    for number, length in ((120, 12), (121, 4)):
+        events = [
+            m.pedal(0, 1920),
+            m.note(0, 120, 62),
+            m.control(240, number, 0),
+            m.note(480, 960, 60),
+        ]
+        song = song_of(events, pedal=True)
+        assert rows(song) == [(0, 2, 62, 80, 0), (4, length, 60, 80, 0)], number
 
 
 def test_overlapping_notes_end_first_in_first_out():

@@ -67,6 +67,11 @@ PITCHED = tuple(channel for channel in range(16) if channel != DRUMS)
 # The controller of the sustain pedal, and the lowest value at which the pedal is down.
 PEDAL_CONTROLLER = 64
 PEDAL_DOWN = 64
+# Controllers that end notes: one silences a channel at once, the other and those above it (which
+# change the mode of a channel) lift its keys. One puts the pedal up.
+ALL_SOUND_OFF = 120
+RESET_CONTROLLERS = 121
+ALL_NOTES_OFF = 123
 
 # Keys by how many sharps they have, from 7 flats to 7 sharps: those of major, then of minor.
 MOST_SHARPS = 7

@@ -23,16 +23,22 @@ from typing import NamedTuple
 import numpy as np
 
 from .midi_codes import (
+    ALL_NOTES_OFF,
+    ALL_SOUND_OFF,
     BEND,
     CONTROL,
     NOTE_OFF,
     NOTE_ON,
     PEDAL_CONTROLLER,
     PEDAL_DOWN,
+    RESET_CONTROLLERS,
     Events,
 )
 from .midi_runs import Messages, Story
 from .midi_tracks import indices_of
+
+# The controllers on which it depends how long a pedal holds notes.
+PEDAL_MOVES = (PEDAL_CONTROLLER, ALL_SOUND_OFF, RESET_CONTROLLERS)
 
 
 class _Pairs(NamedTuple):
@@ -50,7 +56,10 @@ def add_notes(events: Events, messages: Messages, *, pedal: bool = False) -> Non
         messages: the events of all runs, (events,) each.
         pedal: whether notes last until the sustain pedal is released.
     """
-    start, end = _pair_notes(messages)
+    controls = indices_of(messages.kind == CONTROL)
+    number = messages.key[controls]
+    lifts = controls[(number == ALL_SOUND_OFF) | (number >= ALL_NOTES_OFF)]
+    start, end = _pair_notes(messages, lifts)
     voice = messages.voice[start]
     stop = messages.tick[end]
 
@@ -59,9 +68,8 @@ def add_notes(events: Events, messages: Messages, *, pedal: bool = False) -> Non
     if unended.any():
         stop = np.where(unended, messages.story.ends[voice >> 4], stop)
 
-    controls = indices_of(messages.kind == CONTROL)
-    moves = controls[messages.key[controls] == PEDAL_CONTROLLER]
-    if pedal and len(moves):
+    if pedal and (number == PEDAL_CONTROLLER).any():
+        moves = controls[np.isin(number, PEDAL_MOVES)]
         _hold(stop, voice, messages, moves)
 
     part = _sort_parts(events, messages.story, voice, start)
@@ -73,8 +81,8 @@ def add_notes(events: Events, messages: Messages, *, pedal: bool = False) -> Non
     events.counts = _counts(messages, controls, unended)
 
 
-def _pair_notes(messages: Messages) -> _Pairs:
-    """Find the notes in the messages."""
+def _pair_notes(messages: Messages, lifts: np.ndarray) -> _Pairs:
+    """Find the notes in the messages; `lifts`: the events that lift all keys of their voice."""
     # The kinds of note-off and note-on differ in their last bit.
     is_note = messages.kind >> 1 == NOTE_OFF >> 1
     # A note-on without velocity is a note-off.
@@ -83,7 +91,42 @@ def _pair_notes(messages: Messages) -> _Pairs:
     is_end = is_note ^ is_start
 
     line = messages.voice << 7 | messages.key
-    return _pair(line, is_start, is_end)
+    pairs = _pair(line, is_start, is_end)
+    if len(lifts):
+        return _end_by_controllers(pairs, messages, lifts, on=is_start, off=is_end)
+    return pairs
+
+
+def _end_by_controllers(
+    pairs: _Pairs, messages: Messages, lifts: np.ndarray, *, on: np.ndarray, off: np.ndarray
+) -> _Pairs:
+    """End the notes that sound where all keys of their voice are lifted.
+
+    Args:
+        pairs: the notes without that.
+        messages: all events, (events,).
+        lifts: the events that lift the keys, int64 (lifts,).
+        on: which events start notes, bool (events,).
+        off: which events end notes, bool (events,).
+    """
+    # Voice and event as one number: so the next lift of the same voice is found for all at once.
+    place = messages.voice.astype(np.int64) << 32 | np.arange(len(messages.voice))
+    place_of_lift = np.sort(place[lifts])
+    number = place_of_lift.searchsorted(place)  # lifts before each event (events,)
+    following = np.append(place_of_lift, -1)[number[pairs.start]]
+    same_voice = following >> 32 == messages.voice[pairs.start]
+    lift = following & (2**32 - 1)
+
+    # In most files no note sounds there.
+    unended = pairs.end < 0
+    if not (same_voice & (unended | (lift < pairs.end))).any():
+        return pairs
+
+    # A key that was lifted is a new line: what ended it before is the end of no other note.
+    line = number << 7 | messages.key
+    line = messages.voice.astype(np.int64) << 32 | line
+    start, end = _pair(line, on, off)
+    return _Pairs(start, np.where((end < 0) & same_voice, lift, end))
 
 
 def _pair(line: np.ndarray, on: np.ndarray, off: np.ndarray) -> _Pairs:
@@ -156,7 +199,8 @@ def _hold(stop: np.ndarray, voice: np.ndarray, messages: Messages, moves: np.nda
 
     All voices are looked up at once, by keys that order moves and ends by voice, then by time.
 
-    `moves`: the events that press or release a pedal, int64 (moves,).
+    `moves`: the events of PEDAL_MOVES, int64 (moves,): what presses or releases a pedal, and what
+    silences a voice, pedal or not.
     `stop` (ticks, changed in place) and `voice` are those of the notes, (notes,). Where no
     release comes, the notes last until the last one of their voice ends.
     """
@@ -169,15 +213,18 @@ def _hold(stop: np.ndarray, voice: np.ndarray, messages: Messages, moves: np.nda
     note_key = note_voice * len(ticks) + rank[len(moves) :]
 
     # The last move of its voice before each note's end says whether the pedal is down there.
-    is_down = messages.value[moves] >= PEDAL_DOWN
+    silences = messages.key[moves] == ALL_SOUND_OFF
+    is_down = _pedal_after(messages, moves, silences)
     last = move_key.searchsorted(note_key, side="right") - 1
     held = (last >= 0) & (move_voice[last] == note_voice) & is_down[last]
+    held &= ~silences[last] | (move_key[last] < note_key)
     notes = indices_of(held)
 
-    # The next release after each move: the least index, there or later, of a move upwards.
+    # The next release after each move: the least index, behind it, of a move that ends notes.
     never = len(moves)
-    release = np.where(is_down, never, np.arange(never))
-    release = np.minimum.accumulate(release[::-1])[::-1][last[notes]]
+    release = np.where(is_down & ~silences, never, np.arange(never))
+    release = np.minimum.accumulate(release[::-1])[::-1]
+    release = np.append(release, never)[last[notes] + 1]
     same_voice = np.append(move_voice, -1)[release] == note_voice[notes]
     release_tick = np.append(messages.tick[moves], 0)[release]
 
@@ -187,6 +234,21 @@ def _hold(stop: np.ndarray, voice: np.ndarray, messages: Messages, moves: np.nda
     np.maximum.at(last_end, number, stop)
     until = np.where(same_voice, release_tick, last_end[number[notes]])
     stop[notes] = np.maximum(stop[notes], until)
+
+
+def _pedal_after(messages: Messages, moves: np.ndarray, silences: np.ndarray) -> np.ndarray:
+    """Whether the pedal is down after each move, bool (moves,); what silences leaves it as it is.
+
+    The moves of each voice stand together, in the order of the file.
+    """
+    is_pedal = messages.key[moves] == PEDAL_CONTROLLER
+    is_pressed = is_pedal & (messages.value[moves] >= PEDAL_DOWN)
+    if not silences.any():
+        return is_pressed
+    numbers = np.where(silences, -1, np.arange(len(moves)))
+    before = np.maximum.accumulate(numbers)
+    same_voice = messages.voice[moves[before]] == messages.voice[moves]
+    return (before >= 0) & same_voice & is_pressed[before]
 
 
 def _sort_parts(events: Events, story: Story, voice: np.ndarray, start: np.ndarray) -> np.ndarray:

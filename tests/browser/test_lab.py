@@ -41,7 +41,7 @@ def clean(desk):
     """The studio as the cell made it, the brush in hand."""
     desk.ask(
         "0",
-        "studio.session.close()",
+        "studio.session.stop(); studio.session._idle.wait()",
         "studio.load(song)",
         "studio.set(n=1, steps=0, U=1)",
         "for name, value in {'tool': 'brush', 'eraser': False, 'radius': 2, 'zoom': 8, 'left': 0}.items():",

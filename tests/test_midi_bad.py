@@ -53,7 +53,7 @@ def test_what_is_salvaged_grows_with_the_file():
 
 def test_salvage_tells_where_the_damage_is():
     damaged = m.midi(
-        m.track(m.note(0, 480, 60), (480, b"\x90\xff\x01"), m.note(960, 1440, 62)),
+        m.track(m.note(0, 480, 60), (480, b"\x90\x3c\x50" + b"\xff" * 5), m.note(960, 1440, 62)),
         m.track(m.note(0, 480, 50)),
     )
     with pytest.raises(MidiError, match="salvage"):
@@ -68,8 +68,9 @@ def test_of_several_damaged_tracks_the_first_is_named():
     """Damage in runs was told from the last track to the first."""
     head = m.header(4)
     good = m.track(m.note(0, 480, 60))
-    # After 8 bytes of head each: data above 127 at byte 4, a program without number at byte 2.
-    in_run = m.chunk(b"MTrk", b"\0\x90\x3c\x50\0\x90\x3c\xff\0\xff\x2f\0")
+    # After 8 bytes of head each: data above 127 at byte 7 (and a byte after the end of the track:
+    # so it is not mended), a program without number at byte 6.
+    in_run = m.chunk(b"MTrk", b"\0\x90\x3c\x50\0\x90\x3c\xff\0\xff\x2f\0\0")
     in_walk = m.chunk(b"MTrk", b"\0\x90\x3c\x50\0\xc0")
     data = head + good + in_run + in_walk + in_run
     first = len(head + good)

@@ -90,6 +90,7 @@ class ReadReport:
         pedals: presses of the sustain pedal in the file.
         bends: pitch bends in the file.
         controllers: changes of other controllers in the file.
+        clipped: bytes of data above 127 in a damaged file, read as 127.
         better_grid: steps per beat that would fit better, else those in use.
         chords_changed: labels reduced or cut.
         chords_dropped: chords that were left out: those that a file names and that are not
@@ -109,6 +110,7 @@ class ReadReport:
     pedals: int = 0
     bends: int = 0
     controllers: int = 0
+    clipped: int = 0
     better_grid: int = 4
     chords_changed: int = 0
     chords_dropped: int = 0

@@ -35,11 +35,11 @@ def read_midi(
     out. Each track, channel and program is a part. What was done stands in `song.report`.
 
     Args:
-        source: path, bytes or open binary file; gzip and RIFF, too.
+        source: path, bytes or open binary file; gzip, RIFF and MacBinary, too.
         steps_per_beat: of the grid, one of GRIDS; 4 means that a step is a 16th.
         drums: keep channel 10 as parts, too.
         pedal: notes last until the sustain pedal is released.
-        salvage: of a damaged file take what can be read.
+        salvage: of a damaged file take what can be read; data above 127 are read as 127.
         estimate: estimate the chords where the file names none as markers or lyrics.
 
     Raises:

@@ -82,9 +82,11 @@ class Tracks:
         run_first: the first byte of each run of the tracks walked so far.
         run_stop: the byte after the last one of each run.
         walked: the events between the runs.
+        spans: the first byte of each track, and the byte after its last one.
         runs_before: how many runs of the file are before each track.
         walked_before: how many walked events of the file are before each track.
         damage: track -> (byte, what is wrong there).
+        unfilled: track -> (byte, the length of the track that stands there and cannot be).
         ignored: how many bytes stand after the ends of tracks.
     """
 
@@ -96,9 +98,11 @@ class Tracks:
         self.run_first: list[int] = []
         self.run_stop: list[int] = []
         self.walked = Walked()
+        self.spans: list[tuple[int, int]] = []
         self.runs_before: list[int] = []
         self.walked_before: list[int] = []
         self.damage: dict[int, tuple[int, str]] = {}
+        self.unfilled: dict[int, tuple[int, int]] = {}
         self.ignored = 0
 
         # The statuses that could break a run, in three lists by the modulo-3 count before them.
@@ -122,6 +126,7 @@ class Tracks:
             cut: whether the file ends before the track does.
         """
         track = len(self)
+        self.spans.append((at, end))
         self.runs_before.append(len(self.run_first))
         self.walked_before.append(len(self.walked.kind))
         try:

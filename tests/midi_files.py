@@ -202,7 +202,8 @@ def walk(data: bytes, rule: str = "first in, first out") -> list[Note]:
 
     A note-off ends the oldest open note of its pitch and channel, controllers 120 and 123 to 127
     end all of their channel; notes without an end last until their track's. `rule="all"` is
-    pretty_midi's: it ends every open note that began before it; what it opens at that very tick goes on if another note was ended, and is lost if none was;
+    pretty_midi's: it ends every open note that began before it; what it opens at that very tick
+    goes on if another note was ended, and is lost if none was;
     notes without an end are lost.
     """
     found: list[tuple[int, int, Note]] = []

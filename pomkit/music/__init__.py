@@ -1,15 +1,16 @@
 """A song, its picture, and the masks over it: numpy alone (notebook 01).
 
-Reading order: tables, pixels, chords, harmony, midi_codes, midi_mend, midi_tracks, midi_runs,
-midi_notes, midi_events, grid, midi_write, pretty, song, midi, palette, images, picture, binary,
-masks, players, changes.
+Reading order: tables, pixels, chords, harmony, midi_text, midi_codes, midi_mend, midi_tracks,
+midi_runs, midi_notes, midi_events, grid, midi_write, pretty, song, midi, palette, images,
+picture, binary, masks, players, changes.
 
 - `tables`: what a note is; notes in order and without overlaps.
 - `pixels`: what a cell of a picture means; cells to notes and back.
 - `chords`: labels in Harte syntax; `harmony`: chords and key estimated from notes.
-- `midi_codes`: the bytes of MIDI by name. `midi_mend`: what can be mended in damaged files.
-  `midi_tracks`: a way through the tracks of a file; `midi_runs`: their events as arrays;
-  `midi_notes`: notes made of these; `midi_events`: a whole MIDI file as tables of ticks.
+- `midi_text`: texts in any encoding. `midi_codes`: the bytes of MIDI by name. `midi_mend`: what
+  can be mended in damaged files. `midi_tracks`: a way through the tracks of a file; `midi_runs`:
+  their events as arrays; `midi_notes`: notes made of these; `midi_events`: a whole MIDI file as
+  tables of ticks.
 - `grid`: ticks to steps, bars and time signatures, and the report of every loss.
 - `midi_write`, `pretty`: a song as a MIDI file; as pretty_midi's object, and back.
 - `song`: Song, the table of notes on a grid of steps; `midi`: `read_midi`, a file as a Song.
@@ -30,6 +31,7 @@ __all__, __getattr__, __dir__ = face(
         "pixels": "fold unfold",
         "chords": "Chord",
         "harmony": "",
+        "midi_text": "",
         "midi_codes": "",
         "midi_mend": "",
         "midi_tracks": "",

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .midi_text import decode_text
+
 # A larger file, unpacked, would need arrays of too much memory.
 MAX_BYTES = 3 * 2**20
 # More events that break runs (see midi_tracks) would take too much time.
@@ -97,6 +99,7 @@ class Events:
         lyrics: (tick, text).
         counts: of what else there is, by the names that `ReadReport` gives it.
         remarks: what is not as the standard has it.
+        unknown_texts: names and texts whose encoding is not known, as they are shown.
         source: the file itself, unpacked; None: there is none.
     """
 
@@ -112,6 +115,7 @@ class Events:
     lyrics: list[tuple[int, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    unknown_texts: list[str] = field(default_factory=list)
     source: bytes | None = None
 
     def add_meta(self, track: int, tick: int, kind: int, content: bytes) -> None:
@@ -124,11 +128,11 @@ class Events:
             content: its data.
         """
         if kind == META_NAME:
-            self.names.setdefault(track, _text(content))
+            self.names.setdefault(track, self._text(content))
         elif kind == META_MARKER:
-            self.markers.append((tick, _text(content)))
+            self.markers.append((tick, self._text(content)))
         elif kind == META_LYRIC:
-            self.lyrics.append((tick, _text(content)))
+            self.lyrics.append((tick, self._text(content)))
         elif kind == META_TEMPO and len(content) == 3:
             self.tempos.append((tick, int.from_bytes(content, "big")))
         elif kind == META_METER and len(content) >= 2:
@@ -137,6 +141,13 @@ class Events:
         elif kind == META_KEY and len(content) == 2:
             name = _key_name(*content)
             self.keys += [(tick, name)] if name else []
+
+    def _text(self, content: bytes) -> str:
+        """A text as it can be read, or else shown."""
+        text, is_known = decode_text(content)
+        if not is_known:
+            self.unknown_texts.append(text)
+        return text
 
 
 def _key_name(sharps: int, minor: int) -> str:
@@ -160,17 +171,6 @@ def transpose_key(name: str, semitones: int) -> str:
     # A semitone is seven fifths, and each fifth is a sharp more.
     sharps = row.index(name) - MOST_SHARPS + 7 * semitones
     return row[(sharps + 6) % 12 - 6 + MOST_SHARPS]
-
-
-def _text(content: bytes) -> str:
-    """The printable part of a text: UTF-8 where it is that, else Latin-1."""
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    if not text.isprintable():
-        text = "".join(filter(str.isprintable, text))
-    return text.strip()
 
 
 def is_drums(name: str) -> bool:

@@ -29,6 +29,8 @@ HEAD_BYTES = 8  # of every chunk, in bytes: four of its kind, four of its length
 FRAME_RATES = (24, 25, 29, 30)
 MACBINARY_HEAD = 128  # bytes
 HIGHEST_DATA = 127
+# So many characters of a text that cannot be read are told.
+MAX_SHOWN = 40
 # What is told of the damage at most: one remark a track.
 MAX_TOLD = 8
 
@@ -87,6 +89,9 @@ def read_events(
             f"{_what_salvage_gives(events)}"
         )
     events.remarks += _remarks(header, tracks)
+    if events.unknown_texts:
+        told = f"{_count(len(events.unknown_texts), 'name or text')} in no known encoding, shown as"
+        events.remarks.append(f"{told} bytes: {events.unknown_texts[0][:MAX_SHOWN]}")
     events.remarks += [f"{told}: read to its end" for told in unfilled[:MAX_TOLD]]
     if clipped:
         told = f"{_count(len(clipped), 'data byte')} above 127 read as 127"

@@ -55,7 +55,8 @@ _HOMES = {
 OLD_PATHS = {
     "audio": "play.audio",
     "baselines": "judge.baselines",
-    "cells": "processes.states processes.schedules processes.uncover processes.cells",
+    "cells": "processes.states processes.controls processes.schedules processes.uncover "
+    "processes.cells",
     "checkpoint": "processes.checkpoint",
     "chords": "music.chords music.harmony music.tables",
     "corpus": "data.corpus data.store data.members data.reading",

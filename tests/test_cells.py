@@ -14,9 +14,10 @@ from pomkit.music.chords import chord_tones
 from pomkit.networks.attention import Level
 from pomkit.networks.hdit import HDiT, HDiTConfig
 from pomkit.processes.cells import Cells, cell_bound
+from pomkit.processes.controls import likeliest, onset_bias
 from pomkit.processes.schedules import uncovering
 from pomkit.processes.states import ONSET, SUSTAIN, onset_odds
-from pomkit.processes.uncover import choose, likeliest, onset_bias, sample_cells
+from pomkit.processes.uncover import choose, sample_cells
 
 SHAPE, STATES, HIDDEN = (2, 3), 2, 2
 

@@ -1,18 +1,18 @@
 """How a model learns and composes (notebooks 03, 06, 07).
 
-Reading order: contract, registry, schedules, kdiffusion, samplers, densities, wide, states, edm,
-uncover, cells, categorical, heads, rules, checkpoint.
+Reading order: contract, registry, schedules, kdiffusion, samplers, densities, wide, states,
+controls, chain, edm, uncover, cells, steering, categorical, heads, rules, checkpoint.
 
 - `contract`: what every family of models answers; `registry`: the families by name.
 - `schedules`: levels of noise, numbers of cells: plain lists.
 - `samplers`: from noise to a picture, and RePaint; `kdiffusion`: others by name.
 - `densities`: noise in training.
 - `wide`: pictures wider than what a model learned.
+- `controls`, `rules`: what bends sampling, without training; `chain`: rows of whole notes.
 - `edm`: the paper's process, Gaussian noise on pixels.
 - `states`, `uncover`, `cells`: absorbing diffusion on cells {off, sustain, onset}.
 - `categorical`: Gaussian noise again, with a head that says which cell a pixel is; `heads`: the
-  family's heads by name.
-- `rules`: what bends sampling, without training.
+  family's heads by name; `steering`: how controls bend it.
 - `checkpoint`: models as files.
 """
 
@@ -29,9 +29,12 @@ __all__, __getattr__, __dir__ = face(
         "densities": "",
         "wide": "",
         "states": "Draft",
+        "controls": "",
+        "chain": "",
         "edm": "Denoiser",
         "uncover": "sample_cells",
         "cells": "Cells",
+        "steering": "",
         "categorical": "CategoricalDenoiser",
         "heads": "",
         "rules": "",

@@ -20,7 +20,8 @@ The contract is that of `edm`: every sampler, and RePaint, run on it unchanged. 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,14 +29,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.windows import Window
-from ..errors import OptionError, check_range
+from ..errors import OptionError, check_choice, check_range
 from ..music import masks
 from ..music.pixels import BORDER
+from ..music.tables import BAR
 from ..networks.hdit import HDiT, HDiTConfig
 from ..networks.local import Local
 from .cells import Cells
 from .contract import Drawn, Options, local_head, sized_network
+from .controls import Wishes
 from .edm import GaussianNoise, to_pixels
+from .samplers import Denoise
 from .states import (
     CHORD_CHANNELS,
     ONSET,
@@ -45,6 +49,8 @@ from .states import (
     encode_cells,
     state_colours,
 )
+from .steering import WHOLE_NOTES, Steering
+from .wide import blended
 
 # How often a cell of POP909 is off, sustain, an onset of any velocity.
 SHARES = (0.9637, 0.0266, 0.0097)
@@ -67,8 +73,10 @@ class CategoricalDenoiser(GaussianNoise):
     """
 
     head = "cells"
-    options = frozenset(["calls", "method", "U", "jump", "sampler", "guidance"])
+    options = frozenset(["sampler", "whole_notes"]) | Cells.options
     sampler = "dpmpp_2m_sde"
+    # When every sustain is made to follow a note: what measured best (tests/benchmarks).
+    whole_notes: ClassVar[str] = "off"
     sigma_density = "loguniform:0.08,25"
 
     colours: Tensor  # (states, 3), in [-1, 1]
@@ -208,6 +216,30 @@ class CategoricalDenoiser(GaussianNoise):
 
     # The process contract.
 
+    def check(self, options: Options) -> Options:
+        """The options, with all notes allowed; OptionError for an unknown `whole_notes`."""
+        options = super().check(options)
+        check_choice("whole_notes", options.own.get("whole_notes", self.whole_notes), WHOLE_NOTES)
+        return replace(options, top_p=1.0) if options.top_p is None else options
+
+    def denoiser(self, x0: Tensor, mask: Tensor, region: np.ndarray, options: Options) -> Denoise:
+        """What the sampler asks at every call: the states, bent by what is asked for.
+
+        Args:
+            x0: float (n, 3, 128, width), the known pixels.
+            mask: bool (n, 1, 128, width), True = composed.
+            region: bool (128, width), the same of each.
+            options: how.
+        """
+        counted = region[:, : options.end].any(axis=0).sum()
+        plan = controls_of(options, counted / BAR)
+        seen = {"known": x0, "mask": mask} if options.method == "conditioned" else {}
+        answer = blended(partial(self, as_logits=True), self.span, region)
+        whole_notes = options.own.get("whole_notes", self.whole_notes)
+        steering = Steering(self, answer, plan, conditions=seen, whole_notes=whole_notes)
+        steering.begin(x0, mask, options.end)
+        return steering
+
     def composed(self, region: np.ndarray) -> np.ndarray:
         """The cells of a region, bool (128, width), that are composed: not the chord rows."""
         return region & ~masks.chords(region)
@@ -320,6 +352,20 @@ class CategoricalDenoiser(GaussianNoise):
         # A cells model says how likely a state is, this head how much likelier than anywhere.
         new.offset.copy_(-new.prior.log())
         return new
+
+
+def controls_of(options: Options, bars: float) -> Wishes:
+    """The options of `inpaint` as controls.
+
+    Args:
+        options: how.
+        bars: how many of 16 steps are composed; the density is of one.
+    """
+    names = ["temperature", "guidance", "top_p", "pitch_bias", "start"]
+    plan = {name: getattr(options, name) for name in names}
+    rule = () if options.rule is None else options.rule
+    onsets = None if options.density is None else options.density * bars
+    return Wishes(**plan, rule=rule, density=onsets)
 
 
 def notes_mask(x: Tensor) -> Tensor:

@@ -134,8 +134,9 @@ class Cells(Model):
         states = np.stack([self.encode(picture) for picture in canvas])
 
         # Behind the picture's end nothing is known, and nothing is composed or counted.
-        notes[:, options.end :] = False
-        states[:, :, options.end :] = self.states
+        end = notes.shape[1] if options.end is None else options.end
+        notes[:, end:] = False
+        states[:, :, end:] = self.states
 
         channels = np.stack([chord_channels(picture, region) for picture in canvas])
         arrays = (states, channels, notes)

@@ -104,6 +104,20 @@ class GaussianNoise(Model):
         """The cells of a region, bool (128, width), that this head composes: all of them."""
         return region
 
+    def denoiser(self, x0: Tensor, mask: Tensor, region: np.ndarray, options: Options) -> Denoise:
+        """What the sampler asks at every call.
+
+        Args:
+            x0: float (n, 3, 128, width), the known pixels.
+            mask: bool (n, 1, 128, width), True = composed.
+            region: bool (128, width), the same of each.
+            options: how.
+        """
+        denoiser = blended(self, self.span, region)
+        if options.method == "conditioned":
+            return guided(denoiser, x0, mask, options.guidance)
+        return denoiser
+
     @torch.inference_mode()
     def compose(
         self, canvas: np.ndarray, region: np.ndarray, options: Options, report: Report
@@ -113,9 +127,7 @@ class GaussianNoise(Model):
         region = self.composed(region)
         x0 = self.encode(canvas).to(self.device)
         mask = torch.from_numpy(region).to(self.device).expand(len(x0), 1, -1, -1)
-        denoiser = blended(self, self.span, region)
-        if options.method == "conditioned":
-            denoiser = guided(denoiser, x0, mask, options.guidance)
+        denoiser = self.denoiser(x0, mask, region, options)
 
         def draw(x: Tensor) -> Drawn:
             return self.decode(torch.where(mask, x, x0), canvas, region)

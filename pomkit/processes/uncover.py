@@ -10,93 +10,56 @@ onsets (`Walk.changes`); the rules (`Walk.settle`).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import OptionError, shown
+from ..errors import OptionError
 from .contract import Callback
+from .controls import (
+    Wishes,
+    expected_onsets,
+    favour_pitches,
+    guide,
+    hold_onsets,
+    keep_likeliest,
+    sharpen,
+)
 from .schedules import repaint_schedule, uncovering
-from .states import OFF, ONSET, SUSTAIN, Draft, Rule, favour, onset_odds
+from .states import OFF, ONSET, SUSTAIN, Draft
 
 CellModel = Callable[[Tensor, Tensor, Tensor], Tensor]  # (cells, chords, t) -> logits
 # Network calls in one pass: the default here and of `Cells.methods`, which `inpaint` asks.
 CALLS = 16
-BISECTIONS = 24
-# Of onsets, on their log-odds.
-WIDEST_BIAS = 12.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Uncovering:
+class Uncovering(Wishes):
     """How cells are uncovered; OptionError for values that do not fit.
 
     Attributes:
         calls: network calls in one pass.
         U: times that each block of calls is walked: again with more known around it.
         jump: calls of a block.
-        temperature: sharpens which notes there are, not how many.
-        density: how many onsets there shall be, known ones not counted; None is as many as the
-            first call expects.
-        pitch_bias: float (12,), added to the log-odds of notes by pitch class from C.
-        guidance: g in u + g (c - u), where u does not see the known cells and chords (arXiv
-            2207.12598).
-        top_p: onsets come only in the fewest cells that hold this share of all that are expected.
-        rule: a function, or several, that may change anything, see `rules`. If a rule takes notes
-            away, no others come instead, unless `density` asks for a number.
         whole_notes: forbids sustains that follow no note. Cells that do not fit together are
             drawn again. It holds the number of onsets, too: a sustain that is drawn early forces
             an onset before it.
-        start: the step of the picture at which the window begins.
     """
 
     calls: int = CALLS
     U: int = 1
     jump: int = 1
-    temperature: float = 1.0
-    density: float | None = None
-    pitch_bias: Any = None
-    guidance: float = 1.0
-    top_p: float = 1.0
-    rule: Rule | Sequence[Rule] = ()
     whole_notes: bool = False
-    start: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.temperature > 0 or not 0 < self.top_p <= 1:
-            raise OptionError(
-                f"temperature is {self.temperature}, top_p {self.top_p}; "
-                "choose numbers above 0 (1 = as learned), top_p to 1"
-            )
-
-        if not all(map(callable, self.rules)):
-            raise OptionError(
-                f"rule is {shown(self.rule)}; give a function of (logits, level, draft) or a list "
-                "of such functions"
-            )
-
-        if self.pitch_bias is not None and np.shape(self.pitch_bias) != (12,):
-            raise OptionError(
-                f"pitch_bias has shape {tuple(np.shape(self.pitch_bias))}; "
-                "give 12 numbers, one for each pitch class from C"
-            )
-
-    @property
-    def rules(self) -> list[Rule]:
-        """The rules as a list."""
-        return list(self.rule) if isinstance(self.rule, Sequence) else [self.rule]
 
     @property
     def holds_onsets(self) -> bool:
         """Whether the number of onsets must be held: something else would change it."""
-        changed = self.temperature != 1 or self.top_p < 1
-        return self.density is not None or changed or self.whole_notes
+        return super().holds_onsets or self.whole_notes
 
 
 @torch.inference_mode()
@@ -205,11 +168,11 @@ class Walk:
 
         # As many onsets as the first call expects, before anything bends it.
         if self.goal is None:
-            self.goal = (onset_odds(logits).sigmoid() * self.hidden).flatten(1).sum(1)  # (batch,)
+            self.goal = expected_onsets(logits, self.hidden)
         if self.plan.guidance != 1:
             blind = torch.where(self.mask, self.cells, self.hidden_state)
             free = self.model(blind, torch.zeros_like(self.chords), t)
-            logits = free + self.plan.guidance * (logits - free)
+            logits = guide(logits, free, self.plan.guidance)
         return logits
 
     def changes(self) -> list[Callable[[Tensor], Tensor]]:
@@ -228,14 +191,11 @@ class Walk:
 
     def sharpen(self, logits: Tensor) -> Tensor:
         """Divide the logits, float (batch, states, h, w), by the temperature."""
-        return logits / self.plan.temperature
+        return sharpen(logits, self.plan.temperature)
 
     def favour_pitches(self, logits: Tensor) -> Tensor:
         """Add the bias of each pitch class to the logits, float (batch, states, h, w)."""
-        # Row 0 is the highest pitch.
-        pitch_class = torch.arange(self.cells.shape[1]).flip(0) % 12
-        bias = torch.as_tensor(self.plan.pitch_bias).to(logits)
-        return favour(logits, self.hidden, bias[pitch_class, None])
+        return favour_pitches(logits, self.hidden, self.plan.pitch_bias)
 
     def forbid_fragments(self, logits: Tensor) -> Tensor:
         """Forbid what would be no note, in logits of shape (batch, states, h, w)."""
@@ -248,20 +208,14 @@ class Walk:
 
     def keep_likeliest(self, logits: Tensor) -> Tensor:
         """Forbid onsets outside the nucleus, in logits of shape (batch, states, h, w)."""
-        likely = likeliest(onset_odds(logits).sigmoid() * self.hidden, self.plan.top_p)
-        logits[:, ONSET:].masked_fill_((self.hidden & ~likely)[:, None], -math.inf)
-        return logits
+        return keep_likeliest(logits, self.hidden, self.plan.top_p)
 
     def hold_onsets(self, logits: Tensor) -> Tensor:
         """Bias the onsets so that as many come as shall; logits float (batch, states, h, w)."""
         placed = (self.counted & ~self.hidden).flatten(1).sum(1)  # (batch,)
         wanted = (self.goal - placed).clamp(min=0)
-        shift = onset_bias(onset_odds(logits), self.hidden, wanted)[:, None, None]
-        logits[:, ONSET:] += shift[:, None]
-        # Fewer notes: fewer sustains that want a beginning, too.
-        if self.plan.density is not None:
-            logits[:, SUSTAIN] += shift.clamp(max=0)
-        return logits
+        is_asked = self.plan.density is not None
+        return hold_onsets(logits, self.hidden, wanted, fewer_sustains=is_asked)
 
     def settle(self, logits: Tensor, level: int, after: int) -> Tensor:
         """Draw all hidden cells and keep a part of them.
@@ -337,38 +291,3 @@ def choose(among: Tensor, number: int, generator: torch.Generator | None = None)
     first = ranks.topk(number, dim=1, largest=False, sorted=False).indices
     chosen = torch.zeros_like(among).flatten(1).scatter(1, first, True)  # (batch, h * w)
     return chosen.reshape(among.shape) & among  # (batch, h, w)
-
-
-def likeliest(p: Tensor, share: float) -> Tensor:
-    """The fewest cells of each picture that hold a share of the sum of p: bool (batch, h, w).
-
-    Args:
-        p: float (batch, h, w), at least 0.
-        share: between 0 and 1.
-    """
-    ranked = p.flatten(1).sort(dim=1, descending=True).values  # (batch, h * w)
-    wanted = share * ranked.sum(1, keepdim=True)
-    last = (ranked.cumsum(1) < wanted).sum(1, keepdim=True).clamp(max=ranked.shape[1] - 1)
-    return p >= ranked.gather(1, last)[..., None]
-
-
-def onset_bias(odds: Tensor, hidden: Tensor, wanted: Tensor) -> Tensor:
-    """The bias on the onsets' log-odds with which as many are expected as are wanted.
-
-    Args:
-        odds: float (batch, h, w), log-odds of an onset.
-        hidden: bool (batch, h, w), the cells that count.
-        wanted: float (batch,), onsets.
-
-    Returns:
-        float (batch,), by bisection: the sum rises with the bias.
-    """
-    low = torch.full_like(wanted, -WIDEST_BIAS, dtype=odds.dtype)
-    high = torch.full_like(wanted, WIDEST_BIAS, dtype=odds.dtype)
-    odds = odds.masked_fill(~hidden, -math.inf).flatten(1)  # (batch, h * w)
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        too_few = (odds + middle[:, None]).sigmoid().sum(1) < wanted
-        low = torch.where(too_few, middle, low)
-        high = torch.where(too_few, high, middle)
-    return (low + high) / 2

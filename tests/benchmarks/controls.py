@@ -1,4 +1,4 @@
-"""How far the controls of the cells process do what is asked, and what its sampler is worth.
+"""How far the controls of cells and edm do what is asked, and what their samplers are worth.
 
     python tests/benchmarks/controls.py [sampler] [rules] [speed] [--model tiny] [--seeds 1]
         [--archive pop909.tar.xz]
@@ -11,8 +11,8 @@ All windows of a row are composed in one batch; rows are means over seeds. The c
 - chord: chord tones among the onsets.
 - length, one step: mean note length in steps; share of notes of one step.
 - sounding: notes that sound, a step.
-- bits: the bound on the masked cells under the model itself, in bits for each real note. Parts
-  that do not fit together cost more than the real music, dull music less.
+- bits: the bound on the masked cells under the model itself (for edm: under `tiny`), in bits for
+  each real note. Parts that do not fit together cost more than the real music, dull music less.
 - area: mean overlapping area with the real music (`likeness.compare`).
 - s: seconds for a window.
 
@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ import torch
 from three_readers import find_archive
 
 from pomkit import Chord, data, inpaint, load_model, masks, parse, render, rules
+from pomkit.composing.options import check_options
 from pomkit.judge.clips import read_clips
 from pomkit.judge.likeness import compare
 from pomkit.judge.metrics import adherence
@@ -43,7 +45,6 @@ from pomkit.music.tables import BAR
 from pomkit.processes.cells import cell_bound
 from pomkit.processes.schedules import stratified_t
 from pomkit.processes.states import chord_channels
-from pomkit.processes.uncover import sample_cells
 
 SAMPLER: list[dict[str, Any]] = [
     *({"calls": n} for n in (2, 5, 10, 12, 16, 20, 40)),
@@ -63,26 +64,19 @@ class Bench:
 
     def __init__(self, model: Any, songs: list[Any], count: int, width: int = 256) -> None:
         self.model = model
+        self.scorer = model if model.process == "cells" else load_model("tiny")
         self.mask = masks.bars(width, width // 64 + 1, width // 16 - width // 64)
         songs_, self.starts, self.real = zip(*held_out(songs, width, count), strict=True)
         self.whole = [render(song) for song in songs_]
-        self.cells = torch.from_numpy(np.stack([model.encode(p) for p in self.real]))
         self.chords = torch.from_numpy(np.stack([chord_channels(p) for p in self.real]))
         self.columns = self.mask.any(axis=0)
 
     def compose(self, seed: int = 0, **options: Any) -> np.ndarray:
-        out = sample_cells(
-            self.model,
-            self.cells,
-            self.chords,
-            torch.from_numpy(self.mask),
-            self.model.states,
-            whole_notes=True,
-            generator=torch.Generator().manual_seed(seed),
-            **options,
-        )
-        pairs = zip(out.numpy(), self.real, strict=True)
-        return np.stack([self.model.decode(cells, p, self.mask)[0] for cells, p in pairs])
+        checked = check_options(self.model, {"top_p": 1.0} | options)
+        checked = replace(checked, generator=torch.Generator().manual_seed(seed))
+        canvas = np.stack(self.real)
+        drawn = self.model.compose(canvas, self.mask.copy(), checked, lambda event, draw: None)
+        return np.stack([picture for picture, _ in drawn])
 
     def notes(self, picture: np.ndarray) -> np.ndarray:
         """The notes that begin in the mask."""
@@ -104,11 +98,11 @@ class Bench:
 
     @torch.inference_mode()
     def bits(self, pictures: np.ndarray) -> float:
-        """The bound on -log2 p of the masked cells under the model itself.
+        """The bound on -log2 p of the masked cells under a cells model.
 
         In bits for a note of the real music.
         """
-        model = self.model
+        model = self.scorer
         cells = torch.from_numpy(np.stack([model.encode(p) for p in pictures]))
         region = torch.from_numpy(self.mask).expand_as(cells)
         bounds = []
@@ -250,7 +244,7 @@ def controls(bench: Bench, seeds: int, calls: int) -> None:
     rows += [("one rhythm in both phrases: echo(32)", same_rhythm, {"rule": rules.echo(32)})]
     every = [rules.key("C:maj"), rules.chords(None, 0.5), rules.polyphony(4)]
     rows += [("in C:maj: key, chords .5, polyphony 4", in_c, {"rule": every})]
-    for n in (4, 8, 16, 32):
+    for n in (4, 5, 8, 10, 16, 20, 32, 40):
         density = {"density": n * bars}
         both = density | {"rule": rules.pitches(60, 84)}
         rows += [(f"onsets a bar: density {n}", per_bar, density)]

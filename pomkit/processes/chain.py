@@ -1,0 +1,231 @@
+"""The chain: exact sums over all rows of cells in which every sustain follows a note.
+
+The cells of a row have weights exp(logits), and one law: a sustain follows an onset or a sustain.
+So a row is a Markov chain, and what it needs to know of the past is one number, how likely the cell
+before sounds. What is summed here over six states and 256 columns would be 6^256 rows.
+
+    p = marginals(logits)                 # of each state, float (batch, states, h, w)
+    cells = best_rows(logits)             # the likeliest rows, int64 (batch, h, w)
+    nats = log_likelihood(logits, cells)  # of whole rows, float (batch, h)
+
+Known cells take part as logits in which all other states are impossible (`with_known`). `begin`
+says what stands before the first column: 0 where the song begins, so that no sustain may stand
+there; 1, where a sustain may. `end` says what stands behind the last one: 0 where a sustain does,
+so that the last cell must sound; 1 where anything may.
+
+Source: forward-backward, Rabiner 1989, "A tutorial on hidden Markov models", section III.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .states import OFF, ONSET, SUSTAIN
+
+# Log-weight of what is impossible; sums of some of them are still finite.
+IMPOSSIBLE = -1e4
+LEAST_WEIGHT = 1e-30
+
+Edge = Tensor | float
+
+
+class Weights(NamedTuple):
+    """Weights of the cells of rows, each float (width, batch, h); they add up to 1 in a cell.
+
+    Attributes:
+        off: of silence.
+        sustain: of a sustain.
+        onset: of an onset of any velocity.
+        size: the logarithm of what they were divided by.
+    """
+
+    off: Tensor
+    sustain: Tensor
+    onset: Tensor
+    size: Tensor
+
+
+def weights_of(logits: Tensor) -> Weights:
+    """The weights of rows, from logits float (batch, states, h, w)."""
+    onset = logits[:, ONSET:].logsumexp(1)
+    by_kind = torch.stack([logits[:, OFF], logits[:, SUSTAIN], onset])
+    by_column = by_kind.movedim(-1, 1)  # (3, w, batch, h)
+    size = by_column.logsumexp(0)
+    off, sustain, onset = (by_column - size).exp()
+    return Weights(off, sustain, onset, size)
+
+
+def sounding_before(weights: Weights, begin: Edge = 0.0) -> tuple[Tensor, Tensor]:
+    """The forward pass: what the past says of each column.
+
+    Args:
+        weights: of the rows.
+        begin: what stands before the first column.
+
+    Returns:
+        How likely the cell before a column sounds, float (w + 1, batch, h), the last one behind
+        the row; and the logarithm of each column's total weight, float (w, batch, h).
+    """
+    sounds = torch.zeros_like(weights.off[0]) + begin
+    before = [sounds]
+    totals = []
+    for off, sustain, onset in zip(*weights[:3], strict=True):
+        held = onset + sustain * sounds
+        total = (off + held).clamp(min=LEAST_WEIGHT)
+        sounds = held / total
+        before.append(sounds)
+        totals.append(total)
+    return torch.stack(before), torch.stack(totals).log() + weights.size
+
+
+def silence_after(weights: Weights, end: Edge = 1.0) -> Tensor:
+    """The backward pass: how much likelier a future is after silence than after a note.
+
+    Never more than 1: a note may be followed by whatever follows silence.
+
+    Args:
+        weights: of the rows.
+        end: what stands behind the last column.
+
+    Returns:
+        float (w, batch, h).
+    """
+    silent = torch.zeros_like(weights.off[0]) + end
+    after = []
+    for off, sustain, onset in zip(*(part.flip(0) for part in weights[:3]), strict=True):
+        after.append(silent)
+        free = off * silent + onset
+        silent = free / (free + sustain).clamp(min=LEAST_WEIGHT)
+    return torch.stack(after[::-1])
+
+
+def marginals(logits: Tensor, begin: Edge = 0.0, end: Edge = 1.0) -> Tensor:
+    """How likely each state of each cell is in a whole row: float like the logits.
+
+    Args:
+        logits: float (batch, states, h, w).
+        begin: what stands before the first column, see the module; float or (batch, h).
+        end: what stands behind the last column.
+    """
+    weights = weights_of(logits)
+    before, _ = sounding_before(weights, begin)
+    after = silence_after(weights, end)
+    by_kind = torch.stack([weights.off * after, weights.sustain * before[:-1], weights.onset])
+    by_kind = by_kind / by_kind.sum(0).clamp(min=LEAST_WEIGHT)
+    off, sustain, onset = by_kind.movedim(1, -1)  # each (batch, h, w)
+
+    # Among the onsets the velocities are as they were.
+    velocity = logits[:, ONSET:].softmax(1)
+    return torch.cat([off[:, None], sustain[:, None], onset[:, None] * velocity], dim=1)
+
+
+def log_likelihood(logits: Tensor, cells: Tensor, begin: Edge = 0.0, end: Edge = 1.0) -> Tensor:
+    """The log-likelihood of whole rows, in nats: float (batch, h).
+
+    Args:
+        logits: float (batch, states, h, w).
+        cells: int64 (batch, h, w), the states of rows that keep the law.
+        begin: what stands before the first column, see the module.
+        end: what stands behind the last column.
+    """
+    weights = weights_of(logits)
+    before, totals = sounding_before(weights, begin)
+    # Behind the row anything may follow a note, and what `end` says follows silence.
+    last = before[-1] + (1 - before[-1]) * end
+    row = logits.gather(1, cells[:, None])[:, 0].sum(-1)  # (batch, h)
+    return row - totals.sum(0) - last.clamp(min=LEAST_WEIGHT).log()
+
+
+def best_rows(logits: Tensor, begin: Edge = 0.0, end: Edge = 1.0) -> Tensor:
+    """The likeliest rows, by Viterbi's algorithm: int64 (batch, h, w); arguments as `marginals`'s.
+
+    A state's weight is its own: the onsets' velocities do not add up.
+    """
+    velocity = logits[:, ONSET:].max(1)
+    silent = _impossible_where(torch.zeros_like(logits[:, OFF, :, 0]) + begin == 1)
+    sounds = _impossible_where(torch.zeros_like(silent) + begin == 0)
+
+    # The best row up to each column, with its last cell silent or sounding.
+    came_from_sound = []
+    is_sustain = []
+    by_kind = torch.stack([logits[:, OFF], logits[:, SUSTAIN], velocity.values])
+    columns = by_kind.movedim(-1, 1)  # (3, w, batch, h)
+    for off, sustain, onset in zip(*columns, strict=True):
+        came_from_sound.append(sounds > silent)
+        any_before = torch.maximum(silent, sounds)
+        held = sounds + sustain
+        struck = any_before + onset
+        is_sustain.append(held > struck)
+        silent = any_before + off
+        sounds = torch.maximum(held, struck)
+
+    # Back along the best row.
+    silent = silent + _impossible_where(torch.zeros_like(silent) + end == 0)
+    now = sounds > silent
+    rows = []
+    for held, sound, bin_ in zip(
+        is_sustain[::-1],
+        came_from_sound[::-1],
+        velocity.indices.movedim(-1, 0).flip(0),
+        strict=True,
+    ):
+        state = torch.where(held, SUSTAIN, ONSET + bin_)
+        rows.append(torch.where(now, state, OFF))
+        now = sound | (now & held)
+    return torch.stack(rows[::-1], dim=-1)  # (batch, h, w)
+
+
+def drawn_rows(
+    logits: Tensor,
+    begin: Edge = 0.0,
+    end: Edge = 1.0,
+    *,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw whole rows, each by its likelihood: int64 (batch, h, w); arguments as `marginals`'s.
+
+    Args:
+        logits: float (batch, states, h, w).
+        begin: what stands before the first column.
+        end: what stands behind the last column.
+        generator: of the random numbers.
+    """
+    weights = weights_of(logits)
+    before, _ = sounding_before(weights, begin)
+    silent = torch.zeros_like(before[0]) + end
+    luck = torch.rand(weights.off.shape, generator=generator).to(logits)
+
+    # From the last column back: what comes after is drawn, and what came before is summed.
+    kinds = []
+    for i in range(len(weights.off) - 1, -1, -1):
+        off = weights.off[i] * silent
+        held = off + weights.sustain[i] * before[i]
+        place = luck[i] * (held + weights.onset[i])
+        kind = (place >= off).long() + (place >= held).long()
+        silent = (kind != SUSTAIN).to(logits)
+        kinds.append(kind)
+    kind = torch.stack(kinds[::-1], dim=-1)  # (batch, h, w)
+
+    noise = torch.rand(logits[:, ONSET:].shape, generator=generator).to(logits)
+    velocity = (logits[:, ONSET:] - (-noise.clamp(min=LEAST_WEIGHT).log()).log()).argmax(1)
+    return torch.where(kind == ONSET, ONSET + velocity, kind)
+
+
+def with_known(logits: Tensor, mask: Tensor, known: Tensor) -> Tensor:
+    """The logits, with the known cells as what they are: float (batch, states, h, w).
+
+    Args:
+        logits: float (batch, states, h, w).
+        mask: bool (batch, 1, h, w), True = not known.
+        known: int64 (batch, h, w), the states.
+    """
+    other = F.one_hot(known, logits.shape[1]).movedim(-1, 1) == 0  # (batch, states, h, w)
+    return torch.where(mask, logits, IMPOSSIBLE * other.to(logits))
+
+
+def _impossible_where(flags: Tensor) -> Tensor:
+    """-inf where the flags are True, else 0: float like them."""
+    return torch.zeros_like(flags, dtype=torch.float32).masked_fill(flags, -math.inf)

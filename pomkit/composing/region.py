@@ -95,10 +95,11 @@ def inpaint(
         sampler: edm: its name, see `samplers.get_sampler`.
         density: onsets per masked bar of 16 steps.
         guidance: weight of the known surroundings; 1 is as learned.
-        temperature: cells: below 1 plays safe, above 1 takes risks.
-        top_p: cells: share of the probability from which notes are drawn.
-        rule: cells: a function that bends what is drawn, or several, see `rules`.
-        pitch_bias: cells: float (12,), added to the log-odds of notes by pitch class from C.
+        temperature: not edm's pixels head: below 1 plays safe, above 1 takes risks.
+        top_p: not edm's pixels head: share of the probability from which notes are drawn.
+        rule: not edm's pixels head: a function that bends what is drawn, or several, see `rules`.
+        pitch_bias: not edm's pixels head: float (12,), added to the log-odds of notes by pitch
+            class from C.
         chords: written into the chord rows first.
         bars: steps of the picture's bar lines, on which windows begin.
         callback: is given {"i", "n", "preview"} at each call; preview() are the pictures so far.

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import chain
@@ -35,8 +36,8 @@ from .states import OFF, SUSTAIN, Draft, Rule, onset_odds
 
 # A cell that sounds with less than this probability is silent to a rule.
 SURELY_SILENT = 1e-3
-# Down to this noise level the number of onsets is held.
-HELD_ABOVE = 0.6
+# Down to this noise level the number of onsets is held, where nobody asks for one.
+HELD_ABOVE = 0.3
 # If rules take onsets away, so many times the number is asked for at most.
 MOST_ASKED = 8.0
 # When every sustain is made to follow a note: never, at the last call, at every call.
@@ -125,7 +126,7 @@ class Steering:
         if sigma.max() > self.head.sigma_min * 1.001:
             return self.head.mean_colour(logits.softmax(1))
         best = chain.best_rows(whole)
-        one_hot = torch.nn.functional.one_hot(best, self.head.states).movedim(-1, 1)
+        one_hot = F.one_hot(best, self.head.states).movedim(-1, 1)  # (batch, states, h, w)
         return self.head.mean_colour(one_hot.to(x))
 
     def ask(self, x: Tensor, sigma: Tensor, conditions: dict[str, Any]) -> Tensor:
@@ -160,28 +161,33 @@ class Steering:
             changes.append(self.favour_pitches)
         if plan.top_p < 1:
             changes.append(lambda logits: keep_likeliest(logits, self.region, plan.top_p))
-        if plan.holds_onsets:
+        if plan.holds_onsets or plan.guidance != 1:
             changes.append(partial(self.hold_onsets, sigma=sigma))
         return changes
 
     def favour_pitches(self, logits: Tensor) -> Tensor:
-        """Add the bias of each pitch class to the logits of cells that do not sound yet."""
+        """Add the bias of each pitch class to what does not sound yet.
+
+        Args:
+            logits: float (batch, states, h, w).
+        """
         bent = favour_pitches(logits.clone(), self.hidden, self.plan.pitch_bias)
         return torch.where(self.free[:, None], bent, logits)
 
     def hold_onsets(self, logits: Tensor, sigma: float) -> Tensor:
         """Bias the onsets so that as many are expected as shall be.
 
-        At low noise, where most is decided, the bias stays as it was: to reach the number there
-        would take notes that nothing speaks for.
+        At low noise, where most is decided, the last ones would be notes that nothing speaks for:
+        only a number that a person asks for is reached at that price.
 
         Args:
             logits: float (batch, states, h, w).
             sigma: the noise level.
         """
-        if self.bias is None or sigma > HELD_ABOVE:
+        is_asked = self.plan.density is not None
+        if self.bias is None or is_asked or sigma > HELD_ABOVE:
             self.bias = onset_bias(onset_odds(logits), self.region, self.asked)
-        return shift_onsets(logits, self.bias, self.plan.density is not None)
+        return shift_onsets(logits, self.bias, is_asked)
 
     def obey_rules(self, logits: Tensor, chords: Tensor | None) -> Tensor:
         """Apply the rules to the cells that do not sound yet, and take down what is likely now.
@@ -205,7 +211,7 @@ class Steering:
         return logits
 
     def obey(self, rule: Rule, logits: Tensor, chords: Tensor) -> Tensor:
-        """Apply a rule to the logits, float (batch, states, h, w), of cells that do not sound yet."""
+        """Apply a rule to logits, float (batch, states, h, w), of cells that do not sound yet."""
         # Nothing is drawn before the end: the likeliest state is what would be.
         noise = torch.zeros_like(logits)
         draft = Draft(self.cells, self.hidden, self.free, noise, chords, self.plan.start)

@@ -200,7 +200,11 @@ def chord_tone_share(name: str, semitones: int = 0) -> float:
     song, (bar, _) = MADE[name], SCORES[name].meter
     hits = []
     for onset, duration, label in song.chords:
-        tones = chord_tones(transpose_chord(label, semitones))[1]
+        tones = chord_tones(transpose_chord(label, semitones))[1].copy()
+        # A bass note that the label names is one of its notes: "E:min/b7" has a D.
+        root, _, bass = mir_eval.chord.encode(label)
+        if root >= 0:
+            tones[(root + bass + semitones) % 12] = True
         here = song.notes[(song.notes["onset"] >= onset) & (song.notes["onset"] < onset + duration)]
         strong = here["onset"] % (8 if bar == 16 else bar) == 0
         if label != "N":

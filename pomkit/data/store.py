@@ -310,13 +310,22 @@ def _open(path: Path, changed: int) -> Mapping[str, Any]:
         return tensors | {key: file.get_tensor(key) for key in WHOLE}
 
 
+class _Damage(OptionError):
+    """A file that does not hold what it should, and the error names it."""
+
+
 @contextlib.contextmanager
 def explain_damage(what: object) -> Iterator[None]:
-    """Make one OptionError of all that can fail on a file that does not hold what it should."""
+    """Make one OptionError of all that can fail on a file that does not hold what it should.
+
+    Where one stands inside another, the inner one speaks: it knows the file.
+    """
     try:
         yield
+    except _Damage:
+        raise
     except Exception as fault:
-        raise OptionError(
+        raise _Damage(
             f"{what} is no corpus that can be read ({fault}); save or build it again"
         ) from fault
 

@@ -82,9 +82,8 @@ def fetch(name: str, progress: bool = True) -> Path:
         if not _can_go_on(fault):
             part.unlink(missing_ok=True)
         raise OptionError(
-            f"corpus {name} is not in {folder} and could not be fetched from {source['url']} "
-            f"({fault}); call again to go on, or put a copy there as a folder {name}, or set "
-            "POMKIT_DATA to where it is"
+            f"corpus {name} could not be fetched ({fault}) from {source['url']}; call again to go "
+            f"on, or put a copy into {folder} as a folder {name}, or set POMKIT_DATA to where it is"
         ) from fault
 
     part.unlink()
@@ -138,6 +137,7 @@ def _keep_pinned(archive: Path, path: Path, source: Mapping[str, str]) -> None:
         sha256 = hashlib.sha256("".join(lines).encode()).hexdigest()
         if sha256 != source["sha256"]:
             raise OptionError(
-                f"its {len(lines)} files have sha256 {sha256} instead of {source['sha256']}"
+                f"its {len(lines)} files have sha256 {sha256[:12]} instead of "
+                f"{source['sha256'][:12]}"
             )
     print(source["credit"])

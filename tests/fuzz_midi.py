@@ -134,6 +134,8 @@ def untruth(song: Any, drums: bool = False) -> str:
         r.pedals,
         r.bends,
         r.controllers,
+        *(getattr(r, name) for name in ("pressures", "releases", "programs", "signs", "system")),
+        *(getattr(r, name) for name in ("lyrics", "markers", "texts", "others")),
     )
     faults = {
         f"counts {counts}": all(isinstance(c, numbers.Integral) and c >= 0 for c in counts),
@@ -159,18 +161,23 @@ def untruth(song: Any, drums: bool = False) -> str:
     return "; ".join(fault for fault, holds in faults.items() if not holds)
 
 
+def unusual(report: Any) -> list[str]:
+    """The remarks but those on what every picture leaves out."""
+    return [remark for remark in report.remarks if "not in the picture" not in remark]
+
+
 def against_file(song: Any, data: bytes) -> str:
     """What the report hides about the bytes: notes not accounted for, damage not mentioned."""
     r, real = song.report, m.note_ons(data, strict=False)
     if (
         real is not None
         and r.kept + r.merged + r.dropped != real
-        and (m.note_ons(data) or not r.remarks)
+        and (m.note_ons(data) or not unusual(r))
     ):
         return (
             f"{r.kept} kept + {r.merged} merged + {r.dropped} dropped, but {real} notes in the file"
         )
-    if real is None and not r.remarks and data[:4] == b"MThd":
+    if real is None and not unusual(r) and data[:4] == b"MThd":
         return "the file is damaged and the report does not say so"
     return ""
 
@@ -267,7 +274,7 @@ def try_seed(seed: int) -> dict[str, Any]:
             "" if rest == song else "salvage=True changes a file that can be read"
         )
     elif rest is not None:
-        problem = "" if rest.report.remarks else "salvaged, and the report does not say so"
+        problem = "" if unusual(rest.report) else "salvaged, and the report does not say so"
     kept = song if song is not None else rest
     if kept is not None and not problem and seed % 10 == 0:
         with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,7 @@ Read on: `harmony`, which estimates chords and keys from notes; `palette`, which
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -201,13 +201,11 @@ def read_markers(markers: Sequence[tuple[int, str]], length: int) -> MarkedChord
     ordered = sorted(markers, key=lambda marker: marker[0])
     texts = [(step, text.strip().translate(ACCIDENTALS)) for step, text in ordered]
     words = {text for _, text in texts}
-    named = {text for text in words if CHORD_MARKER.fullmatch(text) and _is_chord(text)}
-    signs = {NO_CHORD, UNKNOWN_CHORD}
-    if not named and words != signs:
+    sure = chord_signs(words)
+    if not sure:
         return MarkedChords((), ())
 
     # What begins with a chord that is understood may have another text beside it.
-    sure = named | signs
     places = {step for step, text in texts if text in sure}
     meant = _names_of_chords(words) - sure
     unknown = [(step, text) for step, text in texts if text in meant and step not in places]
@@ -231,6 +229,17 @@ def _names_of_chords(words: set[str]) -> set[str]:
     if words - meant - {NO_CHORD, UNKNOWN_CHORD}:
         meant = {word for word in meant if len(word) > 1}
     return meant
+
+
+def chord_signs(texts: Iterable[str]) -> set[str]:
+    """Those of a file's texts that begin or end a chord, by the rule of `read_markers`."""
+    words = {text: text.strip().translate(ACCIDENTALS) for text in texts}
+    found = set(words.values())
+    named = {word for word in found if CHORD_MARKER.fullmatch(word) and _is_chord(word)}
+    signs = {NO_CHORD, UNKNOWN_CHORD}
+    if not named and found != signs:
+        return set()
+    return {text for text, word in words.items() if word in named | signs}
 
 
 def _is_chord(text: str) -> bool:

@@ -14,6 +14,7 @@ reads files.
 """
 
 import cmath
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -24,8 +25,8 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from ..errors import MidiError
-from .chords import Chord, MarkedChords, read_markers
-from .midi_codes import DRUMS, Events, part_names
+from .chords import Chord, MarkedChords, chord_signs, read_markers
+from .midi_codes import DRUMS, META_TEXTS, PRESSURE, SYSTEM_EXCLUSIVE, Events, part_names
 from .tables import DURATION_ROW, GRIDS, MAX_STEPS, ONSET_ROW, in_order, notes_of, untangle
 
 MAX_PARTS = 2**16
@@ -91,6 +92,16 @@ class ReadReport:
         bends: pitch bends in the file.
         controllers: changes of other controllers in the file.
         clipped: bytes of data above 127 in a damaged file, read as 127.
+        pressures: messages of aftertouch and channel pressure.
+        releases: release velocities that differ from the usual ones, 0 and 64.
+        programs: program changes that no note follows.
+        signs: changes of tempo, meter or key that another one at the same step replaces, that
+            cannot be, or that stand after the end.
+        lyrics: those that name no chord.
+        markers: those that name no chord.
+        texts: other texts, and names of tracks that are no parts.
+        system: system messages, exclusive ones mostly.
+        others: all other meta events.
         better_grid: steps per beat that would fit better, else those in use.
         chords_changed: labels reduced or cut.
         chords_dropped: chords that were left out: those that a file names and that are not
@@ -111,10 +122,36 @@ class ReadReport:
     bends: int = 0
     controllers: int = 0
     clipped: int = 0
+    pressures: int = 0
+    releases: int = 0
+    programs: int = 0
+    signs: int = 0
+    lyrics: int = 0
+    markers: int = 0
+    texts: int = 0
+    system: int = 0
+    others: int = 0
     better_grid: int = 4
     chords_changed: int = 0
     chords_dropped: int = 0
     remarks: tuple[str, ...] = ()
+
+
+# What a song does not keep, by its count in `ReadReport`.
+LOSSES = {
+    "pedals": "presses of the sustain pedal",
+    "bends": "pitch bends",
+    "controllers": "changes of controllers",
+    "pressures": "messages of aftertouch",
+    "releases": "release velocities",
+    "programs": "program changes that no note follows",
+    "signs": "further changes of tempo, meter or key",
+    "lyrics": "lyrics that name no chord",
+    "markers": "markers that name no chord",
+    "texts": "other texts",
+    "system": "system messages",
+    "others": "other meta events",
+}
 
 
 class Signs(TypedDict):
@@ -193,6 +230,8 @@ def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> 
     # What it cost.
     counts = {"kept": columns.shape[1], "merged": merged, "shortened": shortened}
     counts["chords_dropped"] = len(unknown)
+    counts |= _count_words(events, len(unknown))
+    counts["signs"] = _lost_signs(events, per_step, end)
     remarks = (remark, _tell_unknown(unknown))
     report = _report(
         events, ticks, phase, steps_per_beat=steps_per_beat, counts=counts, remarks=remarks
@@ -321,13 +360,63 @@ def _report(
 
     drums = events.notes.shape[1] - ticks.shape[1]
     left_out = f"{drums} notes of drums left out" if drums else ""
-    remarks = (*events.remarks, *filter(None, (left_out, *remarks, advice)))
-
-    counts = counts | events.counts
+    # Aftertouch is of one key or of a whole channel.
+    pressures = counts.get("pressures", 0) + events.counts.get("pressures", 0)
+    counts = counts | events.counts | {"pressures": pressures}
+    losses = _tell_losses(events, counts)
+    remarks = (*events.remarks, *filter(None, (left_out, *remarks, advice)), *losses)
     counts["dropped"] = counts["drums"] = drums
     counts["zero_length"] = int(np.count_nonzero(start == end))
     counts["better_grid"] = better
     return ReadReport(phase.shift, phase.error, remarks=remarks, **counts)
+
+
+def _tell_losses(events: Events, counts: dict[str, int]) -> list[str]:
+    """A line for each thing that a song does not keep."""
+    where = "not in the picture, kept in the file" if events.source else "not in the picture"
+    told = LOSSES.keys() - {"pedals"} if events.held else LOSSES.keys()
+    lost = [name for name in LOSSES if name in told and counts.get(name)]
+    return [f"{LOSSES[name]} ({counts[name]}): {where}" for name in lost]
+
+
+def _count_words(events: Events, unknown: int) -> dict[str, int]:
+    """How many texts and other events a song does not keep, by the names of `ReadReport`.
+
+    `unknown`: how many texts are chords that are not understood, which are told by themselves.
+    """
+    # Chords come from the markers, or else from the lyrics.
+    signs = chord_signs(text for _, text in events.markers)
+    sung = set() if signs else chord_signs(text for _, text in events.lyrics)
+    counts = Counter[str]()
+    counts["markers"] = sum(text not in signs for _, text in events.markers)
+    counts["lyrics"] = sum(text not in sung for _, text in events.lyrics)
+    counts["markers" if signs else "lyrics"] -= unknown
+
+    # The name of a track without notes is no name of a part.
+    counts["texts"] = len(events.names.keys() - {track for track, _, _ in events.parts})
+    for kind, count in Counter(events.skipped).items():
+        counts[_sort_of(kind)] += count
+    return dict(counts)
+
+
+def _sort_of(kind: int) -> str:
+    """The count of `ReadReport` that an event of this kind belongs to."""
+    if kind >= SYSTEM_EXCLUSIVE:
+        return "system"
+    if kind >> 4 == PRESSURE:
+        return "pressures"
+    return "texts" if kind in META_TEXTS else "others"
+
+
+def _lost_signs(events: Events, per_step: float, end: int) -> int:
+    """How many changes of tempo, meter or key `_in_steps` leaves out; repeats do not count."""
+    tempos = [(tick, pace) for tick, pace in events.tempos if pace]
+    lost = len(events.tempos) - len(tempos)
+    for told in (tempos, events.meters, events.keys):
+        rows = {(round(tick / per_step), *rest) for tick, *rest in told}
+        kept = {step for step, *_ in rows if step < end}
+        lost += len(rows) - len(kept)
+    return lost
 
 
 def measure_phase(onsets: np.ndarray) -> Phase:

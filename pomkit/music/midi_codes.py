@@ -27,8 +27,10 @@ MAX_WALKED = 100_000
 # The upper half of a status byte below F0.
 NOTE_OFF = 0x8
 NOTE_ON = 0x9
+AFTERTOUCH = 0xA
 CONTROL = 0xB
 PROGRAM = 0xC
+PRESSURE = 0xD
 BEND = 0xE
 
 # Status bytes whose data begins with its length.
@@ -51,6 +53,7 @@ DATA_BYTES = {
 }
 
 # The types of meta events.
+META_TEXTS = range(0x01, 0x10)
 META_NAME = 0x03
 META_LYRIC = 0x05
 META_MARKER = 0x06
@@ -97,6 +100,8 @@ class Events:
         keys: (tick, name of the key: "Em", "F#").
         markers: (tick, text).
         lyrics: (tick, text).
+        skipped: the kinds of the meta and system events that say nothing of these (`Walked.kind`).
+        held: whether notes last while the pedal is down.
         counts: of what else there is, by the names that `ReadReport` gives it.
         remarks: what is not as the standard has it.
         unknown_texts: names and texts whose encoding is not known, as they are shown.
@@ -113,20 +118,26 @@ class Events:
     keys: list[tuple[int, str]] = field(default_factory=list)
     markers: list[tuple[int, str]] = field(default_factory=list)
     lyrics: list[tuple[int, str]] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
+    held: bool = False
     counts: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     unknown_texts: list[str] = field(default_factory=list)
     source: bytes | None = None
 
     def add_meta(self, track: int, tick: int, kind: int, content: bytes) -> None:
-        """Take in a meta event if it says something of interest.
+        """Take in a meta or system event; what says nothing of interest is `skipped`.
 
         Args:
             track: the number of its track, from 0.
             tick: when it happens.
-            kind: its type, one of META_NAME, META_TEMPO and so on; others are passed over.
+            kind: its type, one of META_NAME, META_TEMPO and so on, or its status.
             content: its data.
         """
+        if kind == META_END:
+            return
+
+        # Anything that is cut short, or tells of no key, is skipped.
         if kind == META_NAME:
             self.names.setdefault(track, self._text(content))
         elif kind == META_MARKER:
@@ -138,9 +149,10 @@ class Events:
         elif kind == META_METER and len(content) >= 2:
             # The denominator is told as a power of two; a lying one must not fill the memory.
             self.meters.append((tick, content[0], 2 ** min(content[1], 15)))
-        elif kind == META_KEY and len(content) == 2:
-            name = _key_name(*content)
-            self.keys += [(tick, name)] if name else []
+        elif kind == META_KEY and len(content) == 2 and _key_name(*content):
+            self.keys.append((tick, _key_name(*content)))
+        else:
+            self.skipped.append(kind)
 
     def _text(self, content: bytes) -> str:
         """A text as it can be read, or else shown."""

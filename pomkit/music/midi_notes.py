@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .midi_codes import (
+    AFTERTOUCH,
     ALL_NOTES_OFF,
     ALL_SOUND_OFF,
     BEND,
@@ -79,6 +80,7 @@ def add_notes(events: Events, messages: Messages, *, pedal: bool = False) -> Non
     columns = [onset, stop, pitch, velocity, part]
     events.notes = np.array(columns, np.int64)  # (5, notes)
     events.counts = _counts(messages, controls, unended)
+    events.counts["programs"] = _count_unused(events, messages.story)
 
 
 def _pair_notes(messages: Messages, lifts: np.ndarray) -> _Pairs:
@@ -185,13 +187,24 @@ def _counts(messages: Messages, controls: np.ndarray, unended: np.ndarray) -> di
     """How often a file has what a Song does not keep, by the names of `ReadReport`."""
     is_pedal = messages.key[controls] == PEDAL_CONTROLLER
     is_down = messages.value[controls] >= PEDAL_DOWN
+    # 0 and 64 are what is written where no release velocity is known.
+    releases = messages.value[messages.kind == NOTE_OFF] & 63
     masks = {
         "unended": unended,
         "pedals": is_pedal & is_down,
         "bends": messages.kind == BEND,
+        "pressures": messages.kind == AFTERTOUCH,
+        "releases": releases,
     }
     counts = {name: int(np.count_nonzero(mask)) for name, mask in masks.items()}
-    return counts | {"controllers": len(controls)}
+    return counts | {"controllers": len(controls) - int(np.count_nonzero(is_pedal))}
+
+
+def _count_unused(events: Events, story: Story) -> int:
+    """How many changes of program no note follows."""
+    parts = set(events.parts)
+    changes = [(voice >> 4, voice & 15, program) for voice, _, program in story.changes]
+    return sum(change not in parts for change in changes)
 
 
 def _hold(stop: np.ndarray, voice: np.ndarray, messages: Messages, moves: np.ndarray) -> None:

@@ -365,8 +365,8 @@ def _tell_walked(tracks: Tracks, events: Events, placed: _Placed) -> Story:
         if kind >> 4 == PROGRAM:
             story.changes.append((track << 4 | kind & 15, place, content[0]))
             events.programs.append((track, kind & 15, tick, content[0]))
-        elif kind != META_SPECIFIC:
-            events.add_meta(track, tick, kind, content)
-        elif content == EMPTY_PART:
+        elif kind == META_SPECIFIC and content == EMPTY_PART:
             story.empty_parts.append(track)
+        else:
+            events.add_meta(track, tick, kind, content)
     return story

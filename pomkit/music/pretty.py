@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .grid import seconds_of
-from .midi_codes import DRUMS, Events, fill_channels, transpose_key
+from .midi_codes import DRUMS, PEDAL_CONTROLLER, PEDAL_DOWN, Events, fill_channels, transpose_key
 from .midi_write import Score, check_tempo, head_bytes
 
 
@@ -64,6 +64,14 @@ def events_of(midi: Any) -> Events:
             for note in instrument.notes
         ]
     events.notes = np.array(sorted(notes), np.int64).reshape(-1, 5).T  # (5, notes)
+
+    # What a song has no place for.
+    changes = [change for each in midi.instruments for change in each.control_changes]
+    pedals = [change for change in changes if change.number == PEDAL_CONTROLLER]
+    events.counts["bends"] = sum(len(each.pitch_bends) for each in midi.instruments)
+    events.counts["controllers"] = len(changes) - len(pedals)
+    events.counts["pedals"] = sum(change.value >= PEDAL_DOWN for change in pedals)
+    events.lyrics = [(tick(lyric.time), lyric.text) for lyric in midi.lyrics]
 
     times, tempi = midi.get_tempo_changes()
     paces = np.rint(60e6 / tempi).astype(int)

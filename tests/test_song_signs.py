@@ -1,6 +1,7 @@
 """What a Song keeps beside notes, chords and bars: tempi, meters, keys, instruments, its file."""
 
 import gzip
+import json
 import pickle
 from dataclasses import replace
 
@@ -13,6 +14,8 @@ from pomkit import Chord, OptionError, Song, parse, read_midi, render
 from pomkit.data import Corpus, read_corpus
 from pomkit.music.grid import ReadOptions
 from pomkit.music.midi_codes import MAJOR_KEYS, MINOR_KEYS, transpose_key
+from pomkit.studio.editor import first_state
+from pomkit.studio.storage import Contents, Take, open_contents, save_contents
 
 NOTES = [(0, 4, 60, 80, 0), (4, 4, 64, 80, 1), (8, 8, 36, 90, 2)]
 SIGNS = ("source_tempo", "tempi", "meters", "keys", "programs", "channels", "source", "read_as")
@@ -185,3 +188,43 @@ def test_a_corpus_without_signs_is_opened(monkeypatch):
     (kept,) = Corpus([read_midi(TRIO, drums=True)]).songs
     assert (kept.tempi, kept.keys, kept.programs) == ((), (), (0, 0, 0))
     assert np.array_equal(kept.notes, read_midi(TRIO, drums=True).notes)
+
+
+def test_a_studio_keeps_the_song_that_was_opened(tmp_path):
+    song = read_midi(TRIO, drums=True)
+    (tmp_path / "trio.mid").write_bytes(TRIO)
+    opened = open_contents(tmp_path / "trio.mid")
+    assert opened.state.origin.source == TRIO
+    assert opened.state.song.tempi == song.tempi
+    assert (opened.state.song.meters, opened.state.song.keys) == (song.meters, song.keys)
+
+    again = open_contents(save_contents(tmp_path / "all.npz", opened)).state.origin
+    assert again == opened.state.origin
+    assert signs(again) == signs(opened.state.origin)
+    assert (again.parts, again.bars) == (opened.state.origin.parts, opened.state.origin.bars)
+
+
+def test_a_studio_saves_one_origin_of_many_states(tmp_path):
+    first, second = first_state(read_midi(TRIO)), first_state(Song(NOTES))
+    blank = first_state(64)
+    takes = [Take(first, first, {}), Take(second, blank, {})]
+    path = save_contents(tmp_path / "all.npz", Contents(first, takes))
+    with np.load(path) as file:
+        assert sum(name.startswith("origin_source") for name in file.files) == 2
+    again = open_contents(path)
+    assert again.takes[0].before.origin is again.state.origin
+    assert signs(again.takes[1].state.origin) == signs(second.origin)
+    assert again.takes[1].before.origin is None
+
+
+def test_a_state_file_without_origins_is_opened(tmp_path):
+    """As version 0.1.0 wrote it."""
+    path = save_contents(tmp_path / "all.npz", Contents(first_state(read_midi(TRIO))))
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files if not name.startswith("origin")}
+    about = json.loads(str(arrays["about"]))
+    del about["origins"]
+    np.savez(tmp_path / "old.npz", **(arrays | {"about": np.array(json.dumps(about))}))
+    state = open_contents(tmp_path / "old.npz").state
+    assert state.origin is None
+    assert state.song == first_state(read_midi(TRIO)).song

@@ -32,6 +32,8 @@ LOWEST_PITCH = BORDER  # under it, and over the highest one, are the chord rows
 HIGHEST_PITCH = PITCHES - 1 - BORDER
 # For what a thread that composes and the events of a page both touch.
 LOCK = threading.RLock()
+# What the songs of states have from that which was opened.
+TOLD = ("source_tempo", "tempi", "meters", "keys")
 Music = Song | np.ndarray | int
 Points = Sequence[tuple[float, float]]
 
@@ -44,17 +46,23 @@ class State(NamedTuple):
         mask: bool (128, width), True = regenerate.
         bars: the steps of the bar lines.
         name: of the song.
+        origin: the Song that was opened; None: a picture or silence was.
     """
 
     picture: Picture
     mask: Mask
     bars: tuple[int, ...]
     name: str
+    origin: Song | None = None
 
     @property
     def song(self) -> Song:
-        """The picture read as a Song, with its bar lines and name."""
-        return replace(parse(self.picture), bars=self.bars, name=self.name)
+        """The picture read as a Song, with its bar lines and name, tempi, meters and keys."""
+        song = replace(parse(self.picture), bars=self.bars, name=self.name)
+        if self.origin is None:
+            return song
+        signs = {name: getattr(self.origin, name) for name in TOLD}
+        return replace(song, **signs)
 
 
 def first_state(
@@ -84,7 +92,8 @@ def first_state(
     mask = masks.check_mask(mask, picture).copy()
 
     lines = song.bar_lines(width) if bars is None else bars
-    return State(picture, mask, tuple(int(line) for line in lines if line < width), song.name)
+    shown = tuple(int(line) for line in lines if line < width)
+    return State(picture, mask, shown, song.name, music if isinstance(music, Song) else None)
 
 
 class Editor:

@@ -12,18 +12,21 @@ The law: contents that were saved as .npz and opened are the same.
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data.store import Record, song_entry
 from ..errors import OptionError, PictureError
 from ..files import AnyPath, write_atomically
 from ..music import masks
+from ..music.grid import ReadOptions
 from ..music.images import read_image
 from ..music.midi import read_midi
 from ..music.picture import parse, render
+from ..music.song import Song
 from ..play.audio import synthesize, write_wav
 from ..play.plot import save_png
 from .editor import State, first_state
@@ -112,12 +115,32 @@ def save_studio(path: AnyPath, contents: Contents) -> None:
 
 def save_states(path: AnyPath, states: Sequence[State], about: dict[str, Any]) -> None:
     """Write states, and `about` (JSON values), to one .npz file, atomically."""
+    # States have few origins, which are large.
+    opened = [state.origin for state in states if state.origin is not None]
+    origins = list({id(origin): origin for origin in opened}.values())
     arrays: dict[str, Any] = {}
+    for i, origin in enumerate(origins):
+        arrays |= _origin_arrays(origin, i)
+    places = []
     for i, state in enumerate(states):
-        arrays |= {f"{field}{i}": value for field, value in state._asdict().items()}
-    words = json.dumps(about | {"states": len(states)})
+        fields = state._replace(origin=None)._asdict()
+        arrays |= {f"{field}{i}": value for field, value in fields.items() if value is not None}
+        same = (k for k, origin in enumerate(origins) if origin is state.origin)
+        places.append(next(same, None))
+    words = json.dumps(about | {"states": len(states), "origins": places})
     with write_atomically(path) as file:
         np.savez_compressed(file, about=np.array(words), **arrays)
+
+
+def _origin_arrays(song: Song, i: int) -> dict[str, np.ndarray]:
+    """The arrays that hold the song number `i` that was opened."""
+    entry = song_entry(song.name, song)
+    read_as = asdict(song.read_as) if song.read_as else None
+    text = np.frombuffer(entry.text, np.uint8)
+    source = np.frombuffer(song.source or b"", np.uint8)
+    options = np.array(json.dumps(read_as))
+    arrays = {"notes": entry.notes, "text": text, "source": source, "read_as": options}
+    return {f"origin_{name}{i}": array for name, array in arrays.items()}
 
 
 # What a studio can be saved as; the first suffix that fits counts.
@@ -183,12 +206,28 @@ def load_states(data: bytes) -> tuple[list[State], dict[str, Any]]:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             count = max(about["states"], 1)
-            return [_state(file, i) for i in range(count)], about
+            return _states(file, about, count), about
     # numpy and zip raise many kinds of errors, which all mean the same.
     except Exception as fault:
         raise PictureError(
             f"this is no saved studio, or a damaged one ({fault}); save it again as .npz"
         ) from fault
+
+
+def _states(file: Any, about: dict[str, Any], count: int) -> list[State]:
+    """So many states of an open .npz file, with their origins; older files have none."""
+    places = about.get("origins", [None] * count)
+    numbers = {place for place in places if place is not None}
+    origins = {number: _origin(file, number) for number in numbers}
+    return [_state(file, i)._replace(origin=origins.get(places[i])) for i in range(count)]
+
+
+def _origin(file: Any, i: int) -> Song:
+    """Song number `i` that was opened."""
+    song = Record.from_json(file[f"origin_text{i}"].tobytes()).rebuild(file[f"origin_notes{i}"])
+    read_as = json.loads(str(file[f"origin_read_as{i}"]))
+    source = file[f"origin_source{i}"].tobytes() or None
+    return replace(song, source=source, read_as=ReadOptions(**read_as) if read_as else None)
 
 
 def _state(file: Any, i: int) -> State:

@@ -211,11 +211,16 @@ class Bench:
             found[row] = values
         return found
 
+    def references(self, name: str) -> dict[str, str]:
+        """The reference of each row of a part: the row that it varies, else the part's."""
+        _, rows, fallback = PARTS[name]
+        stems = {row: row.rpartition(", ")[0] for row in ("real", "permuted", *rows)}
+        return {row: stem if stem in rows else fallback for row, stem in stems.items()}
+
     def part(self, name: str) -> dict[str, Any]:
         """The report of a part."""
-        tasks, rows, fallback = PARTS[name]
-        stems = {row: row.rpartition(", ")[0] for row in ("real", "permuted", *rows)}
-        reference = {row: stem if stem in rows else fallback for row, stem in stems.items()}
+        tasks, rows, _ = PARTS[name]
+        reference = self.references(name)
         cost: dict[str, list[np.ndarray]] = {row: [] for row in rows}
         draws: dict[str, Draws] = {}
         for task in tasks:

@@ -289,6 +289,15 @@ def test_the_network_is_told_how_much_is_hidden():
 # Composing
 
 
+def test_known_pixels_take_the_colours_of_their_states(model, rng):
+    picture = render(make_song(rng), 0, WIDTH)
+    quiet = np.where(picture > 40, 40, picture)
+    colours = model.encode(quiet[None]).movedim(1, -1).reshape(-1, 3)  # (pixels, 3)
+    nearest = torch.cdist(colours, model.colours).amin(1)
+    assert (nearest == 0).all()
+    assert (colours[:, 1] > 0).any()
+
+
 def test_a_quiet_song_is_composed_like_a_loud_one(rng):
     song = make_song(rng)
     network = HDiT(HDiTConfig(**vars(TOY) | {"in_channels": 9, "out_channels": STATES}))
@@ -299,10 +308,10 @@ def test_a_quiet_song_is_composed_like_a_loud_one(rng):
         notes["velocity"] = velocity
         picture = render(Song(notes, song.chords, song.parts), 0, WIDTH)
         mask = masks.bars(picture, 2, 3)
-        results += [
-            inpaint(model, picture, mask, seed=1, calls=3, method=method)[0]
-            for method in model.methods
-        ]
+        for method in model.methods:
+            out = inpaint(model, picture, mask, seed=1, calls=3, method=method)[0]
+            assert np.array_equal(out[~mask], picture[~mask])
+            results.append(out)
     quiet, loud = (
         [encode_cells(each, ONE_VELOCITY) for each in results[i : i + 2]] for i in (0, 2)
     )

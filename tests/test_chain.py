@@ -9,9 +9,10 @@ import pytest
 import torch
 from conftest import seeded
 from scipy import stats
+from torch import nn
 
 from pomkit.processes import chain
-from pomkit.processes.states import OFF, SUSTAIN
+from pomkit.processes.states import OFF, ONSET, SUSTAIN
 
 STATES = 4
 LENGTH = 5
@@ -40,7 +41,7 @@ def log_weights(begin: float, end: float, logits=LOGITS) -> torch.Tensor:
 @edges
 def test_the_marginals_are_those_of_all_rows(begin, end):
     p = log_weights(begin, end).softmax(-1)
-    has = torch.nn.functional.one_hot(ROWS, STATES).double()  # (1024, 5, 4)
+    has = nn.functional.one_hot(ROWS, STATES).double()  # (1024, 5, 4)
     expected = torch.einsum("bhr,rik->bkhi", p, has)
     torch.testing.assert_close(chain.marginals(LOGITS, begin, end), expected)
 
@@ -75,13 +76,47 @@ def test_the_draws_come_as_often_as_they_are_likely(begin, end):
     assert stats.chisquare(seen, n * expected / expected.sum()).pvalue > 1e-3
 
 
+LAWFUL = torch.tensor([is_whole(row, 0.0, 1.0) for row in ROWS.tolist()])
+# How often each row really comes: some are a hundred times likelier than others.
+REAL = torch.rand(len(ROWS), dtype=torch.float64, generator=seeded(5)) ** 4 * LAWFUL
+REAL /= REAL.sum()
+REAL_SHARES = torch.einsum("r,rik->ki", REAL, nn.functional.one_hot(ROWS, STATES).double())
+
+
+def expected_counts(p: torch.Tensor) -> torch.Tensor:
+    """How many sustains and onsets are expected in a row, of shares (4, 5): (2,)."""
+    return torch.stack([p[SUSTAIN].sum(), p[ONSET:].sum()])
+
+
+def test_learned_with_the_chain_the_expected_counts_are_the_real_ones():
+    logits = torch.zeros(1, STATES, 1, LENGTH, dtype=torch.float64, requires_grad=True)
+    rows = ROWS[LAWFUL]
+    optimiser = torch.optim.LBFGS([logits], max_iter=100, line_search_fn="strong_wolfe")
+
+    def nats() -> torch.Tensor:
+        optimiser.zero_grad()
+        each = chain.log_likelihood(logits.expand(len(rows), -1, -1, -1), rows[:, None])[:, 0]
+        loss = -(REAL[LAWFUL] * each).sum()
+        loss.backward()
+        return loss
+
+    optimiser.step(nats)
+    learned = expected_counts(chain.marginals(logits.detach())[0, :, 0])
+    torch.testing.assert_close(learned, expected_counts(REAL_SHARES), rtol=0.03, atol=0)
+
+
+def test_on_top_of_what_knows_the_rule_already_the_chain_loses_sustains():
+    twice = chain.marginals(REAL_SHARES.log()[None, :, None])[0, :, 0]
+    assert expected_counts(twice)[0] < 0.9 * expected_counts(REAL_SHARES)[0]
+
+
 def test_known_cells_are_neighbours_like_any_others():
     known = torch.tensor([[[0, 0, 0, 0, 1], [0, 2, 0, 0, 0]]]).expand(3, -1, -1)
     mask = torch.tensor([[True, True, True, True, False], [True, False, True, True, True]])
     p = chain.marginals(chain.with_known(LOGITS, mask[None, None], known))
     hidden = (ROWS[:, None] == known[0]) | mask  # (1024, 2, 5)
     weights = log_weights(0.0, 1.0).masked_fill(~hidden.all(-1).T, -torch.inf).softmax(-1)
-    has = torch.nn.functional.one_hot(ROWS, STATES).double()
+    has = nn.functional.one_hot(ROWS, STATES).double()
     torch.testing.assert_close(p, torch.einsum("bhr,rik->bkhi", weights, has))
     assert (p[:, OFF, 0, 3] == 0).all()
 

@@ -17,9 +17,9 @@ Windows of POP909's validation split. Each part writes assets/reports/edm_PART.j
   ("against_conditioned") from one conditioned pass of as many calls.
 - jumps: jump lengths 2, 5, 10 at U = 2 and 4, by the samplers that are named.
 
-A difference is over the same bootstrap draws of songs, with its 95 % interval. What was composed is
-kept, see `claims`. "2M SDE half" has half as much fresh noise (eta .5), "ancestral" is k-diffusion's
-Euler ancestral.
+A difference is over the same bootstrap draws of songs, with its 95 % interval. What was composed
+is kept, see `claims`. "2M SDE half" has half as much fresh noise (eta .5), "ancestral" is
+k-diffusion's Euler ancestral.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Study(Bench):
 
 @torch.inference_mode()
 def sigma_study(model: Any, songs: list[Any], count: int, seed: int = 1) -> dict[str, list[float]]:
-    """What is still open at each noise level, and how many notes are expected, over `count` windows."""
+    """What is still open at each noise level, and how many notes are expected."""
     windows = data.Windows(songs, model.width, seed=seed, semitones=(0, 0))
     rng = np.random.default_rng(seed)
     asked = type("Asked", (), {"sigma_density": "auto"})()
@@ -194,7 +194,7 @@ def draw_sigma(rows: dict[str, list[float]], path: Path) -> None:
 
 
 def whole_study(model: Any, songs: list[Any], count: int) -> dict[str, dict[str, Any]]:
-    """Notes with and without the chain and by sampler: the middle half of a window, and melodies."""
+    """Notes with and without the chain and by sampler: a window's middle half, and melodies."""
     windows = [w for w in held_out(songs, model.width, 2 * count) if w.song.chords][:count]
     last = model.width // 16 - model.width // 64
     regions = {

@@ -8,7 +8,9 @@ and all else that takes long to import is imported only when there is something 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from .errors import OptionError, exit_code
+from .errors import OptionError, PomkitWarning, exit_code
 from .music.pixels import Mask, Picture
 from .music.tables import BAR
 
@@ -40,6 +42,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--out": dict(type=Path, default=Path("out"), help=f"folder for {FILES}"),
     "--model": dict(
         default="tiny", help="a shipped model's name or the path of a .safetensors file"
+    ),
+    "--steps-per-beat": dict(
+        type=int,
+        default=4,
+        help="the grid on which the song is read: 1, 2, 3, 4, 6, 8, 12 or 24; 4, 16ths, is what "
+        "the shipped models learned",
     ),
     "--start": dict(type=int, default=0, help="first step of the song to take"),
     "--width": dict(type=int, default=None, help="steps to take (default: to the end of the song)"),
@@ -107,8 +115,8 @@ def parser() -> argparse.ArgumentParser:
         "python -m pomkit",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Compose a region of a song anew: MIDI in; pictures, MIDI and sound out.",
-        epilog="Times are in steps of a 16th note (0.125 s at 120 BPM), pitches are MIDI numbers "
-        "(C4 = 60), bars count from 1.",
+        epilog="Times are in steps, 16ths unless --steps-per-beat says otherwise; pitches are MIDI "
+        "numbers (C4 = 60), bars count from 1.",
     )
     p.add_argument(
         "song", nargs="?", default=DEMO_SONG, help="a MIDI file, or the name of a shipped song"
@@ -199,7 +207,8 @@ def read(options: argparse.Namespace) -> Assignment:
     from .music.midi import read_midi
     from .music.picture import render
 
-    song = read_midi(songs().get(options.song, options.song), salvage=options.salvage)
+    path = songs().get(options.song, options.song)
+    song = read_midi(path, options.steps_per_beat, salvage=options.salvage)
     before = render(song, options.start, options.width)
     width = before.shape[1]
 
@@ -224,12 +233,17 @@ def parts_of(options: argparse.Namespace, song: "Song") -> list[int | str] | Non
 
 def ask_model(options: argparse.Namespace, task: Assignment) -> tuple["ComposedSongs", str]:
     """The candidates, and the name of the model's process."""
-    from .composing.song import compose
+    from .composing.song import compose, grid_advice
     from .processes.checkpoint import load_model
 
+    # What `compose` would warn of is a line here.
     model = load_model(options.model)
+    advice = grid_advice(model, task.song)
+    if advice and not options.quiet:
+        print(f"  {advice}")
+
     sampling = {name: getattr(options, name) for name in SAMPLING}
-    with tqdm(desc="composing", unit="step", disable=options.quiet) as bar:
+    with tqdm(desc="composing", unit="step", disable=options.quiet) as bar, told_already():
 
         def progress(event: dict[str, Any]) -> None:
             bar.total = event["n"]
@@ -246,6 +260,14 @@ def ask_model(options: argparse.Namespace, task: Assignment) -> tuple["ComposedS
             **sampling,
         )
     return results, model.process
+
+
+@contextmanager
+def told_already() -> Iterator[None]:
+    """Let no PomkitWarning be shown meanwhile: what it would say was printed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PomkitWarning)
+        yield
 
 
 def keep_nearest(options: argparse.Namespace, task: Assignment, results: "ComposedSongs") -> Choice:

@@ -48,6 +48,10 @@ class OptionError(PomkitError, ValueError):
     """An option has a value that does not exist or does not fit the other options."""
 
 
+class PomkitWarning(UserWarning):
+    """Something can be done, but not as well as who asks for it may think."""
+
+
 def shortened(text: str, most: int) -> str:
     """A text without its middle, where it is longer than `most` characters."""
     if len(text) <= most:

@@ -236,7 +236,7 @@ def test_a_family_that_does_not_learn_says_so(monkeypatch, tmp_path):
     picture = np.zeros((128, WIDTH, 3), np.uint8)
     with pytest.raises(OptionError, match="whole rows"):
         inpaint(silence, picture, masks.bars(picture, 1))
-    assert silence.spec() == {"process": "silence", "width": WIDTH}
+    assert silence.spec() == {"process": "silence", "width": WIDTH, "steps_per_beat": 4}
 
 
 def test_options_are_given_by_name(model, picture):

@@ -9,19 +9,20 @@ changes in the song: which notes go, which come, and in which part. Tempi, metre
 file that the song was read from, and every note without a cell in the mask stay.
 """
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError
+from ..errors import OptionError, PomkitWarning, shown
 from ..music import masks
 from ..music.changes import ChangeReport, mask_of_parts, with_region
 from ..music.picture import render
 from ..music.pixels import Mask
 from ..music.song import Parts, Song
 from ..processes.contract import Model
-from .region import Pictures, inpaint
+from .region import Pictures, inpaint, model_of
 
 
 class ComposedSongs(list[Song]):
@@ -66,7 +67,8 @@ def compose(
     """Compose a region of a song anew; nothing outside it changes.
 
     New notes go to the part that is nearest by pitch and time, never to drums (see
-    `music.players`). What could not be kept stands in the songs' `report.remarks`, too.
+    `music.players`). What could not be kept stands in the songs' `report.remarks`, too. Where the
+    song's grid is not the one that the model learned, a PomkitWarning says so first.
 
     Args:
         model: what `load_model` gives, or what it takes: a name, or a path.
@@ -92,6 +94,11 @@ def compose(
             "read one with read_midi, or give a picture to inpaint"
         )
 
+    model = model_of(model)
+    advice = grid_advice(model, song)
+    if advice:
+        warnings.warn(advice, PomkitWarning, stacklevel=2)
+
     # The picture that the model sees: all parts, whatever may change.
     mask = mask_of_parts(song, mask_of(mask, song, start), part, start=start)
     width = mask.shape[1]
@@ -106,6 +113,35 @@ def compose(
     songs.mask = mask
     songs.reports = tuple(report for _, report in changes)
     return songs
+
+
+def grid_advice(model: Model, song: Song) -> str:
+    """What to know before a model composes a song whose grid it did not learn; "" where it did.
+
+    Args:
+        model: its `steps_per_beat` is the grid that it learned.
+        song: its grid, and the one that its report says would fit better.
+    """
+    learned = model.steps_per_beat
+    name = shown(song.name) if song.name else "the song"
+    kept = ""
+    if song.source is not None:
+        kept = " (notes outside the mask keep their own ticks in the file)"
+
+    if song.steps_per_beat != learned:
+        return (
+            f"{name} has {song.steps_per_beat} steps a beat, and this model takes {learned} for "
+            f"one, so it hears the song at another speed; read it with steps_per_beat={learned}"
+            f"{kept}"
+        )
+    better = song.report.better_grid
+    if better <= learned:
+        return ""
+    lost = "triplets" if better % 3 == 0 else "shorter notes"
+    return (
+        f"{name} fits {better} steps a beat better than the {learned} that this model learned, so "
+        f"what it composes has no {lost}; leave bars that need them out of the mask{kept}"
+    )
 
 
 def mask_of(mask: np.ndarray | str, song: Song, start: int) -> Mask:

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
-from ..errors import CheckpointError, OptionError
+from ..errors import CheckpointError, OptionError, check_choice
 from ..files import AnyPath, assets_dir, write
+from ..music.tables import GRIDS
 from .contract import Model
 from .registry import family
 
@@ -27,9 +28,14 @@ def build_model(spec: Mapping[str, Any]) -> Model:
     """A model with fresh weights from its specification: process, network, width and the rest.
 
     Raises:
-        OptionError: the process or a part of the network is unknown.
+        OptionError: the process, a part of the network or the grid is unknown.
     """
-    return family(spec["process"]).from_spec(spec)
+    model = family(spec["process"]).from_spec(spec)
+    # Older specifications do not name the grid.
+    grid = spec.get("steps_per_beat", model.steps_per_beat)
+    check_choice("steps_per_beat", grid, GRIDS)
+    model.steps_per_beat = grid
+    return model
 
 
 def spec_of(model: Model) -> dict[str, Any]:

@@ -81,6 +81,7 @@ class Process(Protocol):
         trains: whether it learns; if not, it needs no `example` and no `loss`.
         card: what is known of the trained model: plain JSON values.
         width: columns that it learned.
+        steps_per_beat: the grid of the music that it learned.
         span: columns of the widest picture that it composes at once.
         unit: the widths of windows are multiples of it.
         grain: a picture that is narrower than a window is composed at a multiple of it.
@@ -92,6 +93,7 @@ class Process(Protocol):
     trains: ClassVar[bool]
     card: dict[str, Any]
     width: int
+    steps_per_beat: int
     span: int
 
     @property
@@ -177,12 +179,17 @@ class Model(nn.Module):
 
     A family derives from it, sets `process` and `options`, and writes `methods`, `compose`,
     `example`, `loss`, `spec`, `from_spec` and `from_options`; see `Process`.
+
+    Attributes:
+        steps_per_beat: the grid of the music that it learned: 16ths, unless its specification says
+            otherwise.
     """
 
     process: ClassVar[str]
     options: ClassVar[frozenset[str]] = frozenset()
     composes_chords: ClassVar[bool] = False
     trains: ClassVar[bool] = True
+    steps_per_beat: int = 4
 
     def __init__(self, network: Any, width: int, span: int | None = None) -> None:
         """Keep the network and the widths.
@@ -237,8 +244,9 @@ class Model(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must write loss")
 
     def spec(self) -> dict[str, Any]:
-        """The process and the width; and the configuration of a network that has one."""
+        """The process, the width, the grid; and the configuration of a network that has one."""
         spec = {"process": self.process, "width": self.width}
+        spec["steps_per_beat"] = self.steps_per_beat
         if hasattr(self.network, "config"):
             spec["network"] = self.network.config.to_dict()
         return spec

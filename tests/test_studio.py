@@ -3,6 +3,8 @@
 What a session does stands in test_session.py.
 """
 
+import json
+import re
 import threading
 import time
 
@@ -12,6 +14,7 @@ import pytest
 import pomkit
 from pomkit import OptionError
 from pomkit.data import songs
+from pomkit.music.grid import clock_of, seconds_of
 
 pytest.importorskip("ipycanvas")
 from pomkit.studio import KEY_NAMES, SETTINGS, Session, Studio  # noqa: E402
@@ -265,3 +268,12 @@ def test_a_download_leaves_no_file_behind(studio, tmp_path, monkeypatch):
     assert np.array_equal(read.canonical().notes, SONG.canonical().notes)
     assert studio.counts["files"] == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_is_told_when_each_column_sounds(studio):
+    """The playhead's clock: a line for each tempo, from step 0 on."""
+    facts = json.loads(re.search("data-facts='(.*?)'", studio.painter.facts.value)[1])
+    assert facts["clock"] == [[0.0, 0.0, 0.125]]
+    tempi = [(0, 60.0), (8, 240.0)]
+    assert clock_of(tempi, 4) == [(0, 0, 0.125), (0, 0, 0.25), (8, 2, 0.0625)]
+    assert seconds_of(np.array([4, 8, 24]), tempi, 4).tolist() == [1, 2, 3]

@@ -481,12 +481,29 @@ def seconds_of(
     Returns:
         Seconds from step 0, float (n,).
     """
-    tempi = [(0, DEFAULT_BPM), *tempi]
-    starts = np.array([step for step, _ in tempi])  # (tempi,)
-    paces = np.array([60 / bpm / steps_per_beat for _, bpm in tempi])  # (tempi,), seconds a step
-    before = np.append(0, np.diff(starts) * paces[:-1]).cumsum()  # (tempi,), seconds
+    starts, before, paces = np.array(clock_of(tempi, steps_per_beat)).T  # (tempi,) each
     last = starts.searchsorted(steps, side="right") - 1
     return before[last] + (steps - starts[last]) * paces[last]
+
+
+def clock_of(
+    tempi: Sequence[tuple[float, float]], steps_per_beat: int
+) -> list[tuple[float, float, float]]:
+    """When steps sound, as a table that a page can read, too.
+
+    Args:
+        tempi: (step, BPM) in the order of their steps; before the first one it is 120 BPM.
+        steps_per_beat: the grid.
+
+    Returns:
+        A line for each tempo: its step, the second at which that sounds, the seconds of a step.
+    """
+    clock = [(0.0, 0.0, 60 / DEFAULT_BPM / steps_per_beat)]
+    for step, bpm in tempi:
+        start, second, pace = clock[-1]
+        second += (step - start) * pace
+        clock.append((step, second, 60 / bpm / steps_per_beat))
+    return clock
 
 
 def believe_meters(

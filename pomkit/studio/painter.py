@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..music.chords import ROOTS
+from ..music.grid import clock_of
 from ..music.pixels import Picture
 from .canvas import (
     HEIGHT,
@@ -255,9 +256,13 @@ class MaskPainter(EditorCalls):
                 self._draw_ink(view)
 
     def _tell_facts(self, view: Viewport) -> None:
-        """Write down, unseen in the page, where the picture lies: the playhead needs it."""
+        """Write down, unseen in the page, where the picture lies and when its columns sound.
+
+        The playhead needs it.
+        """
         bars = [*self.state.bars, self.width]
-        facts = view._asdict() | {"of": WIDTH, "width": self.width, "bars": bars}
+        clock = clock_of(self.song.tempi, self.song.steps_per_beat)
+        facts = view._asdict() | {"of": WIDTH, "width": self.width, "bars": bars, "clock": clock}
         self.facts.value = f"<i class='pomkit-facts' data-facts='{json.dumps(facts)}'></i>"
 
     def _draw_ink(self, view: Viewport) -> None:

@@ -1,11 +1,14 @@
 // The sound of one pomkit.Studio in its page: a playhead over the picture, click to seek, drag to loop, files to save.
 // It asks the kernel nothing. ROOT, put in by the studio, is a class of its panel; what it must know lies there, hidden.
 (() => {
-  const STEP = 0.125;                                        // seconds
   const me = (window[ROOT] = {});                            // of several copies of this script the newest works
   const find = (what) => document.querySelector(`.${ROOT} ${what}`);
   const read = (name) => JSON.parse(find(name).dataset.facts);
   const facts = () => ({...read(".pomkit-facts"), ...read(".pomkit-counts")});   // of the painter, of the studio
+  // The clock has a line for each tempo: its first step, the second at which that sounds, the seconds of a step.
+  const line = (column, value) => facts().clock.filter((each) => each[column] <= Math.max(value, 0)).pop();
+  const secondOf = (step) => { const [first, second, pace] = line(0, step); return second + (step - first) * pace; };
+  const stepOf = (second) => { const [first, begin, pace] = line(1, second); return first + (second - begin) / pace; };
   let opened = null, time = 0, loop = null, pressed = 0, saved = null, drawn = null;
 
   const shape = (canvas) => ({parent: canvas.parentElement, left: canvas.offsetLeft, top: canvas.offsetTop,
@@ -32,7 +35,7 @@
       const [a, b] = [pressed, step(event)].sort((x, y) => x - y), bars = facts().bars;
       if (b - a > 4) loop = [bars.filter((bar) => bar <= a).pop(), bars.find((bar) => bar >= b)];
       else if (loop && (a < loop[0] || a >= loop[1])) loop = null;
-      audio.currentTime = time = (b - a > 4 ? loop[0] : a) * STEP;
+      audio.currentTime = time = secondOf(b - a > 4 ? loop[0] : a);
     };
   }
 
@@ -45,7 +48,7 @@
     opened ??= now;
     if (!audio.onended || !strip.onpointerup) wire(audio, strip);
     if (audio.readyState) time = audio.currentTime;
-    if (loop && time >= loop[1] * STEP) audio.currentTime = loop[0] * STEP;
+    if (loop && time >= secondOf(loop[1])) audio.currentTime = secondOf(loop[0]);
     if (link && saved !== link.dataset.number && now.files !== opened.files) {
       saved = link.dataset.number;                           // a new file
       fetch(link.href).then((found) => found.blob()).then((blob) => {
@@ -56,7 +59,7 @@
     const key = JSON.stringify([time, loop, now, roll.clientWidth, strip.offsetTop]);
     if (key === drawn) return;                               // most of the time: then the page is left alone
     drawn = key;
-    const at = time / STEP, seen = audio.readyState && at >= now.left && at < now.right;
+    const at = stepOf(time), seen = audio.readyState && at >= now.left && at < now.right;
     const x = seen ? (now.x + (at - now.left) * now.zoom) / now.of : null, [above, below] = [roll, strip].map(shape);
     lay("pomkit-on-roll", above, "#ff4fa3", x, x);
     lay("pomkit-on-strip", below, "#ff4fa3", part(at), part(at));

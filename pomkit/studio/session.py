@@ -28,6 +28,7 @@ import numpy as np
 from ..composing.region import inpaint
 from ..errors import OptionError, PomkitError, check_choice
 from ..files import AnyPath
+from ..music.grid import Tempo
 from ..music.picture import parse
 from ..music.pixels import PITCHES, Picture, row_of_pitch
 from ..music.song import Song
@@ -368,7 +369,7 @@ class Session:
         if what == "new":
             changed = (picture != before).any(axis=2)  # (128, width)
             notes = notes[changed[row_of_pitch(notes["pitch"]), notes["onset"]]]
-        return _mp3(notes.tobytes())
+        return _mp3(notes.tobytes(), self.editor.state.song.tempi)
 
     # Music and files
 
@@ -440,7 +441,7 @@ def in_plain_words(fault: Exception) -> Exception:
 
 
 @lru_cache(maxsize=12)
-def _mp3(notes: bytes) -> bytes:
-    """The sound of notes (NOTE_DTYPE), given as bytes, as MP3."""
-    song = Song(np.frombuffer(notes, NOTE_DTYPE))
+def _mp3(notes: bytes, tempi: tuple[Tempo, ...]) -> bytes:
+    """The sound of notes (NOTE_DTYPE), given as bytes, at their tempi, as MP3."""
+    song = Song(np.frombuffer(notes, NOTE_DTYPE), tempi=tempi)
     return mp3(synthesize(song, LISTEN_RATE), LISTEN_RATE)

@@ -315,6 +315,36 @@ def test_listening(clean):
     clean.page.evaluate(f"{AUDIO}.pause()")
 
 
+def test_the_playhead_follows_the_tempi(clean):
+    """Four bars at 60 BPM last 16 s, each one after them, at 240, lasts 1 s."""
+    clean.ask(
+        "0",
+        "tempi = [(0, 60), (64, 240)]",
+        "notes = [(step, 4, 60, 80, 0) for step in range(0, 256, 4)]",
+        "studio.load(pomkit.Song(notes, tempi=tempi))",
+        "studio.audio.value = b''",
+    )
+    clean.button("Listen")
+    until(lambda: clean.page.evaluate(f"{AUDIO}.duration") > 27, "the sound is there")
+    strip = clean.box(".pomkit-strip")
+    clean.page.evaluate(f"{AUDIO}.pause()")
+
+    def place_of(second):
+        """The step that the playhead on the strip shows, once it stands still."""
+        clean.page.evaluate(f"{AUDIO}.currentTime = {second}")
+        clean.page.wait_for_timeout(300)
+        x = clean.box(".pomkit-on-strip")["x"] - strip["x"]
+        return 256 * x / strip["width"]
+
+    assert abs(place_of(8) - 32) < 1
+    assert abs(place_of(16) - 64) < 1
+    assert abs(place_of(20) - 128) < 1
+    clean.page.mouse.click(strip["x"] + strip["width"] * 0.75, strip["y"] + 40)
+    clean.page.wait_for_timeout(300)
+    assert abs(clean.page.evaluate(f"{AUDIO}.currentTime") - 24) < 0.1
+    clean.shot("tempi")
+
+
 def test_files_in_and_out(clean, tmp_path):
     other = pomkit.Song([(0, 8, 60, 80, 0), (8, 8, 64, 80, 0), (16, 112, 67, 80, 0)], name="other")
     other.write_midi(tmp_path / "other.mid")

@@ -92,3 +92,19 @@ def test_what_does_not_fit_is_refused(wrong):
         Local(**wrong)
     with pytest.raises(OptionError):
         HDiTConfig.from_dict(TOY.to_dict() | {"local": wrong})
+
+
+@pytest.mark.parametrize("columns", [(0, 5), (3, 9), (10, 32), (0, 32), (31, 32)])
+def test_a_part_is_answered_as_the_whole_is_there(columns):
+    head = LocalHead(Local(width=8, look=5, say=3), 3, 3)
+    for parameter in head.parameters():
+        nn.init.normal_(parameter, generator=seeded())
+    x, output = torch.randn(2, 1, 3, 6, 32, generator=seeded())
+    share = torch.full((1,), 0.5)
+    rows, columns = slice(1, 4), slice(*columns)
+    answer = head(x, output, share, (rows, columns))
+    whole = head(x, output, share)
+    assert torch.allclose(answer[..., rows, columns], whole[..., rows, columns], atol=1e-5)
+    # The rest stays as the network has it.
+    answer[..., rows, columns] = output[..., rows, columns]
+    assert torch.equal(answer, output)

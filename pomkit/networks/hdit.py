@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..errors import OptionError
 from .attention import Attention, FeedForward, Level, RMSNorm, linear, need_whole
-from .local import LOCAL_RATE, Local, LocalHead
+from .local import LOCAL_RATE, Local, LocalHead, Part
 
 # How the tokens of a level, and how the pixels of a picture, fall into patches of ph x pw.
 TOKEN_AXES = "b (h ph) (w pw) c"
@@ -260,13 +260,21 @@ class HDiT(nn.Module):
         tokens = 2 ** (len(self.config.levels) - 1)
         return self.config.patch[0] * tokens, self.config.patch[1] * tokens
 
-    def forward(self, x: Tensor, c_noise: Tensor, mapping_cond: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        c_noise: Tensor,
+        mapping_cond: Tensor | None = None,
+        part: Part | None = None,
+    ) -> Tensor:
         """The network's answer F(x; c_noise).
 
         Args:
             x: float (batch, in_channels, height, width), the sides multiples of `grain`.
             c_noise: (batch,), EDM's ln(sigma) / 4.
             mapping_cond: (batch, mapping_cond_dim); None stands for zeros.
+            part: the rows and columns whose answer is asked for: a local head leaves the others
+                out. None: all.
 
         Returns:
             Like x, with `out_channels`.
@@ -299,7 +307,7 @@ class HDiT(nn.Module):
 
         # Output.
         output = self.patch_out(self.out_norm(x))
-        return output if self.local is None else self.local(pixels, output, c_noise)
+        return output if self.local is None else self.local(pixels, output, c_noise, part)
 
     def check_inputs(self, x: Tensor, c_noise: Tensor, mapping_cond: Tensor | None) -> None:
         """Raise OptionError where a shape does not fit; x, c_noise, mapping_cond as `forward`'s."""

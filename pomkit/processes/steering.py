@@ -113,7 +113,7 @@ class Steering:
         """The mean colour of what may stand behind noisy pixels; see `edm` for the contract."""
         logits = self.ask(x, sigma, conditions)
         levels = sigma.to(x).reshape(-1, 1, 1, 1)  # (batch, 1, 1, 1)
-        for change in self.changes(self.head.evidence(x) / levels**2, float(sigma.max())):
+        for change in self.changes(lambda: self.head.evidence(x) / levels**2, float(sigma.max())):
             logits = change(logits)
         logits = self.obey_rules(logits, conditions.get("chords"))
         self.level += 1
@@ -151,12 +151,19 @@ class Steering:
         # Silence is 0, so that what a rule forbids stays below it however sure a pixel is.
         return logits - logits[:, :1]
 
-    def changes(self, evidence: Tensor, sigma: float) -> list[Callable[[Tensor], Tensor]]:
-        """The changes of a call's logits, float (batch, states, h, w), in their order."""
+    def changes(
+        self, evidence: Callable[[], Tensor], sigma: float
+    ) -> list[Callable[[Tensor], Tensor]]:
+        """The changes of a call's logits, float (batch, states, h, w), in their order.
+
+        Args:
+            evidence: what the pixels alone say, like the logits; worked out where it is needed.
+            sigma: the noise level.
+        """
         plan = self.plan
         changes: list[Callable[[Tensor], Tensor]] = []
         if plan.temperature != 1:
-            changes.append(lambda logits: sharpen(logits, plan.temperature, evidence))
+            changes.append(lambda logits: sharpen(logits, plan.temperature, evidence()))
         if plan.pitch_bias is not None:
             changes.append(self.favour_pitches)
         if plan.top_p < 1:

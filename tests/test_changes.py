@@ -179,7 +179,7 @@ def test_one_channel_never_plays_a_pitch_twice_at_a_time():
 
 def test_known_homes_come_before_the_nearest_part():
     song = two_parts((0, 4, 72, 80, 0), (0, 4, 48, 80, 1))
-    notes, _ = changed(song, [(8, 2, 72, 99, 0)], 8, 16, homes={(8, 72): 1})
+    notes, _ = changed(song, [(8, 2, 72, 99, 0)], 8, 16, homes={(8, 72): [1]})
     assert (8, 2, 72, 99, 1) in notes
 
 

@@ -249,7 +249,7 @@ def test_upload_as_ipywidgets_7_and_8_give_it(studio, version, tmp_path, monkeyp
     monkeypatch.setitem(studio.controls, "upload", Upload())
     studio._upload()
     assert studio.song.name == "my song"
-    assert np.array_equal(studio.song.notes, SONG.canonical().notes)
+    assert np.array_equal(studio.song.notes, SONG.notes)
     assert not studio.controls["upload"].value
     assert type(studio.controls["upload"].value) is type(uploads)
 

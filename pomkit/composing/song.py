@@ -10,7 +10,6 @@ file that the song was read from, and every note without a cell in the mask stay
 """
 
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -108,10 +107,10 @@ def compose(
     pictures = inpaint(model, picture, mask, n=n, **options)
 
     changes = [with_region(song, mask, after, start=start, part=part) for after in pictures]
-    songs = ComposedSongs(with_remarks(changed, report) for changed, report in changes)
+    songs = ComposedSongs(changed.with_remarks() for changed in changes)
     songs.pictures = pictures
     songs.mask = mask
-    songs.reports = tuple(report for _, report in changes)
+    songs.reports = tuple(changed.report for changed in changes)
     return songs
 
 
@@ -163,9 +162,3 @@ def mask_of(mask: np.ndarray | str, song: Song, start: int) -> Mask:
         return masks.from_text(mask, song, start)
     width = np.shape(mask)[1] if np.ndim(mask) == 2 else song.end - start
     return masks.check_mask(mask, width)
-
-
-def with_remarks(song: Song, report: ChangeReport) -> Song:
-    """The song, which tells in its own report what composing it did not keep."""
-    remarks = (*song.report.remarks, *report.remarks())
-    return replace(song, report=replace(song.report, remarks=remarks))

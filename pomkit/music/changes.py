@@ -24,7 +24,7 @@ inside, `render` of the result gives the composed cells, less what the report co
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -46,8 +46,8 @@ from .players import Players
 from .song import Parts, Song
 from .tables import DURATION_ROW, ONSET_ROW, PART_ROW, PITCH_ROW, columns_of, notes_of
 
-# Where a new note begins, (step of the song, pitch), and the number of its part.
-HomeTable = Mapping[tuple[int, int], int]
+# Where a new note begins, (step of the song, pitch), and the numbers of the parts that play it.
+HomeTable = Mapping[tuple[int, int], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,11 @@ class ChangeReport:
     dropped: int = 0
     prolonged: int = 0
 
+    @property
+    def losses(self) -> int:
+        """How many notes, or ends of notes, were not kept, or are not as the picture has them."""
+        return self.ended + self.tails + self.cut + self.dropped + self.prolonged
+
     def remarks(self) -> tuple[str, ...]:
         """A sentence for each thing that was not kept, or not as the picture has it."""
         sentences = {
@@ -91,6 +96,11 @@ class Changed(NamedTuple):
 
     song: Song
     report: ChangeReport
+
+    def with_remarks(self) -> Song:
+        """The song, which tells in its own report what changing it did not keep."""
+        remarks = (*self.song.report.remarks, *self.report.remarks())
+        return replace(self.song, report=replace(self.song.report, remarks=remarks))
 
 
 def with_region(
@@ -137,7 +147,7 @@ def with_region(
     new, givers = _hand_on_tails(region.new_notes(old.entering), old, region, players)
     tails = old.count_lost_tails(new, givers, region)
     prolonged = region.count_prolonged(np.concatenate([kept, new], axis=1))
-    _send_home(new, homes or {})
+    new = _send_home(new, homes or {})
     homeless = new[PART_ROW] < 0
     new[PART_ROW, homeless] = players.nearest(new[:, homeless])
     new, cut, dropped = _fit_between(kept, new, song.channels)
@@ -216,10 +226,13 @@ def _count(cells: np.ndarray, row: np.ndarray, first: np.ndarray, last: np.ndarr
     return before[row, last] - before[row, first]
 
 
-def _send_home(new: np.ndarray, homes: HomeTable) -> None:
-    """Give new notes, (5, notes), the parts that are known of them, in place."""
-    for number, (onset, _, pitch, _, part) in enumerate(new.T.tolist()):
-        new[PART_ROW, number] = homes.get((onset, pitch), part)
+def _send_home(new: np.ndarray, homes: HomeTable) -> np.ndarray:
+    """New notes, (5, notes), with the parts that are known of them: one for each part."""
+    sent = []
+    for onset, duration, pitch, velocity, part in new.T.tolist():
+        for home in homes.get((onset, pitch), (part,)):
+            sent.append((onset, duration, pitch, velocity, home))
+    return np.array(sent, np.int64).reshape(-1, 5).T  # (5, notes)
 
 
 @dataclass(frozen=True)

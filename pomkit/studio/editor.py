@@ -8,7 +8,12 @@ bars count from 1; a point is (step, pitch), both at cell centres.
     editor.add_bars(9, 12)
     editor.undo()
 
-The law: `undo` takes back exactly one call, and the picture stays one that `render` can draw.
+A picture holds less than a song does. So a State remembers the Song that was opened and the cells
+that were *touched* since, composed or drawn: `song` is that Song with what the picture has there.
+
+The law: `undo` takes back exactly one call, and the picture stays one that `render` can draw. A
+note of the Song that was opened stays as it was, part, velocity and all, until a cell of it is
+touched; with none touched `song` is the Song itself.
 Read on: `tools`, which does the same from a drag of the mouse; `session`, which composes.
 """
 
@@ -22,8 +27,9 @@ import numpy as np
 
 from ..errors import OptionError
 from ..music import masks
+from ..music.changes import Changed, ChangeReport, HomeTable, with_region
 from ..music.picture import parse, render
-from ..music.pixels import BORDER, PITCHES, Mask, Picture, check_picture
+from ..music.pixels import BORDER, PITCHES, Mask, Picture, check_picture, row_of_pitch
 from ..music.song import Song
 from ..music.tables import NOTE_DTYPE
 
@@ -32,8 +38,6 @@ LOWEST_PITCH = BORDER  # under it, and over the highest one, are the chord rows
 HIGHEST_PITCH = PITCHES - 1 - BORDER
 # For what a thread that composes and the events of a page both touch.
 LOCK = threading.RLock()
-# What the songs of states have from that which was opened.
-TOLD = ("source_tempo", "tempi", "meters", "keys")
 Music = Song | np.ndarray | int
 Points = Sequence[tuple[float, float]]
 
@@ -47,6 +51,11 @@ class State(NamedTuple):
         bars: the steps of the bar lines.
         name: of the song.
         origin: the Song that was opened; None: a picture or silence was.
+        touched: the cells that were composed or drawn since, bool (128, width); None: no Song was
+            opened.
+        homes: where notes begin that were moved, (step, pitch), and the numbers of their parts.
+        changed: the Song that was opened with what the picture has in the touched cells, and what
+            could not be kept.
     """
 
     picture: Picture
@@ -54,15 +63,43 @@ class State(NamedTuple):
     bars: tuple[int, ...]
     name: str
     origin: Song | None = None
+    touched: Mask | None = None
+    homes: HomeTable = {}
+    changed: Changed | None = None
 
     @property
     def song(self) -> Song:
-        """The picture read as a Song, with its bar lines and name, tempi, meters and keys."""
-        song = replace(parse(self.picture), bars=self.bars, name=self.name)
-        if self.origin is None:
-            return song
-        signs = {name: getattr(self.origin, name) for name in TOLD}
-        return replace(song, **signs)
+        """The Song that was opened with what has changed; else the picture read as a Song."""
+        if self.changed is not None:
+            return self.changed.song
+        return replace(parse(self.picture), bars=self.bars, name=self.name)
+
+    @property
+    def report(self) -> ChangeReport:
+        """What was changed in the Song that was opened, and what of it could not be kept."""
+        return ChangeReport() if self.changed is None else self.changed.report
+
+    def redrawn(self, picture: Picture, region: Mask, homes: HomeTable | None = None) -> "State":
+        """The state with another picture.
+
+        Args:
+            picture: uint8 (128, width, 3).
+            region: the cells in which it may differ, bool (128, width).
+            homes: the parts of notes that begin there, where these are known.
+        """
+        state = self._replace(picture=picture)
+        if self.origin is None or self.touched is None:
+            return state
+
+        # What is drawn anew forgets who played there.
+        known = dict(homes or {})
+        for (step, pitch), parts in self.homes.items():
+            if not region[row_of_pitch(pitch), step]:
+                known[step, pitch] = parts
+        touched = self.touched | region
+        changed = with_region(self.origin, touched, picture, homes=known)
+        changed = changed._replace(song=changed.with_remarks())
+        return state._replace(touched=touched, homes=known, changed=changed)
 
 
 def first_state(
@@ -80,6 +117,8 @@ def first_state(
         OptionError: the number of steps is out of range.
     """
     song = music if isinstance(music, Song) else Song(np.zeros(0, NOTE_DTYPE))
+    if bars is not None:
+        song = replace(song, bars=tuple(bars))
     if isinstance(music, np.ndarray):
         picture = music.copy()
     else:
@@ -93,7 +132,11 @@ def first_state(
 
     lines = song.bar_lines(width) if bars is None else bars
     shown = tuple(int(line) for line in lines if line < width)
-    return State(picture, mask, shown, song.name, music if isinstance(music, Song) else None)
+    state = State(picture, mask, shown, song.name)
+    if not isinstance(music, Song):
+        return state
+    untouched = np.zeros((PITCHES, width), bool)
+    return state._replace(origin=song, touched=untouched, changed=Changed(song, ChangeReport()))
 
 
 class Editor:
@@ -145,7 +188,7 @@ class Editor:
 
     @property
     def song(self) -> Song:
-        """The picture read as a Song, with its bar lines and name."""
+        """The Song that was opened with what has changed since, or the picture read as one."""
         return self._state.song
 
     @property
@@ -224,12 +267,16 @@ class Editor:
     # Notes
 
     def note_at(self, step: float, pitch: float) -> int | None:
-        """The number in `song.notes` of the note that sounds in the cell."""
+        """The number in `song.notes` of the note that sounds in the cell.
+
+        Of several, in several parts, the one that began last, and of these the longest.
+        """
         notes = self.song.notes
         since_onset = round(step) - notes["onset"]
         sounds = (since_onset >= 0) & (since_onset < notes["duration"])
         numbers = np.flatnonzero(sounds & (notes["pitch"] == round(pitch)))
-        return int(numbers[0]) if len(numbers) else None
+        order = np.argsort(notes[numbers], order=("onset", "duration"), kind="stable")
+        return int(numbers[order[-1]]) if len(numbers) else None
 
     def add_note(self, step: int, pitch: int, duration: int = 2, velocity: int = 90) -> None:
         """Write a note; one of the same pitch that sounds there ends.
@@ -243,29 +290,80 @@ class Editor:
         Raises:
             OptionError: it would begin outside the picture or in the chord rows.
         """
-        self._rewrite([], (step, duration, pitch, velocity, 0))
+        self._check_place(step, pitch)
+        new = np.array([(step, duration, pitch, velocity, 0)], NOTE_DTYPE)
+        self._draw(new[:0], new)
 
     def move_note(self, number: int, step: int, pitch: int) -> None:
-        """Let note `number` of `song.notes` begin at another step and pitch."""
-        _, duration, _, velocity, _ = self.song.notes[number].tolist()
-        self._rewrite([number], (step, duration, pitch, velocity, 0))
+        """Let note `number` of `song.notes` begin at another step and pitch, in the same part.
+
+        What the picture shows as one with it, notes of other parts, moves with it.
+
+        Raises:
+            OptionError: it would begin outside the picture or in the chord rows, or does so now.
+        """
+        self._check_place(step, pitch)
+        old = self._seen_with(number)
+        new = self.song.notes[[number]]
+        new["onset"] = step
+        new["pitch"] = pitch
+        self._draw(old, new, old["part"].tolist())
 
     def remove_note(self, number: int) -> None:
-        """Delete note `number` of `song.notes`."""
-        self._rewrite([number])
+        """Delete note `number` of `song.notes`, and what the picture shows as one with it.
 
-    def _rewrite(self, without: list[int], *notes: tuple[int, ...]) -> None:
-        """Render the song again, so that the picture stays one that `render` can draw."""
-        for step, _, pitch, *_ in notes:
-            if not (0 <= step < self.width and LOWEST_PITCH <= pitch <= HIGHEST_PITCH):
-                raise OptionError(
-                    f"a note at step {step}, pitch {pitch}: choose a step within 0 to "
-                    f"{self.width - 1}, a pitch within {LOWEST_PITCH} to {HIGHEST_PITCH}"
-                )
-        song = self.song
-        kept = np.delete(song.notes, without)
-        table = np.concatenate([kept, np.array([*notes], NOTE_DTYPE)])
-        self._change(picture=render(replace(song, notes=table), width=self.width))
+        Raises:
+            OptionError: the picture does not show it.
+        """
+        old = self._seen_with(number)
+        self._draw(old, old[:0])
+
+    def _check_place(self, step: int, pitch: int) -> None:
+        """OptionError where no note may begin."""
+        if not (0 <= step < self.width and LOWEST_PITCH <= pitch <= HIGHEST_PITCH):
+            raise OptionError(
+                f"a note at step {step}, pitch {pitch}: choose a step within 0 to "
+                f"{self.width - 1}, a pitch within {LOWEST_PITCH} to {HIGHEST_PITCH}"
+            )
+
+    def _seen_with(self, number: int) -> np.ndarray:
+        """The notes that the picture shows as one with note `number`, NOTE_DTYPE (notes,)."""
+        notes = self.song.notes
+        pitch = int(notes["pitch"][number])
+        if not LOWEST_PITCH <= pitch <= HIGHEST_PITCH:
+            raise OptionError(
+                f"note {number} has pitch {pitch}, which the picture does not show; choose one "
+                f"within {LOWEST_PITCH} to {HIGHEST_PITCH}"
+            )
+        return notes[_begins_with(notes, notes[number])]
+
+    def _draw(self, old: np.ndarray, new: np.ndarray, players: Sequence[int] = ()) -> None:
+        """Draw the picture again, so that it stays one that `render` can draw.
+
+        Args:
+            old: what goes, notes that begin together at one pitch, NOTE_DTYPE (notes,).
+            new: the note that comes, or none, NOTE_DTYPE (0 or 1,).
+            players: the numbers of the parts that play it; none: it is not known.
+        """
+        state = self._state
+        seen = parse(state.picture)
+        notes = seen.notes
+        if len(old):
+            notes = notes[~_begins_with(notes, old[0])]
+        picture = render(replace(seen, notes=np.concatenate([notes, new])), width=self.width)
+
+        # All cells of the new note count as drawn. Who begins at its place already plays it, too.
+        region = (picture != state.picture).any(axis=2)  # (128, width)
+        homes = {}
+        for note in new:
+            step, duration, pitch, _, _ = note.tolist()
+            end = min(step + duration, self.width)
+            region |= masks.box(self.width, (pitch, pitch), (step, end))
+            there = state.song.notes[_begins_with(state.song.notes, note)]
+            parts = {*players, *there["part"].tolist()}
+            if parts:
+                homes[step, pitch] = sorted(parts)
+        self.take(state.redrawn(picture, region, homes))
 
     # Undo
 
@@ -291,6 +389,11 @@ class Editor:
         """Tell whoever observes that there may be another state."""
         for act in self._observers:
             act()
+
+
+def _begins_with(notes: np.ndarray, note: np.ndarray) -> np.ndarray:
+    """Which notes begin at the step and the pitch of one, bool (notes,)."""
+    return (notes["onset"] == note["onset"]) & (notes["pitch"] == note["pitch"])
 
 
 class Delegate:

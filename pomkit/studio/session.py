@@ -26,11 +26,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..composing.region import inpaint
+from ..composing.song import grid_advice
 from ..errors import OptionError, PomkitError, check_choice
 from ..files import AnyPath
-from ..music.grid import Tempo
-from ..music.picture import parse
-from ..music.pixels import PITCHES, Picture, row_of_pitch
+from ..music.pixels import BORDER, PITCHES, Picture, row_of_pitch
 from ..music.song import Song
 from ..music.tables import NOTE_DTYPE
 from ..play.audio import LISTEN_RATE, mp3, synthesize
@@ -42,6 +41,8 @@ from .storage import Contents, Take, open_contents, save_contents
 from .tools import Gesture, perform
 
 FRAME = 0.2  # seconds between live pictures, at least
+# The fields of a Song beside its notes that are heard.
+HEARD = ("tempi", "steps_per_beat", "parts", "programs", "channels")
 # What observers are told, and what to look at then.
 EVENTS = {
     "state": "editor.state, and with it history, candidates, place, chosen",
@@ -267,6 +268,9 @@ class Session:
             raise OptionError("nothing is marked; paint over what shall be new, then press Inpaint")
         model = self._models[settings["model"]]
         options = options_of(model, before, settings)
+        advice = grid_advice(model, before.song)
+        if advice:
+            self.say(advice)
         hear = partial(self._hear, time.monotonic())
         pictures = inpaint(
             model, before.picture, before.mask, bars=before.bars, callback=hear, **options
@@ -282,8 +286,16 @@ class Session:
             self.candidates = candidates
             self.live = None
             self.history.append(Take(before, before, settings))
-            self.choose(0)
-        return f"{len(pictures)} composed in {pictures.seconds:.1f} s with seed {pictures.seed}"
+            self._choose(0)
+        said = f"{len(pictures)} composed in {pictures.seconds:.1f} s with seed {pictures.seed}"
+        return "; ".join(filter(None, [said + self._losses_in_words(), advice]))
+
+    def _losses_in_words(self) -> str:
+        """How much of the song could not be kept, to follow another text; "" where all was."""
+        losses = self.editor.state.report.losses
+        if not losses:
+            return ""
+        return f"; {losses} notes or ends of notes were not kept, see song.report.remarks"
 
     def _hear(self, started: float, event: dict[str, Any]) -> None:
         """The sampler's callback: progress, a live picture now and then, the end where wished."""
@@ -319,6 +331,11 @@ class Session:
         Raises:
             OptionError: there is no such candidate for this picture.
         """
+        self._choose(number)
+        self.say(f"candidate {number + 1}{self._losses_in_words()}")
+
+    def _choose(self, number: int) -> None:
+        """Take a candidate, as `choose` does."""
         with LOCK:
             take = self.history[-1]
             state = self.editor.state
@@ -330,12 +347,13 @@ class Session:
                 )
 
             # Only what was marked then: what was drawn beside it meanwhile stays.
-            marked = take.before.mask[..., None]
-            picture = np.where(marked, self.candidates[number], state.picture)
-            self.history[-1] = take._replace(state=take.before._replace(picture=picture))
+            marked = take.before.mask
+            picture = np.where(marked[..., None], self.candidates[number], state.picture)
+            state = state.redrawn(picture, marked)
+            self.history[-1] = take._replace(state=state._replace(mask=marked))
             self.place = len(self.history) - 1
             self.chosen = number
-            self.editor.take(state._replace(picture=picture))
+            self.editor.take(state)
 
     def go(self, place: int) -> None:
         """Take a kept picture, its mask too, from `history`; OptionError for none."""
@@ -354,22 +372,36 @@ class Session:
         Returns:
             uint8 (128, width, 3), as wide as the present one.
         """
-        present = self.editor.state.picture
-        picture = self.history[self.place].before.picture
-        return picture if picture.shape == present.shape else present
+        return self._state_before().picture
+
+    def _state_before(self) -> State:
+        """The state that the present one was made from, or, of another width, the present one."""
+        present = self.editor.state
+        before = self.history[self.place].before
+        return before if before.picture.shape == present.picture.shape else present
 
     # Sound
 
     def sound(self, what: str = "now") -> bytes:
-        """MP3 of the picture "now", the one "before", or the "new" notes alone; OptionError."""
+        """MP3 of the song "now", as it was "before", or of the "new" notes alone.
+
+        It has the song's tempi and instruments.
+
+        Raises:
+            OptionError: there is no such sound.
+        """
         check_choice("sound", what, ("now", "before", "new"))
-        picture = self.editor.state.picture
-        before = self.before()
-        notes = parse(before if what == "before" else picture).notes
+        before = self._state_before()
+        state = before if what == "before" else self.editor.state
+        song = state.song
+        notes = song.notes
         if what == "new":
-            changed = (picture != before).any(axis=2)  # (128, width)
+            changed = (state.picture != before.picture).any(axis=2)  # (128, width)
+            # There are chords, whatever notes have such pitches.
+            changed[:BORDER] = False
+            changed[-BORDER:] = False
             notes = notes[changed[row_of_pitch(notes["pitch"]), notes["onset"]]]
-        return _mp3(notes.tobytes(), self.editor.state.song.tempi)
+        return _mp3(notes.tobytes(), *(getattr(song, sign) for sign in HEARD))
 
     # Music and files
 
@@ -441,7 +473,7 @@ def in_plain_words(fault: Exception) -> Exception:
 
 
 @lru_cache(maxsize=12)
-def _mp3(notes: bytes, tempi: tuple[Tempo, ...]) -> bytes:
-    """The sound of notes (NOTE_DTYPE), given as bytes, at their tempi, as MP3."""
-    song = Song(np.frombuffer(notes, NOTE_DTYPE), tempi=tempi)
+def _mp3(notes: bytes, *signs: Any) -> bytes:
+    """The sound of notes (NOTE_DTYPE), given as bytes, with the `HEARD` of their song, as MP3."""
+    song = Song(np.frombuffer(notes, NOTE_DTYPE), **dict(zip(HEARD, signs, strict=True)))
     return mp3(synthesize(song, LISTEN_RATE), LISTEN_RATE)

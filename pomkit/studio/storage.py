@@ -81,7 +81,7 @@ def save_contents(path: AnyPath, contents: Contents) -> Path:
 
 
 def save_song(path: AnyPath, contents: Contents) -> None:
-    """Write the song as MIDI."""
+    """Write the song as MIDI: the file that was opened, with what has changed."""
     contents.state.song.write_midi(path)
 
 
@@ -123,13 +123,22 @@ def save_states(path: AnyPath, states: Sequence[State], about: dict[str, Any]) -
         arrays |= _origin_arrays(origin, i)
     places = []
     for i, state in enumerate(states):
-        fields = state._replace(origin=None)._asdict()
-        arrays |= {f"{field}{i}": value for field, value in fields.items() if value is not None}
+        arrays |= _state_arrays(state, i)
         same = (k for k, origin in enumerate(origins) if origin is state.origin)
         places.append(next(same, None))
     words = json.dumps(about | {"states": len(states), "origins": places})
     with write_atomically(path) as file:
         np.savez_compressed(file, about=np.array(words), **arrays)
+
+
+def _state_arrays(state: State, i: int) -> dict[str, Any]:
+    """The arrays that hold state number `i`, but for the song that was opened."""
+    arrays = {"picture": state.picture, "mask": state.mask, "bars": state.bars, "name": state.name}
+    if state.touched is not None:
+        homes = [(*place, part) for place, parts in state.homes.items() for part in parts]
+        arrays["touched"] = state.touched
+        arrays["homes"] = np.array(homes, np.int64).reshape(-1, 3)  # (homes, 3)
+    return {f"{name}{i}": array for name, array in arrays.items()}
 
 
 def _origin_arrays(song: Song, i: int) -> dict[str, np.ndarray]:
@@ -219,7 +228,7 @@ def _states(file: Any, about: dict[str, Any], count: int) -> list[State]:
     places = about.get("origins", [None] * count)
     numbers = {place for place in places if place is not None}
     origins = {number: _origin(file, number) for number in numbers}
-    return [_state(file, i)._replace(origin=origins.get(places[i])) for i in range(count)]
+    return [_state(file, i, origins.get(places[i])) for i in range(count)]
 
 
 def _origin(file: Any, i: int) -> Song:
@@ -230,7 +239,25 @@ def _origin(file: Any, i: int) -> Song:
     return replace(song, source=source, read_as=ReadOptions(**read_as) if read_as else None)
 
 
-def _state(file: Any, i: int) -> State:
-    """State number `i` of an open .npz file, checked."""
-    state = first_state(file[f"picture{i}"], file[f"mask{i}"], file[f"bars{i}"])
-    return state._replace(name=str(file[f"name{i}"]))
+def _state(file: Any, i: int, origin: Song | None) -> State:
+    """State number `i` of an open .npz file, checked.
+
+    Args:
+        file: the file.
+        i: its number.
+        origin: the song that was opened.
+    """
+    picture = file[f"picture{i}"]
+    state = first_state(picture, file[f"mask{i}"], file[f"bars{i}"])
+    state = state._replace(name=str(file[f"name{i}"]))
+    if origin is None:
+        return state
+
+    # What is drawn again is as it was.
+    begun = first_state(origin)
+    state = begun._replace(mask=state.mask, bars=state.bars, name=state.name)
+    touched = masks.check_mask(file[f"touched{i}"], picture)
+    homes: dict[tuple[int, int], list[int]] = {}
+    for step, pitch, part in file[f"homes{i}"].tolist():
+        homes.setdefault((step, pitch), []).append(part)
+    return state.redrawn(picture, touched, homes)

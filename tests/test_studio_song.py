@@ -1,0 +1,362 @@
+"""The song of a studio: the one that was opened, but for the cells that were composed or drawn."""
+
+import io
+
+import mido
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pomkit
+from pomkit import OptionError, Song, masks, read_midi, render
+from pomkit.composing.region import Pictures
+from pomkit.studio import Session
+from pomkit.studio import session as module
+from pomkit.studio.editor import Editor
+from pomkit.studio.storage import open_contents, save_contents
+
+MODEL = pomkit.load_model("tiny", "cpu")
+SIGNS = ("name", "parts", "tempi", "meters", "keys", "bars", "programs", "channels", "source")
+QUICK = {"seed": 1, "steps": 2}
+
+
+def duo() -> bytes:
+    """A violin and a bass, 90 BPM, 6/8, eight bars; some notes are beside the grid."""
+    tempo = mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(90))
+    meter = mido.MetaMessage("time_signature", numerator=6, denominator=8)
+    tracks = [mido.MidiTrack([tempo, meter])]
+    for channel, (name, program, pitch) in enumerate([("violin", 40, 72), ("bass", 32, 40)]):
+        track = mido.MidiTrack([mido.MetaMessage("track_name", name=name)])
+        track.append(mido.Message("program_change", channel=channel, program=program))
+        for number in range(48):
+            late = 7 * (number % 3)
+            note = {"channel": channel, "note": pitch + number * 5 % 7}
+            track.append(mido.Message("note_on", time=late, velocity=80 + number % 9, **note))
+            track.append(mido.Message("note_off", time=240 - late, **note))
+        tracks.append(track)
+    file = io.BytesIO()
+    mido.MidiFile(ticks_per_beat=480, tracks=tracks).save(file=file)
+    return file.getvalue()
+
+
+DUO = duo()
+
+
+@pytest.fixture
+def session():
+    """A session on the duo, of which the bars 3 and 4 are marked."""
+    made = Session(MODEL, 16)
+    made.open(DUO, "duo.mid")
+    made.editor.add_bars(3, 4)
+    yield made
+    made.close()
+
+
+def signs(song):
+    return {name: getattr(song, name) for name in SIGNS}
+
+
+def outside(song, mask):
+    """The notes without a cell in the mask."""
+    cells = [
+        mask[127 - pitch, onset : onset + duration].any()
+        for onset, duration, pitch, *_ in song.notes.tolist()
+    ]
+    return song.notes[~np.array(cells)].tolist()
+
+
+# Nothing touched
+
+
+def test_a_song_that_was_only_opened_is_the_song_itself(session):
+    song = session.editor.song
+    assert np.array_equal(song.notes, read_midi(DUO).notes)
+    assert signs(song) == signs(read_midi(DUO)) | {"name": "duo"}
+    assert song.source == DUO
+
+
+def test_what_a_picture_cannot_hold_is_in_the_song():
+    """Pitches of the border rows, one pitch in two parts, another grid."""
+    notes = [(0, 8, 2, 80, 0), (0, 8, 60, 80, 0), (0, 5, 60, 90, 1), (3, 4, 60, 70, 1)]
+    song = Song(notes, parts=("a", "b"), steps_per_beat=12)
+    state = Editor(song).state
+    assert state.song is song
+    assert len(pomkit.parse(state.picture).notes) == 2
+
+
+def test_bars_that_are_given_are_the_songs():
+    song = Editor(Song([(0, 48, 60, 80, 0)]), bars=[0, 12, 24, 36]).song
+    assert song.bar_lines().tolist() == [0, 12, 24, 36, 48]
+
+
+# Composing
+
+
+def test_a_studio_composes_the_song_that_compose_gives(session):
+    song, mask = session.editor.song, session.editor.mask
+    session.inpaint(n=2, **QUICK)
+    composed = pomkit.compose(MODEL, song, mask, n=2, seed=1, calls=2)
+    for number, expected in enumerate(composed):
+        session.choose(number)
+        assert session.editor.song == expected
+        assert session.editor.song.report == expected.report
+        assert session.history[1].state.song == expected
+    assert composed[0] != composed[1]
+
+
+def test_what_is_not_composed_stays_part_by_part(session):
+    before, mask = session.editor.song, session.editor.mask
+    session.inpaint(**QUICK)
+    after = session.editor.song
+    assert after != before
+    assert outside(after, mask) == outside(before, mask)
+    assert signs(after) == signs(before)
+
+
+def test_one_part_may_be_composed(session):
+    """The mask decides, as everywhere: of bar 3 the violin's rows."""
+    before = session.editor.song
+    session.editor.mask = masks.box(session.editor.width, (66, 90), (24, 36))
+    session.inpaint(**QUICK)
+    after = session.editor.song
+    bass = before.select("bass")
+    assert np.array_equal(after.notes[after.select("bass")], before.notes[bass])
+    assert outside(after, session.editor.mask) == outside(before, session.editor.mask)
+
+
+def test_undo_brings_the_song_itself_back_and_redo_the_composed_one(session):
+    before = session.editor.song
+    session.inpaint(**QUICK)
+    after = session.editor.song
+    session.editor.undo()
+    assert session.editor.song is before
+    session.editor.redo()
+    assert session.editor.song is after
+    session.go(0)
+    assert np.array_equal(session.editor.song.notes, before.notes)
+
+
+def test_a_second_region_leaves_the_first_one(session):
+    first = session.editor.mask
+    session.inpaint(**QUICK)
+    once = session.editor.song
+    session.editor.mask = masks.bars(session.editor.width, 7, 8, session.editor.state.bars)
+    session.inpaint(**QUICK)
+    assert np.array_equal(session.editor.state.touched, first | session.editor.mask)
+    assert outside(session.editor.song, session.editor.mask) == outside(once, session.editor.mask)
+
+
+def test_a_note_drawn_while_it_composes_is_in_the_song(session):
+    begin = session._compose_candidates
+
+    def draw_and_compose(before, settings):
+        session.editor.add_note(0, 100, 3)
+        return begin(before, settings)
+
+    session._compose_candidates = draw_and_compose
+    session.inpaint(n=2, **QUICK)
+    for number in (0, 1):
+        session.choose(number)
+        assert (0, 3, 100, 90, 0) in session.editor.song.notes.tolist()
+
+
+def test_what_could_not_be_kept_is_told(session, monkeypatch):
+    """Silence from the middle of a note on: it ends there, and the message says so."""
+    session.load(Song([(0, 32, 60, 80, 0), (8, 4, 70, 80, 1)]))
+    session.editor.add_box(steps=(8, 16))
+    silence = np.where(session.editor.mask[..., None], 0, session.editor.picture)
+    answer = silence.astype(np.uint8)[None].view(Pictures)
+    answer.__dict__.update(seconds=0.0, seed=1)
+    monkeypatch.setattr(module, "inpaint", lambda *_, **__: answer)
+    session.inpaint(seed=1)
+    song = session.editor.song
+    assert song.notes.tolist() == [(0, 8, 60, 80, 0)]
+    assert session.editor.state.report.losses == 2
+    assert "2 notes or ends of notes were not kept" in session.message
+    assert len(song.report.remarks) == 2
+    session.editor.undo()
+    assert not session.editor.state.report.losses
+
+
+def test_a_song_on_another_grid_is_told_before_it_is_composed(session):
+    session.load(read_midi(DUO, steps_per_beat=12))
+    session.editor.add_bars(3)
+    said = []
+    session.observe(lambda event: event == "message" and said.append(session.message))
+    session.inpaint(**QUICK)
+    assert "steps_per_beat=4" in said[0]
+    assert "1 composed" in said[1]
+    assert said[0] in said[1]
+
+
+# Notes by hand
+
+
+def test_a_note_that_is_drawn_goes_to_the_nearest_part(session):
+    before = session.editor.song
+    session.editor.add_note(4, 45, 2)
+    session.editor.add_note(4, 88, 2)
+    added = {*session.editor.song.notes.tolist()} - {*before.notes.tolist()}
+    assert added == {(4, 2, 45, 90, 1), (4, 2, 88, 90, 0)}
+    assert signs(session.editor.song) == signs(before)
+
+
+def test_a_note_that_is_moved_keeps_its_part(session):
+    """A note of the bass among those of the violin."""
+    editor = session.editor
+    number = int(np.flatnonzero(editor.song.select("bass"))[5])
+    moved = editor.song.notes[number].tolist()
+    editor.move_note(number, 20, 90)
+    notes = editor.song.notes.tolist()
+    assert (20, moved[1], 90, moved[3], 1) in notes
+    assert moved not in notes
+    editor.move_note(editor.note_at(20, 90), 30, 92)
+    assert (30, moved[1], 92, moved[3], 1) in editor.song.notes.tolist()
+
+
+def test_what_is_composed_over_a_moved_note_forgets_its_part():
+    editor = Editor(Song([(0, 4, 40, 80, 0), (0, 4, 80, 80, 1)]))
+    editor.move_note(0, 0, 79)
+    assert editor.song.notes["part"].tolist() == [0, 1]
+    region = masks.box(4, (70, 90))
+    editor.take(editor.state.redrawn(editor.picture, region))
+    assert editor.state.homes == {}
+
+
+def test_notes_that_are_one_in_the_picture_move_and_go_as_one():
+    song = Song([(0, 4, 60, 80, 0), (0, 4, 60, 90, 1), (8, 4, 64, 80, 2)])
+    editor = Editor(song)
+    editor.move_note(editor.note_at(2, 60), 4, 62)
+    assert editor.song.notes.tolist() == [
+        (4, 4, 62, 90, 0),
+        (4, 4, 62, 90, 1),
+        (8, 4, 64, 80, 2),
+    ]
+    editor.move_note(2, 4, 62)
+    assert editor.song.notes["part"].tolist() == [0, 1, 2]
+    editor.remove_note(1)
+    assert not len(editor.song.notes)
+
+
+def test_of_notes_in_one_cell_the_seen_one_is_taken():
+    editor = Editor(Song([(0, 8, 60, 80, 0), (4, 2, 60, 80, 1), (4, 4, 60, 80, 2)]))
+    assert [editor.note_at(step, 60) for step in (0, 4, 7)] == [0, 2, 2]
+
+
+def test_a_note_that_the_picture_does_not_show_is_not_moved():
+    editor = Editor(Song([(0, 8, 2, 80, 0), (0, 8, 60, 80, 0)]))
+    with pytest.raises(OptionError, match="does not show"):
+        editor.move_note(0, 4, 62)
+    with pytest.raises(OptionError, match="does not show"):
+        editor.remove_note(0)
+
+
+step, pitch = st.integers(0, 60), st.integers(50, 74)
+note = st.tuples(step, st.integers(1, 12), pitch, st.integers(1, 127), st.integers(0, 2))
+edit = st.one_of(
+    st.tuples(st.just("add_note"), step, pitch, st.integers(1, 9)),
+    st.tuples(st.just("move_note"), st.integers(0, 99), step, pitch),
+    st.tuples(st.just("remove_note"), st.integers(0, 99)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(note, min_size=4, max_size=14), st.lists(edit, min_size=1, max_size=6))
+def test_notes_without_a_touched_cell_stay_and_the_picture_is_the_songs(notes, edits):
+    song = Song([(0, 72, 20, 80, 0), *notes], parts=("a", "b", "c"))
+    editor = Editor(song)
+    for name, number, *others in edits:
+        if name != "add_note":
+            number %= len(editor.song.notes)
+        getattr(editor, name)(number, *others)
+        kept = outside(song, editor.state.touched)
+        assert {*kept} <= {*editor.song.notes.tolist()}
+        if not editor.state.report.losses:
+            assert np.array_equal(render(editor.song, width=editor.width), editor.picture)
+        if not len(editor.song.notes):
+            break
+    while editor.undo():
+        pass
+    assert editor.song is song
+
+
+# Sound and files
+
+
+def test_the_sound_has_the_songs_tempi_and_instruments(session, monkeypatch):
+    heard = []
+    monkeypatch.setattr(module, "synthesize", lambda song, rate: heard.append(song))
+    monkeypatch.setattr(module, "mp3", lambda audio, rate: b"mp3")
+    module._mp3.cache_clear()
+    session.inpaint(**QUICK)
+    for what in ("now", "before", "new"):
+        session.sound(what)
+    module._mp3.cache_clear()
+    now, before, new = heard
+    assert np.array_equal(now.notes, session.editor.song.notes)
+    assert np.array_equal(before.notes, read_midi(DUO).notes)
+    assert {*new.notes.tolist()} == {*now.notes.tolist()} - {*before.notes.tolist()}
+    for song in heard:
+        assert (song.tempi, song.programs) == (before.tempi, (40, 32))
+        assert song.tempi[0][1] == pytest.approx(90)
+
+
+def test_a_picture_sounds_as_a_piano(session, monkeypatch):
+    heard = []
+    monkeypatch.setattr(module, "synthesize", lambda song, rate: heard.append(song))
+    monkeypatch.setattr(module, "mp3", lambda audio, rate: b"mp3")
+    module._mp3.cache_clear()
+    session.load(session.editor.picture)
+    session.sound()
+    module._mp3.cache_clear()
+    assert (heard[0].programs, heard[0].tempi) == ((0,), ())
+
+
+def test_saved_as_midi_it_has_its_parts_tempo_and_metre(session, tmp_path):
+    session.inpaint(**QUICK)
+    saved = read_midi(session.save(tmp_path / "new.mid"))
+    song = session.editor.song
+    for name in ("parts", "meters", "programs"):
+        assert getattr(saved, name) == getattr(song, name)
+    assert saved.tempi[0][1] == pytest.approx(90)
+    assert np.array_equal(saved.notes, song.notes)
+
+
+def same_state(one, two):
+    """Whether all of two states is equal, their songs with all that they keep."""
+    assert signs(one.song) == signs(two.song)
+    assert one.song.read_as == two.song.read_as
+    assert one.song.report == two.song.report
+    assert one.homes == two.homes
+    return all(np.array_equal(x, y) for x, y in zip(one, two, strict=True))
+
+
+def test_a_saved_studio_keeps_the_song_with_all_that_was_done(session, tmp_path):
+    session.inpaint(n=2, **QUICK)
+    editor = session.editor
+    editor.move_note(editor.note_at(1, 40), 2, 90)
+    editor.add_note(5, 50, 3)
+    other = Session(MODEL, 16)
+    other.open(session.save(tmp_path / "all.npz"))
+    assert same_state(other.editor.state, editor.state)
+    assert editor.state.homes == {(2, 90): [1]}
+    for one, two in zip(other.history, session.history, strict=True):
+        assert same_state(one.state, two.state)
+        assert same_state(one.before, two.before)
+    assert other.history[0].state.song.source == DUO
+
+    # And it goes on as it was.
+    other.editor.undo()
+    other.go(0)
+    assert np.array_equal(other.editor.song.notes, read_midi(DUO).notes)
+
+
+def test_a_damaged_list_of_touched_cells_is_refused(session, tmp_path):
+    contents = session.contents()
+    with np.load(save_contents(tmp_path / "all.npz", contents)) as file:
+        parts = dict(file)
+    for name, bad in {"touched0": parts["touched0"][:, 1:], "homes0": np.zeros((1, 2))}.items():
+        np.savez(tmp_path / "bad.npz", **parts | {name: bad})
+        with pytest.raises(pomkit.PictureError, match="saved studio"):
+            open_contents(tmp_path / "bad.npz")

@@ -80,7 +80,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--density": dict(
         type=float,
         default=None,
-        help="onsets per masked bar of 16 steps (default: as learned)",
+        help="onsets in 16 masked steps, a bar of 4/4 (default: as learned)",
     ),
     "--temperature": dict(
         type=float,
@@ -273,15 +273,19 @@ def told_already() -> Iterator[None]:
 def keep_nearest(options: argparse.Namespace, task: Assignment, results: "ComposedSongs") -> Choice:
     """Keep the candidate whose number of onsets is nearest to the wish."""
     from .judge.metrics import adherence
+    from .music.bars import masked_bars
 
     pictures = results.pictures
     facts = [adherence(before=task.before, after=after, mask=task.mask) for after in pictures]
-    bars = task.mask.any(axis=0).sum() / BAR
-    wish = facts[0].onsets_before if options.density is None else options.density * bars
+    # A density is of 16 steps, whatever the song's bars are.
+    wish = facts[0].onsets_before
+    if options.density is not None:
+        wish = options.density * task.mask.any(axis=0).sum() / BAR
     misses = [abs(fact.onsets - wish) for fact in facts]
     best = misses.index(min(misses))
     fact = facts[best]
 
+    bars = masked_bars(task.mask, task.bar_lines)
     cells = int(task.mask.sum())
     cleared = int(results.refused[best])
     notes = f"composed {fact.onsets} notes where {fact.onsets_before} were"

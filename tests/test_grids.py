@@ -12,6 +12,7 @@ from pomkit.composing.song import grid_advice
 from pomkit.errors import CheckpointError, PomkitWarning
 from pomkit.files import assets_dir
 from pomkit.processes.checkpoint import build_model, load_model, save_model, spec_of
+from pomkit.studio.session import Session
 
 QUICK = {"calls": 1, "seed": 1}
 
@@ -89,6 +90,18 @@ def test_compose_says_nothing_of_a_song_that_fits(model, straight):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pomkit.compose(model, read_midi(straight), "bars:2", **QUICK)
+
+
+def test_the_studio_says_so_before_it_composes(model, triplets, straight):
+    for path, told in ((triplets, True), (straight, False)):
+        session = Session(model, read_midi(path))
+        said = []
+        session.observe(lambda event: said.append((event, session.message)))  # noqa: B023
+        session.editor.add_bars(2)
+        session.inpaint(steps=1)
+        messages = [message for event, message in said if event == "message"]
+        assert ("fits 12 steps a beat better" in messages[0]) == told
+        assert "composed in" in messages[-1]
 
 
 def test_the_command_line_says_it_once_and_before(triplets, tmp_path, capsys):

@@ -18,10 +18,10 @@ from ..processes.contract import Model, Options, methods_of, names_of
 MOST = {"n": 1024, "calls": 10000, "U": 1000, "jump": 10000}
 # What stands for "not given", beside None.
 NEUTRAL = {"U": 1, "jump": 1, "guidance": 1.0, "temperature": 1.0}
-DENSEST = 9999  # notes per bar
+DENSEST = 9999  # notes in 16 steps
 # Numbers: the lowest and the highest one, and what they count.
 RANGES = {
-    "density": (0, DENSEST, "onsets per masked bar"),
+    "density": (0, DENSEST, "onsets in 16 masked steps"),
     "guidance": (-1000, 1000, "(1 is as learned)"),
     "temperature": (1e-6, 1000, "(1 is as learned)"),
     "top_p": (1e-9, 1, "(a share of the probability)"),

@@ -3,7 +3,7 @@
     result = inpaint(load_model("tiny"), picture, mask, n=4, seed=1)
     result[0]                          # uint8 (128, width, 3), bit-identical outside the mask
 
-The stages: `lay_out` puts the picture on a canvas whose bar lines lie where training had them,
+The stages: `lay_out` puts the picture on a canvas on which windows begin with bars, as in training,
 `compose_windows` fills the mask, part after part where it is too wide for one, and `finish` puts
 the rest of the picture back.
 """
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 
 from ..errors import OptionError, check_whole, shown
 from ..music import masks
+from ..music.bars import half_bars, lines_until
 from ..music.chords import Chord
 from ..music.harmony import estimate_chords
 from ..music.palette import paint_chords
@@ -28,8 +30,11 @@ from ..music.pixels import PITCHES, check_picture
 from ..music.tables import BAR, MAX_STEPS
 from ..processes.checkpoint import load_model
 from ..processes.contract import Callback, Drawn, Model, Options
-from ..processes.wide import lay_windows, reach_of
+from ..processes.wide import lay_windows, line_after, reach_of
 from .options import check_options, refuse_positional
+
+# A window may begin inside a bar that is longer than this, in steps.
+LONGEST_UNCUT = 4 * BAR
 
 
 class Pictures(np.ndarray):
@@ -93,7 +98,7 @@ def inpaint(
         U: times that each block of calls is walked (RePaint's resampling, arXiv 2201.09865).
         jump: calls of a block.
         sampler: edm: its name, see `samplers.get_sampler`.
-        density: onsets per masked bar of 16 steps.
+        density: onsets in 16 masked steps, a bar of 4/4, whatever bars the song has.
         guidance: weight of the known surroundings; 1 is as learned.
         temperature: not edm's pixels head: below 1 plays safe, above 1 takes risks.
         top_p: not edm's pixels head: share of the probability from which notes are drawn.
@@ -101,7 +106,7 @@ def inpaint(
         pitch_bias: not edm's pixels head: float (12,), added to the log-odds of notes by pitch
             class from C.
         chords: written into the chord rows first.
-        bars: steps of the picture's bar lines, on which windows begin.
+        bars: steps of the picture's bar lines, on which windows begin; None: those of 4/4.
         callback: is given {"i", "n", "preview"} at each call; preview() are the pictures so far.
         own: options that the model's family alone knows.
 
@@ -130,7 +135,7 @@ def inpaint(
     model.check_mask(mask)
     layout = lay_out(model, picture, mask, bars)
     canvas, refused = compose_windows(model, layout, options, n=n, callback=callback)
-    result = finish(model, canvas, picture, mask)
+    result = finish(model, canvas, picture, mask, bars=bars)
     vars(result).update(seed=seed, refused=refused, seconds=time.monotonic() - started)
     return result
 
@@ -185,7 +190,7 @@ def generate(
 
 @dataclass(frozen=True)
 class Layout:
-    """A picture on a canvas whose bars of 4/4 lie on columns 0, 16, ..., as in training.
+    """A picture on a canvas that begins with a whole bar.
 
     Attributes:
         canvas: uint8 (128, w, 3), the picture with silence before and after it.
@@ -194,6 +199,7 @@ class Layout:
         reach: columns that are composed together, from the start of a part.
         lead: columns of silence before the picture.
         width: columns of the picture.
+        lines: columns of the bar lines, on which windows begin, int (lines,), from 0 on.
     """
 
     canvas: np.ndarray
@@ -202,11 +208,18 @@ class Layout:
     reach: int
     lead: int
     width: int
+    lines: np.ndarray
 
     @property
     def visible(self) -> slice:
         """The columns of the picture."""
         return slice(self.lead, self.lead + self.width)
+
+    def options_of(self, window: slice, options: Options) -> Options:
+        """The options of one window: where it begins, where bars do, where the picture ends."""
+        lines = self.lines[self.lines >= window.start] - window.start
+        end = self.visible.stop - window.start
+        return replace(options, start=window.start - self.lead, lines=lines, end=end)
 
 
 def lay_out(
@@ -218,20 +231,53 @@ def lay_out(
         model: its width and unit decide.
         picture: uint8 (128, width, 3).
         mask: bool (128, width), True = compose.
-        bars: steps of the bar lines; None: from step 0 on.
+        bars: steps of the bar lines; None: those of 4/4.
     """
-    # Silence before an upbeat, so that most bar lines lie on multiples of 16. No lines: 4/4.
-    phases = np.bincount(bar_steps(bars) % BAR, minlength=1)
-    lead = -int(phases.argmax()) % BAR
+    # Silence before an upbeat makes a whole bar of it.
+    known = bar_steps(bars)
+    lead = missing_of_upbeat(lines_until(known, picture.shape[1]))
     todo = np.pad(mask, ((0, 0), (lead, 0)))
 
+    # The windows of one call shall begin on bar lines, too: the last one ends with the canvas.
+    lines = places_to_begin(known, lead, todo.shape[1])
+    reach = reach_of(todo, model.width, model.unit, model.grain, lines=lines)
+    if reach > model.span:
+        reach = line_after(lines, reach - model.span) + model.span
+
     # The last window may reach beyond the picture's end.
-    reach = reach_of(todo, model.width, model.unit, model.grain)
-    windows = list(lay_windows(todo, reach, model.width // 4))
+    windows = list(lay_windows(todo, reach, model.width // 4, lines))
     tail = max([0] + [window.start + reach - todo.shape[1] for window in windows])
     todo = np.pad(todo, ((0, 0), (0, tail)), constant_values=True)
     canvas = np.pad(picture, ((0, 0), (lead, tail), (0, 0)))
-    return Layout(canvas, todo, windows, reach, lead, picture.shape[1])
+    return Layout(canvas, todo, windows, reach, lead, picture.shape[1], lines)
+
+
+def missing_of_upbeat(lines: np.ndarray) -> int:
+    """The steps that the first bar lacks to be as long as the second; `lines`: int (bars + 1,)."""
+    bars = np.diff(lines)[:2]  # (2,) or (1,)
+    missing = int(bars[-1] - bars[0])
+    # What is longer than two bars of 4/4 is no bar that an upbeat could lack.
+    return missing if 0 < missing < 2 * BAR else 0
+
+
+def places_to_begin(bars: np.ndarray, lead: int, width: int) -> np.ndarray:
+    """The columns of a canvas on which a window may begin: bar lines, and some in very long bars.
+
+    Args:
+        bars: steps of the bar lines, int (lines,).
+        lead: columns of the canvas before step 0.
+        width: columns of the canvas, the lead included.
+
+    Returns:
+        Increasing, int (lines,), from 0 on, none farther than LONGEST_UNCUT from the next.
+    """
+    lines = lines_until(bars, width) + lead
+    lines[0] = 0
+    inside = [np.zeros(0, int)]
+    for start, stop in pairwise(lines.tolist()):
+        if stop - start > LONGEST_UNCUT:
+            inside.append(np.arange(start, min(stop, width), BAR))
+    return np.unique(np.concatenate([lines, *inside]))
 
 
 def bar_steps(bars: Any) -> np.ndarray:
@@ -264,8 +310,7 @@ def compose_windows(
     for number, window in enumerate(layout.windows):
         inside = slice(window.start, window.start + layout.reach)
         reporter = Reporter(callback, canvas, inside, layout, number)
-        end = layout.visible.stop - window.start
-        here = replace(options, start=window.start - layout.lead, end=end)
+        here = layout.options_of(window, options)
         drawn = model.compose(canvas[:, :, inside], todo[:, inside].copy(), here, reporter.report)
 
         pictures, cleared = zip(*drawn, strict=True)
@@ -310,7 +355,14 @@ class Reporter:
         return whole[:, :, self.layout.visible]
 
 
-def finish(model: Model, result: np.ndarray, picture: np.ndarray, mask: np.ndarray) -> Pictures:
+def finish(
+    model: Model,
+    result: np.ndarray,
+    picture: np.ndarray,
+    mask: np.ndarray,
+    *,
+    bars: Sequence[int] | None = None,
+) -> Pictures:
     """Estimate chords where nobody composed them, and put the rest of the picture back.
 
     Args:
@@ -318,18 +370,29 @@ def finish(model: Model, result: np.ndarray, picture: np.ndarray, mask: np.ndarr
         result: uint8 (n, 128, width, 3), composed; changed in place.
         picture: uint8 (128, width, 3), as it was.
         mask: bool (128, width), True = composed.
+        bars: steps of the bar lines, as `inpaint` takes them; None: those of 4/4.
     """
     hidden = mask & masks.chords(mask)
     if hidden.any() and not model.composes_chords:
-        for music, guess in zip(result, guessed_chords(result), strict=True):
+        for music, guess in zip(result, guessed_chords(result, bars), strict=True):
             music[hidden] = guess[hidden]
     result[:, ~mask] = picture[~mask]
     return result.view(Pictures)  # (n, 128, width, 3)
 
 
-def guessed_chords(pictures: np.ndarray) -> Iterator[np.ndarray]:
-    """The chord rows that pictures' notes ask for, each uint8 (128, width, 3)."""
+def guessed_chords(
+    pictures: np.ndarray, bars: Sequence[int] | None = None
+) -> Iterator[np.ndarray]:
+    """The chord rows that pictures' notes ask for, each uint8 (128, width, 3).
+
+    Args:
+        pictures: uint8 (n, 128, width, 3).
+        bars: steps of the bar lines: there is a chord for each half bar; None: those of 4/4.
+    """
+    width = pictures.shape[2]
+    edges = half_bars(lines_until(bar_steps(bars), width), BAR // 4)
+    edges = np.append(edges[edges < width], width)
     for music in pictures:
         guess = np.zeros_like(music)
-        paint_chords(guess, estimate_chords(parse(music).notes, music.shape[1]))
+        paint_chords(guess, estimate_chords(parse(music).notes, edges))
         yield guess

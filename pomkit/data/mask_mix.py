@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import OptionError
 from ..music import masks
+from ..music.bars import Lines, masked_bars
 from ..music.pixels import BORDER, PITCHES, Mask, Picture
 from ..music.song import Song
 from ..music.tables import BAR
@@ -36,19 +37,21 @@ MASK_MIX = {
 }
 
 
-def onsets_per_bar(picture: Picture, mask: Mask) -> float:
+def onsets_per_bar(picture: Picture, mask: Mask, bars: Lines | None = None) -> float:
     """How many notes begin in a masked bar, on average; the chord rows do not count.
-
-    A bar is 16 steps; masked bars are counted as masked columns / 16.
 
     Args:
         picture: uint8 (128, width, 3).
         mask: bool (128, width).
+        bars: steps of a song's bar lines. None: a bar is 16 steps, as for every density that a
+            model learns; masked bars are then masked columns / 16.
     """
     notes = mask & masks.everything(mask)
-    onsets = (picture[..., 0] > 0) & notes
-    columns = notes.any(axis=0).sum()
-    return float(onsets.sum() * BAR / max(columns, 1))
+    onsets = int(((picture[..., 0] > 0) & notes).sum())
+    if bars is not None:
+        return onsets / max(masked_bars(notes, bars), 1 / BAR)
+    columns = int(notes.any(axis=0).sum())
+    return float(onsets * BAR / max(columns, 1))
 
 
 def draw_kind(rng: np.random.Generator, mix: Mapping[str, float]) -> str:
@@ -117,6 +120,8 @@ def _everything(rng: np.random.Generator, width: int) -> Mask:
 
 def _runs_of_bars(rng: np.random.Generator, width: int) -> Mask:
     """One to three runs of whole bars, each of at most half the width."""
+    # Bars of training's frame, 16 steps each, in whatever metre the song is: to follow its lines
+    # would change which mask belongs to which window.
     mask = _nothing(width)
     for _ in range(rng.integers(1, 4)):
         length = BAR * int(rng.integers(1, max(width // (2 * BAR), 1) + 1))

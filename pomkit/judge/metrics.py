@@ -134,7 +134,7 @@ def count_to_real(region: Region, filling: Filling) -> Count:
 
 
 def count_to_bars(region: Region, filling: Filling) -> Count:
-    """Notes over the masked columns, in bars of 16 steps."""
+    """Notes over the masked columns, in bars of 16 steps, whatever bars the song has."""
     bars = region.columns.sum() / BAR
     return filling.count, bars
 

@@ -106,7 +106,8 @@ def second_half(song: Song, start: int, width: int) -> Mask:
 
 
 def middle_bars(song: Song, start: int, width: int) -> Mask:
-    """The bars 13 to 20 are hidden, bool (128, width)."""
+    """The bars 13 to 20 of a window of 4/4 are hidden, bool (128, width)."""
+    # The same columns in every song, so that windows can be compared.
     return masks.bars(width, 13, 20)
 
 

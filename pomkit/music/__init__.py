@@ -1,7 +1,7 @@
 """A song, its picture, and the masks over it: numpy alone (notebook 01).
 
 Reading order: tables, pixels, chords, harmony, midi_text, midi_codes, midi_mend, midi_tracks,
-midi_runs, midi_notes, midi_events, grid, midi_write, pretty, song, midi, palette, images,
+midi_runs, midi_notes, midi_events, grid, bars, midi_write, pretty, song, midi, palette, images,
 picture, binary, masks, players, changes.
 
 - `tables`: what a note is; notes in order and without overlaps.
@@ -12,6 +12,7 @@ picture, binary, masks, players, changes.
   their events as arrays; `midi_notes`: notes made of these; `midi_events`: a whole MIDI file as
   tables of ticks.
 - `grid`: ticks to steps, bars and time signatures, and the report of every loss.
+- `bars`: bar lines, and what they say of masks and beats.
 - `midi_write`, `pretty`: a song as a MIDI file; as pretty_midi's object, and back.
 - `song`: Song, the table of notes on a grid of steps; `midi`: `read_midi`, a file as a Song.
 - `palette`: the colours of chords; `images`: any image of a picture as that picture.
@@ -39,6 +40,7 @@ __all__, __getattr__, __dir__ = face(
         "midi_notes": "",
         "midi_events": "read_events",
         "grid": "ReadReport",
+        "bars": "",
         "midi_write": "",
         "pretty": "",
         "song": "Song",

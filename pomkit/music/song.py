@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import OptionError, check_choice, check_range
 from ..files import AnyPath
+from .bars import half_bars, lines_until
 from .chords import Chord, tidy_chords, transpose_chord
 from .grid import KeySign, Meter, ReadOptions, ReadReport, Tempo, meters_of_bars, quantise
 from .harmony import estimate_chords
@@ -152,16 +153,7 @@ class Song:
             int (bars + 1,).
         """
         end = self.end if end is None else end
-        lines = np.unique(np.array((0, *self.bars), dtype=int))
-        if len(lines) == 1:
-            lines = np.array([0, 4 * self.steps_per_beat])
-
-        # Go on as the last bar went.
-        if lines[-1] < end:
-            bar = lines[-1] - lines[-2]
-            lines = np.r_[lines, np.arange(lines[-1] + bar, end + bar, bar)]
-        last = max(int(np.searchsorted(lines, end)), 1)
-        return lines[: last + 1]
+        return lines_until(self.bars, end, 4 * self.steps_per_beat)
 
     @property
     def meter(self) -> str:
@@ -195,12 +187,7 @@ class Song:
 
         A bar whose number of beats is not even gets one chord.
         """
-        lines = self.bar_lines()
-        bars = np.diff(lines)  # (bars,)
-        beats = bars // self.steps_per_beat
-        is_even = (beats % 2 == 0) & (beats > 0)
-        middles = lines[:-1] + np.where(is_even, bars // 2, 0)
-        edges = np.unique(np.r_[lines, middles])
+        edges = half_bars(self.bar_lines(), self.steps_per_beat)
         every = len(edges) // MAX_ESTIMATED + 1
         return replace(self, chords=estimate_chords(self.notes, edges[::every]))
 

@@ -250,7 +250,8 @@ class CategoricalDenoiser(GaussianNoise):
         counted = region[:, : options.end].any(axis=0).sum()
         plan = controls_of(options, counted / BAR)
         seen = {"known": x0, "mask": mask} if options.method == "conditioned" else {}
-        answer = blended(partial(self, as_logits=True), self.span, region)
+        ask = partial(self, as_logits=True)
+        answer = blended(ask, self.span, region, options.lines)
         whole_notes = options.own.get("whole_notes", self.whole_notes)
         steering = Steering(self, answer, plan, conditions=seen, whole_notes=whole_notes)
         steering.begin(x0, mask, options.end)

@@ -152,7 +152,7 @@ class Cells(Model):
         def tell(event: dict[str, Any]) -> None:
             report(event, partial(draw, event["cells"]))
 
-        whole = blended(self, self.span, notes)
+        whole = blended(self, self.span, notes, options.lines)
         plan = plan_of(options, onsets)
         return draw(sample_cells(whole, cells, chords, mask, self.states, callback=tell, **plan))
 

@@ -39,7 +39,8 @@ class Options:
         U: times that each block of calls is walked (RePaint's resampling, arXiv 2201.09865).
         jump: calls of a block.
         sampler: the name of a sampler; None is the family's own.
-        density: onsets per masked bar of 16 steps; None is as learned.
+        density: onsets in 16 masked steps, a bar of 4/4, whatever bars the song has: as the models
+            learned it; None is as learned.
         guidance: weight of the known surroundings; 1 is as learned.
         temperature: below 1 plays safe, above 1 takes risks.
         top_p: share of the probability from which notes are drawn.
@@ -48,6 +49,7 @@ class Options:
         own: options that this family alone knows, by name.
         generator: where all random numbers come from.
         start: the step of the picture at which the window begins.
+        lines: columns of the window's bar lines, int (lines,), from 0 on; None: those of 4/4.
         end: the column of the window at which the picture ends; what is composed behind it is
             thrown away, so it need not be composed, and it must not be counted. None: nowhere.
     """
@@ -66,6 +68,7 @@ class Options:
     own: Mapping[str, Any] = field(default_factory=dict)
     generator: torch.Generator | None = None
     start: int = 0
+    lines: np.ndarray | None = None
     end: int | None = None
 
 

@@ -113,7 +113,7 @@ class GaussianNoise(Model):
             region: bool (128, width), the same of each.
             options: how.
         """
-        denoiser = blended(self, self.span, region)
+        denoiser = blended(self, self.span, region, options.lines)
         if options.method == "conditioned":
             return guided(denoiser, x0, mask, options.guidance)
         return denoiser

@@ -1,7 +1,8 @@
 """Pictures wider than what a model learned: which windows are composed, and how they are blended.
 
-A window begins on a bar line, as in training. Windows of one call overlap by half and are blended
-(MultiDiffusion, arXiv 2302.08113); a region too wide even for that is composed part after part.
+A window begins on a bar line of the song, as in training. Windows of one call overlap by half and
+are blended (MultiDiffusion, arXiv 2302.08113); a region too wide even for that is composed part
+after part. Where nobody says where the bars are, they are of 4/4: `BAR` columns each.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +18,29 @@ from ..music.tables import BAR
 MOST_WINDOWS = 16
 
 
-def reach_of(mask: np.ndarray, width: int, unit: int, grain: int | None = None) -> int:
+def line_before(lines: np.ndarray | None, column: int) -> int:
+    """The last bar line at or before a column; `lines`: int (lines,), from 0 on; None: of 4/4."""
+    if lines is None:
+        return column // BAR * BAR
+    return int(lines[np.searchsorted(lines, column, side="right") - 1])
+
+
+def line_after(lines: np.ndarray | None, column: int) -> int:
+    """The first bar line, of int (lines,), at or after a column; none: the column itself."""
+    if lines is None:
+        return -(-column // BAR) * BAR
+    at = np.searchsorted(lines, column)
+    return int(lines[at]) if at < len(lines) else column
+
+
+def reach_of(
+    mask: np.ndarray,
+    width: int,
+    unit: int,
+    grain: int | None = None,
+    *,
+    lines: np.ndarray | None = None,
+) -> int:
     """How many columns a model composes together: the masked ones and a quarter window beside.
 
     A picture that is narrower than what the model learned is composed at its own width.
@@ -27,6 +50,7 @@ def reach_of(mask: np.ndarray, width: int, unit: int, grain: int | None = None) 
         width: columns that the model learned.
         unit: what it returns is a multiple of it; the network's own.
         grain: of a picture that is narrower than that, a multiple of this; None: of `unit`.
+        lines: columns of the bar lines, int (lines,), from 0 on; None: those of 4/4.
 
     Returns:
         Columns: at least `width`, or all there are, at most MOST_WINDOWS times `width`.
@@ -39,7 +63,7 @@ def reach_of(mask: np.ndarray, width: int, unit: int, grain: int | None = None) 
         return min(width, whole)
 
     beside = width // 4
-    first = max((columns[0] - beside) // BAR * BAR, 0)
+    first = line_before(lines, max(int(columns[0]) - beside, 0))
     last = min(columns[-1] + 1 + beside, mask.shape[1])
     wanted = max(rounded_up(last - first, unit), width)
     return int(min(wanted, whole, MOST_WINDOWS * width))
@@ -50,29 +74,58 @@ def rounded_up(columns: int, unit: int) -> int:
     return -(-columns // unit) * unit
 
 
-def lay_windows(mask: np.ndarray, width: int, before: int) -> Iterator[slice]:
+def lay_windows(
+    mask: np.ndarray, width: int, before: int, lines: np.ndarray | None = None
+) -> Iterator[slice]:
     """What is composed in turn, until all masked columns are settled.
 
     Args:
         mask: bool (128, w), True = compose.
         width: columns of a window.
         before: columns of a window, at least, that are there only to be heard.
+        lines: columns of the bar lines, int (lines,), from 0 on and none far from the next; None:
+            those of 4/4.
 
     Yields:
         Slices start:stop of the columns that a window settles; the window itself is `width`
-        columns from start, a multiple of 16.
+        columns from start, a bar line.
     """
     columns = np.flatnonzero(mask.any(axis=0))
-    last_start = max(0, -(-(mask.shape[1] - width) // BAR) * BAR)
+    last_start = line_after(lines, max(mask.shape[1] - width, 0))
     while len(columns):
-        start = min(max((int(columns[0]) - before) // BAR * BAR, 0), last_start)
+        start = min(line_before(lines, max(int(columns[0]) - before, 0)), last_start)
         all_inside = columns[-1] < start + width
         stop = start + width - (0 if all_inside else before)
         yield slice(start, stop)
         columns = columns[columns >= stop]
 
 
-def blended(model: Callable[..., Tensor], width: int, region: np.ndarray) -> Callable[..., Tensor]:
+def places_of(whole: int, width: int, lines: np.ndarray | None = None) -> list[int]:
+    """Where the windows of one call begin: half a window apart at most, on bar lines.
+
+    The last one ends with the picture, wherever that is.
+
+    Args:
+        whole: columns of the picture.
+        width: columns of a window.
+        lines: columns of the bar lines, int (lines,), from 0 on; None: windows lie exactly half a
+            window apart.
+    """
+    places = [0]
+    while places[-1] + width < whole:
+        after = places[-1] + max(width // 2, 1)
+        line = after if lines is None else line_before(lines, after)
+        places.append(line if line > places[-1] else after)
+    places[-1] = max(whole - width, 0)
+    return places
+
+
+def blended(
+    model: Callable[..., Tensor],
+    width: int,
+    region: np.ndarray,
+    lines: np.ndarray | None = None,
+) -> Callable[..., Tensor]:
     """A model of `width` columns as one of wider pictures: its windows, averaged in every call.
 
     Windows lie half a window apart; a column is the mean of those that hold it, with weights that
@@ -83,6 +136,7 @@ def blended(model: Callable[..., Tensor], width: int, region: np.ndarray) -> Cal
         model: (*tensors, **conditions) -> float (..., w); tensors of the picture's width are cut.
         width: columns that it learned.
         region: bool (128, w), True = compose.
+        lines: columns of the bar lines, see `places_of`.
 
     Returns:
         A function like `model`, for tensors of the region's width.
@@ -94,7 +148,7 @@ def blended(model: Callable[..., Tensor], width: int, region: np.ndarray) -> Cal
     if whole == width:
         return model
 
-    places = (*range(0, whole - width, width // 2), whole - width)
+    places = places_of(whole, width, lines)
     starts = [at for at in places if region[:, at : at + width].any()]
     weight = 1 - torch.arange(1 - width, width, 2).abs() / width  # (width,): a triangle
     total = torch.zeros(whole)

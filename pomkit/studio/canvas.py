@@ -130,13 +130,14 @@ def fill_rects(canvas: Any, style: str, *sides: Any) -> None:
 # The roll
 
 
-def draw_roll(canvas: Any, view: Viewport, bars: Sequence[int]) -> None:
+def draw_roll(canvas: Any, view: Viewport, bars: Sequence[int], beats: np.ndarray) -> None:
     """Draw all that lies under and around the notes: rows, beats, bar lines, piano keys.
 
     Args:
         canvas: of ipycanvas.
         view: what is shown.
         bars: the steps of the bar lines.
+        beats: the steps at which beats begin, int (beats,).
     """
     pitch = np.arange(view.low, view.high + 1)
     is_black = np.isin(pitch % 12, BLACK_KEYS)
@@ -146,13 +147,11 @@ def draw_roll(canvas: Any, view: Viewport, bars: Sequence[int]) -> None:
     fill_rects(canvas, "#0a0a0e", PIANO_WIDTH, RULER, length, HEIGHT)
     fill_rects(canvas, "#16161c", PIANO_WIDTH, white_rows, length, view.row - 1)
 
-    # A line on every beat, counted from the bar's, and a lighter one on every bar.
+    # A line on every beat, and a lighter one on every bar.
     step = np.arange(view.left, view.right)
-    begins = np.union1d(0, bars)
-    since = step - begins[begins.searchsorted(step, side="right") - 1]
-    beats = view.across(step[since % 4 == 0])
+    beat_lines = view.across(step[np.isin(step, beats)])
     bar_lines = view.across(step[np.isin(step, bars)])
-    fill_rects(canvas, "#34343c", beats, RULER, 1, HEIGHT)
+    fill_rects(canvas, "#34343c", beat_lines, RULER, 1, HEIGHT)
     fill_rects(canvas, "#85858f", bar_lines, RULER, 1, HEIGHT)
     draw_keys(canvas, view)
     draw_bar_numbers(canvas, view, bars)
@@ -185,7 +184,8 @@ def draw_bar_numbers(canvas: Any, view: Viewport, bars: Sequence[int]) -> None:
     canvas.fill_style = PAPER
     canvas.font = FONT
     # Each needs 28 pixels.
-    stride = int(-(-28 // (BAR * view.zoom)))
+    usual = float(np.median(np.diff(bars))) if len(bars) > 1 else BAR
+    stride = int(-(-28 // (usual * view.zoom)))
     for number in range(0, len(bars), stride):
         if view.left <= bars[number] < view.right:
             x = float(view.across(bars[number])) + 2

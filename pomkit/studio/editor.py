@@ -27,7 +27,9 @@ import numpy as np
 
 from ..errors import OptionError
 from ..music import masks
+from ..music.bars import beat_lines, lines_until
 from ..music.changes import Changed, ChangeReport, HomeTable, with_region
+from ..music.grid import Tempo, meters_of_bars
 from ..music.picture import parse, render
 from ..music.pixels import BORDER, PITCHES, Mask, Picture, check_picture, row_of_pitch
 from ..music.song import Song
@@ -66,6 +68,26 @@ class State(NamedTuple):
     touched: Mask | None = None
     homes: HomeTable = {}
     changed: Changed | None = None
+
+    @property
+    def steps_per_beat(self) -> int:
+        """The grid: that of the Song that was opened, else 16ths."""
+        return self.origin.steps_per_beat if self.origin else 4
+
+    @property
+    def tempi(self) -> tuple[Tempo, ...]:
+        """The tempi of the Song that was opened, (step, BPM) each."""
+        return self.origin.tempi if self.origin else ()
+
+    @property
+    def beats(self) -> np.ndarray:
+        """The steps at which beats begin, int (beats,): of 6/8 there are six in a bar."""
+        width = self.mask.shape[1]
+        meters = self.origin.meters if self.origin else ()
+        if not meters:
+            lines = lines_until(self.bars, width, 4 * self.steps_per_beat)
+            meters = tuple(meters_of_bars(lines, self.steps_per_beat))
+        return beat_lines(self.bars, meters, self.steps_per_beat, width)
 
     @property
     def song(self) -> Song:
@@ -130,7 +152,7 @@ def first_state(
         mask = np.zeros((PITCHES, width), bool)
     mask = masks.check_mask(mask, picture).copy()
 
-    lines = song.bar_lines(width) if bars is None else bars
+    lines = song.bar_lines(width) if bars is None or not len(bars) else bars
     shown = tuple(int(line) for line in lines if line < width)
     state = State(picture, mask, shown, song.name)
     if not isinstance(music, Song):

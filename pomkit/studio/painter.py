@@ -250,7 +250,7 @@ class MaskPainter(EditorCalls):
             picture, before = self.shown()
             canvas = self.canvas[PICTURE_LAYER]
             with drawing():
-                draw_roll(canvas, view, self.state.bars)
+                draw_roll(canvas, view, self.state.bars, self.state.beats)
                 draw_chords(canvas, view, picture)
                 draw_notes(canvas, view, picture, before=before, colours=self.value("colours"))
                 self._draw_ink(view)
@@ -261,7 +261,7 @@ class MaskPainter(EditorCalls):
         The playhead needs it.
         """
         bars = [*self.state.bars, self.width]
-        clock = clock_of(self.song.tempi, self.song.steps_per_beat)
+        clock = clock_of(self.state.tempi, self.state.steps_per_beat)
         facts = view._asdict() | {"of": WIDTH, "width": self.width, "bars": bars, "clock": clock}
         self.facts.value = f"<i class='pomkit-facts' data-facts='{json.dumps(facts)}'></i>"
 
@@ -283,6 +283,7 @@ class MaskPainter(EditorCalls):
         step, pitch = map(round, self.view.cell(x, y))
         bars = self.state.bars
         bar, _ = bar_range(self.width, bars, [(step, 0)])
-        beat = max(step - bars[bar - 1], 0) // 4 + 1
+        first, last = np.searchsorted(self.state.beats, (bars[bar - 1], step), side="right")
+        beat = max(int(last - first), 0) + 1
         note = f"{ROOTS[pitch % 12]}{pitch // 12 - 1}, " if y >= RULER else ""
         return f"{note}bar {bar}:{beat}"

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ..music.bars import bars_around
 from ..music.pixels import Picture
 from ..processes.contract import Model, methods_of
 from .controls import WIDE, display, get_ipython, slider, ui
@@ -72,6 +73,7 @@ class Studio(EditorCalls):
     chosen = Delegate("session")
     error = Delegate("session")
     set = Delegate("session")
+    advice = Delegate("session")
     stop = Delegate("session")
     wait = Delegate("session")
     choose = Delegate("session")
@@ -241,7 +243,7 @@ class Studio(EditorCalls):
         # Let it be seen.
         marked = np.flatnonzero(self.state.mask.any(axis=0))
         if len(marked) and not self.view.left <= marked[0] < self.view.right:
-            self.scroll(int(marked[0]) - 16 - self.view.left)
+            self.scroll(bars_around(self.state.mask, self.state.bars).start - self.view.left)
 
     def _try(self, number: int) -> None:
         """Take a candidate; whoever listens hears it at once."""
@@ -343,7 +345,8 @@ class Studio(EditorCalls):
         for file in files:
             name = file.get("metadata", file)["name"]
             self.open(bytes(file["content"]), name)
-            self.tell(f"{name} is open")
+            advice = self.session.advice()
+            self.tell(f"{name} is open" + (f"; {advice}" if advice else ""))
 
     def _download(self) -> None:
         """Make the file that was chosen, and let the menu show its title again."""

@@ -11,16 +11,19 @@ Read on: `session`, which composes with them.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..data.mask_mix import onsets_per_bar
 from ..errors import OptionError, check_choice, check_range, shown
+from ..music.bars import masked_bars
 from ..music.chords import ROOTS
 from ..music.harmony import KEY_PROFILES, estimate_key
 from ..music.picture import parse
 from ..music.pixels import Picture
+from ..music.tables import BAR
 from ..processes import rules
 from ..processes.contract import Model
 from .editor import State
@@ -120,7 +123,9 @@ def options_of(model: Model, before: State, settings: Mapping[str, Any]) -> dict
     wishes = {name: settings[name] for name in ("U", "guidance", "temperature", "method")}
     # Zero, or no lock, means: as learned.
     wishes["calls"] = settings["steps"] or None
-    wishes["density"] = settings["density"] or None
+    # A person speaks of the song's bars, a model of 16 steps.
+    shorter = masked_bars(before.mask, before.bars) * BAR / max(before.mask.any(axis=0).sum(), 1)
+    wishes["density"] = settings["density"] * shorter or None
     wishes["rule"] = locks_of(before, settings) or None
 
     known = {name: value for name, value in wishes.items() if name in model.options}
@@ -150,8 +155,9 @@ def density_order(pictures: Iterable[Picture], before: State, wish: float) -> np
     Args:
         pictures: the candidates, uint8 (n, 128, width, 3).
         before: what they were composed from.
-        wish: onsets per masked bar; 0: as many as there were before.
+        wish: onsets per masked bar of the song; 0: as many as there were before.
     """
-    wish = wish or onsets_per_bar(before.picture, before.mask)
-    distance = [abs(onsets_per_bar(each, before.mask) - wish) for each in pictures]
+    count = partial(onsets_per_bar, mask=before.mask, bars=before.bars)
+    wish = wish or count(before.picture)
+    distance = [abs(count(each) - wish) for each in pictures]
     return np.argsort(distance, kind="stable")

@@ -216,6 +216,10 @@ class Session:
         self._idle.clear()
         self._thread = in_background(self._compose, self.editor.state, dict(self.settings))
 
+    def advice(self) -> str:
+        """What to know before the chosen model composes this music, "" where there is nothing."""
+        return grid_advice(self.model, self.editor.state.song)
+
     def stop(self) -> None:
         """End composing within one network call; the picture stays as it was."""
         self._halt.set()

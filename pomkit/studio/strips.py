@@ -9,11 +9,9 @@ A `Strip` asks for its thumbnails whenever it is drawn, and says which one was c
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..data.mask_mix import onsets_per_bar
-from ..music.pixels import Mask, Picture
-from ..music.tables import BAR
+from ..music.bars import bars_around
+from ..music.pixels import Picture
 from .canvas import DARK, FONT, LETTER, WIDTH, Viewport, draw_notes, drawing, fill_rects
 from .controls import Canvas
 from .session import Session
@@ -43,20 +41,14 @@ def candidate_thumbnails(session: Session) -> list[Thumbnail]:
     before = session.history[-1].before
     if not len(session.candidates):
         return []
-    cut = bars_around(before.mask)
+    cut = bars_around(before.mask, before.bars)
     was = before.picture[:, cut]
     thumbnails = []
     for i, picture in enumerate(session.candidates):
-        title = f"{i + 1}: {onsets_per_bar(picture, before.mask):.1f} notes a bar"
+        notes = onsets_per_bar(picture, before.mask, before.bars)
+        title = f"{i + 1}: {notes:.1f} notes a bar"
         thumbnails.append(Thumbnail(picture[:, cut], was, title, i == session.chosen))
     return thumbnails
-
-
-def bars_around(mask: Mask) -> slice:
-    """The steps of the bars of 4/4 that a mask, bool (128, width), touches, one more each side."""
-    steps = np.flatnonzero(mask.any(axis=0))
-    first = max(steps[0] // BAR - 1, 0)
-    return slice(first * BAR, (steps[-1] // BAR + 2) * BAR)
 
 
 def history_thumbnails(session: Session) -> list[Thumbnail]:

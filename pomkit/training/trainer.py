@@ -248,6 +248,7 @@ class Trainer:
 
     def _draw(self) -> None:
         """Four validation windows and their middle half composed anew, as a figure."""
+        # The same columns in every song: bars of training's frame, 16 steps each.
         width = self.options.width
         mask = masks.bars(width, width // (4 * BAR) + 1, width // BAR - width // (4 * BAR))
         pairs = []

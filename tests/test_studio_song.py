@@ -85,6 +85,17 @@ def test_what_a_picture_cannot_hold_is_in_the_song():
     assert len(pomkit.parse(state.picture).notes) == 2
 
 
+def test_a_title_says_which_song_it_is(session):
+    assert session.title == "duo, 90 BPM, 6/8: violin, bass"
+    notes = [(0, 16, 60, 80, part) for part in range(9)]
+    session.load(Song(notes, tempi=[(0, 90), (4, 60), (8, 112.56)]))
+    assert session.title == (
+        "60 to 112.6 BPM, 4/4: part 0, part 1, part 2, part 3, part 4, part 5, 3 more"
+    )
+    session.load(64)
+    assert session.title == "120 BPM, 4/4"
+
+
 def test_bars_that_are_given_are_the_songs():
     song = Editor(Song([(0, 48, 60, 80, 0)]), bars=[0, 12, 24, 36]).song
     assert song.bar_lines().tolist() == [0, 12, 24, 36, 48]

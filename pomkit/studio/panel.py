@@ -12,6 +12,7 @@ painted on; and the widgets below, which say what a person wishes and show what 
 """
 
 import base64
+import html
 import json
 import re
 import tempfile
@@ -58,6 +59,7 @@ class Studio(EditorCalls):
     Attributes:
         session: what is composed with.
         painter: the roll and the tools.
+        title: a line that says which song it is.
         strips: the rows of small pictures by their names.
         counts: how many sounds and files were sent; a page plays and saves what is new to it.
 
@@ -113,6 +115,7 @@ class Studio(EditorCalls):
         self._lay_out()
         self._wire_controls()
         self._show_settings()
+        self._show_title()
         self._tell_counts()
         self.painter.shown = self.shown
         self.session.observe(self.guarded(self._follow))
@@ -128,6 +131,7 @@ class Studio(EditorCalls):
         """Put the studio's widgets around the painter's."""
         self.audio = ui.Audio(autoplay=False, loop=False, format="mpeg", layout={"width": "55%"})
         self.link = ui.HTML()
+        self.title = ui.HTML()
         self._counts = ui.HTML(layout={"display": "none"})
         root = f"pomkit-{id(self)}"
         overview, candidates, history = (strip.canvas for strip in self.strips.values())
@@ -136,7 +140,7 @@ class Studio(EditorCalls):
         composing = [self._composing_row(), self._settings_row(), message, candidates]
         keeping = [self._keeping_row(), ui.HBox([self.audio, self.link]), overview, history]
         unseen = [facts, self._counts, player(root)]
-        self.panel.children = [*painter, *composing, *keeping, *unseen]
+        self.panel.children = [self.title, *painter, *composing, *keeping, *unseen]
 
         # By these names the player finds its places in the page.
         self.panel.add_class(root)
@@ -256,6 +260,7 @@ class Studio(EditorCalls):
     def _follow(self, event: str) -> None:
         """Show what has changed in the session."""
         if event == "state":
+            self._show_title()
             self._draw_strips()
         elif event == "live":
             self.redraw()
@@ -267,6 +272,10 @@ class Studio(EditorCalls):
             self._show_settings()
         elif event == "music":
             self.fit()
+
+    def _show_title(self) -> None:
+        """Show which song it is."""
+        self.title.value = f"<b>{html.escape(self.session.title)}</b>"
 
     def _show_status(self) -> None:
         """Show how far it is."""

@@ -29,6 +29,7 @@ from ..composing.region import inpaint
 from ..composing.song import grid_advice
 from ..errors import OptionError, PomkitError, check_choice
 from ..files import AnyPath
+from ..music.grid import DEFAULT_BPM
 from ..music.pixels import BORDER, PITCHES, Picture, row_of_pitch
 from ..music.song import Song
 from ..music.tables import NOTE_DTYPE
@@ -41,6 +42,8 @@ from .storage import Contents, Take, open_contents, save_contents
 from .tools import Gesture, perform
 
 FRAME = 0.2  # seconds between live pictures, at least
+# So many parts stand in the title of a song by their names.
+PARTS_NAMED = 6
 # The fields of a Song beside its notes that are heard.
 HEARD = ("tempi", "steps_per_beat", "parts", "programs", "channels")
 # What observers are told, and what to look at then.
@@ -299,7 +302,8 @@ class Session:
         losses = self.editor.state.report.losses
         if not losses:
             return ""
-        return f"; {losses} notes or ends of notes were not kept, see song.report.remarks"
+        notes = "note or end of a note was" if losses == 1 else "notes or ends of notes were"
+        return f"; {losses} {notes} not kept, see song.report.remarks"
 
     def _hear(self, started: float, event: dict[str, Any]) -> None:
         """The sampler's callback: progress, a live picture now and then, the end where wished."""
@@ -377,6 +381,24 @@ class Session:
             uint8 (128, width, 3), as wide as the present one.
         """
         return self._state_before().picture
+
+    @property
+    def title(self) -> str:
+        """The song in one line: its name, tempo, metre and parts, "duo, 90 BPM, 6/8: ..."."""
+        state = self.editor.state
+        song = state.song
+        tempi = [bpm for _, bpm in song.tempi] or [DEFAULT_BPM]
+        slowest, fastest = (f"{bpm:.4g}" for bpm in (min(tempi), max(tempi)))
+        tempo = slowest if slowest == fastest else f"{slowest} to {fastest}"
+        facts = [song.name, f"{tempo} BPM", song.meter]
+        line = ", ".join(filter(None, facts))
+        if state.origin is None:
+            return line
+
+        # The first parts by name, of the others how many there are.
+        others = len(song.parts) - PARTS_NAMED
+        more = [f"{others} more"] if others > 0 else []
+        return f"{line}: {', '.join([*song.parts[:PARTS_NAMED], *more])}"
 
     def _state_before(self) -> State:
         """The state that the present one was made from, or, of another width, the present one."""

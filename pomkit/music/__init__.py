@@ -1,7 +1,8 @@
 """A song, its picture, and the masks over it: numpy alone (notebook 01).
 
 Reading order: tables, pixels, chords, harmony, midi_text, midi_codes, midi_mend, midi_tracks,
-midi_runs, midi_notes, midi_events, grid, bars, midi_write, pretty, song, midi, palette, images,
+midi_runs, midi_notes, midi_events, grid, bars, midi_write, file_notes, channel_events, midi_copy,
+channel_room, effects, note_edits, new_notes, splicer, splice, pretty, song, midi, palette, images,
 picture, binary, masks, players, changes.
 
 - `tables`: what a note is; notes in order and without overlaps.
@@ -14,6 +15,11 @@ picture, binary, masks, players, changes.
 - `grid`: ticks to steps, bars and time signatures, and the report of every loss.
 - `bars`: bar lines, and what they say of masks and beats.
 - `midi_write`, `pretty`: a song as a MIDI file; as pretty_midi's object, and back.
+- `file_notes`: the notes of a file beside the rows of its Song; `note_edits`: what changes in them.
+- `channel_events`, `channel_room`, `effects`: what a file's channels play, where they are free, and
+  what acts on their notes; `new_notes`: where new notes come to stand.
+- `midi_copy`: a file as lists of its own bytes; `splicer`: the edits in them. `splice`: all of that
+  together, a Song's changes in the file that it came from.
 - `song`: Song, the table of notes on a grid of steps; `midi`: `read_midi`, a file as a Song.
 - `palette`: the colours of chords; `images`: any image of a picture as that picture.
 - `picture`: `render` and `parse`, exact inverses of each other.
@@ -42,6 +48,15 @@ __all__, __getattr__, __dir__ = face(
         "grid": "ReadReport",
         "bars": "",
         "midi_write": "",
+        "file_notes": "",
+        "channel_events": "",
+        "midi_copy": "",
+        "channel_room": "",
+        "effects": "",
+        "note_edits": "",
+        "new_notes": "",
+        "splicer": "",
+        "splice": "Spliced",
         "pretty": "",
         "song": "Song",
         "midi": "read_midi",

@@ -65,11 +65,13 @@ class ReadOptions:
         drums: channel 10 was kept, too.
         pedal: notes last until the sustain pedal is released.
         salvage: of a damaged file what can be read was taken.
+        phase: of the notes against the grid, in steps, if it was given; None: it was measured.
     """
 
     drums: bool = False
     pedal: bool = False
     salvage: bool = False
+    phase: float | None = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,9 @@ class Phase(NamedTuple):
     missed: float
 
 
-def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> SongFields:
+def quantise(
+    events: Events, name: str, *, steps_per_beat: int, drums: bool, phase: float | None = None
+) -> SongFields:
     """The fields of a Song from what a file says: ticks to steps, and what that cost.
 
     Args:
@@ -201,12 +205,13 @@ def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> 
         name: of the file, for errors; without folder and ending it is the song's name.
         steps_per_beat: one of GRIDS.
         drums: keep channel 10, too.
+        phase: of the notes against the grid, in steps; None: it is measured.
 
     Raises:
         MidiError: the file holds no notes, too many parts, or is too long.
     """
     parts = [i for i, (_, channel, _) in enumerate(events.parts) if drums or channel != DRUMS]
-    ticks = _notes_of_parts(events, parts)  # rows: start, end, pitch, velocity, part
+    ticks = notes_of_parts(events, parts)  # rows: start, end, pitch, velocity, part
     if not ticks.size:
         raise MidiError(f"{name} {_why_empty(events)}")
     per_step = events.per_beat / steps_per_beat
@@ -214,8 +219,8 @@ def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> 
 
     # Notes: the phase is taken out; then a pitch of a part sounds once at a time.
     title = Path(name).stem
-    phase = measure_phase(ticks[0] / per_step)
-    columns = in_order(_to_steps(ticks, per_step, phase.shift), title)
+    lie = measure_phase(ticks[0] / per_step, phase)
+    columns = in_order(to_steps(ticks, per_step, lie.shift), title)
     columns, merged, shortened = untangle(columns)
 
     # Chords last to the end of the notes at most, bars to the end of both.
@@ -234,7 +239,7 @@ def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> 
     counts["signs"] = _lost_signs(events, per_step, end)
     remarks = (remark, _tell_unknown(unknown))
     report = _report(
-        events, ticks, phase, steps_per_beat=steps_per_beat, counts=counts, remarks=remarks
+        events, ticks, lie, steps_per_beat=steps_per_beat, counts=counts, remarks=remarks
     )
 
     signs = _signs(events, parts, per_step, end)
@@ -251,8 +256,16 @@ def quantise(events: Events, name: str, *, steps_per_beat: int, drums: bool) -> 
     )
 
 
-def _notes_of_parts(events: Events, parts: Sequence[int]) -> np.ndarray:
-    """The notes of some parts, numbered anew from 0, in ticks: rows as in `Events.notes`."""
+def notes_of_parts(events: Events, parts: Sequence[int]) -> np.ndarray:
+    """The notes of some parts, numbered anew from 0, in ticks.
+
+    Args:
+        events: what the file says.
+        parts: the indices in `events.parts` of those parts.
+
+    Returns:
+        int64 (5, notes), rows as in `Events.notes`.
+    """
     if len(parts) == len(events.parts):
         return events.notes
     numbers = np.full(len(events.parts), -1)
@@ -284,8 +297,17 @@ def _check_size(ticks: np.ndarray, per_step: float, parts: int, name: str) -> No
         )
 
 
-def _to_steps(ticks: np.ndarray, per_step: float, shift: float) -> np.ndarray:
-    """Notes in ticks as columns in steps, int64 (5, notes); each lasts a step or more."""
+def to_steps(ticks: np.ndarray, per_step: float, shift: float) -> np.ndarray:
+    """Notes in ticks as columns in steps; each lasts a step or more.
+
+    Args:
+        ticks: int64 (5, notes), rows as in `Events.notes`.
+        per_step: ticks of a step.
+        shift: the phase that is taken out, in steps.
+
+    Returns:
+        int64 (5, notes).
+    """
     start, end, *others = ticks
     onset = np.maximum(np.rint(start / per_step - shift), 0)
     duration = np.maximum(np.rint(end / per_step - shift) - onset, 1)
@@ -419,7 +441,7 @@ def _lost_signs(events: Events, per_step: float, end: int) -> int:
     return lost
 
 
-def measure_phase(onsets: np.ndarray) -> Phase:
+def measure_phase(onsets: np.ndarray, shift: float | None = None) -> Phase:
     """How onsets lie on the grid of whole steps.
 
     The shift is the circular mean of the onsets' distances from the grid. It is taken only where
@@ -427,22 +449,29 @@ def measure_phase(onsets: np.ndarray) -> Phase:
 
     Args:
         onsets: in steps, float (notes,), one or more.
+        shift: if it is known, in steps; None: it is measured.
     """
     distance = onsets - np.rint(onsets)  # (notes,)
+    if shift is not None:
+        return _phase_of(distance, shift)
 
     # Single precision is four times as quick.
     angle = (2 * np.pi * distance).astype(np.float32)
     resultant = complex(np.cos(angle).sum(), np.sin(angle).sum())
     shift = cmath.phase(resultant) / (2 * np.pi)
 
-    before = np.abs(distance)
-    after = distance - shift
-    after = np.abs(after - np.rint(after))
-    if abs(resultant) < 0.5 * len(distance) or after.sum() >= before.sum():
-        shift = 0.0
-        after = before
-    missed = np.count_nonzero(after > FAR) / len(distance)
-    return Phase(shift, float(after.sum()) / len(distance), missed)
+    shifted = _phase_of(distance, shift)
+    unshifted = _phase_of(distance, 0.0)
+    agrees = abs(resultant) >= 0.5 * len(distance)
+    return shifted if agrees and shifted.error < unshifted.error else unshifted
+
+
+def _phase_of(distance: np.ndarray, shift: float) -> Phase:
+    """How onsets, of which the distance from the grid is known, (notes,), lie with a shift."""
+    left = distance - shift
+    left = np.abs(left - np.rint(left))  # (notes,)
+    missed = np.count_nonzero(left > FAR) / len(left)
+    return Phase(shift, float(left.sum()) / len(left), missed)
 
 
 def better_grid(beats: np.ndarray, steps_per_beat: int) -> tuple[int, str]:

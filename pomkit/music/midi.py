@@ -11,13 +11,16 @@ ticks to steps; here stand the way from a path to bytes, and both together.
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import MidiError, check_choice
+from ..errors import MidiError, check_choice, check_range
 from ..files import AnyPath
 from .grid import ReadOptions, quantise
 from .midi_codes import MAX_BYTES
 from .midi_events import read_events
 from .song import Song
 from .tables import GRIDS
+
+# How far notes can lie from the grid, in steps.
+PHASES = (-0.5, 0.5)
 
 
 def read_midi(
@@ -28,6 +31,7 @@ def read_midi(
     pedal: bool = False,
     salvage: bool = False,
     estimate: bool = False,
+    phase: float | None = None,
 ) -> Song:
     """Read a MIDI file as a Song on a grid of steps.
 
@@ -41,16 +45,20 @@ def read_midi(
         pedal: notes last until the sustain pedal is released.
         salvage: of a damaged file take what can be read; data above 127 are read as 127.
         estimate: estimate the chords where the file names none as markers or lyrics.
+        phase: how far the notes lie behind the grid, in steps, -0.5 to 0.5, as another song's
+            `report.phase` tells; None: it is measured. So two files are read on one grid.
 
     Raises:
         MidiError: the file cannot be read; it names file, fault and remedy.
-        OptionError: there is no such grid.
+        OptionError: there is no such grid, or the phase is out of its range.
     """
     check_choice("steps_per_beat", steps_per_beat, GRIDS)
+    if phase is not None:
+        check_range("phase", phase, *PHASES, unit="steps")
     data, name = _read_bytes(source)
     events = read_events(data, name, salvage=salvage, pedal=pedal)
-    fields = quantise(events, name, steps_per_beat=steps_per_beat, drums=drums)
-    fields["read_as"] = ReadOptions(drums, pedal, salvage)
+    fields = quantise(events, name, steps_per_beat=steps_per_beat, drums=drums, phase=phase)
+    fields["read_as"] = ReadOptions(drums, pedal, salvage, phase)
     song = Song.unchecked(fields)
     return song.with_chords() if estimate and not song.chords else song
 

@@ -57,6 +57,7 @@ META_TEXTS = range(0x01, 0x10)
 META_NAME = 0x03
 META_LYRIC = 0x05
 META_MARKER = 0x06
+META_PORT = 0x21
 META_END = 0x2F
 META_TEMPO = 0x51
 META_METER = 0x58
@@ -106,6 +107,13 @@ class Events:
         remarks: what is not as the standard has it.
         unknown_texts: names and texts whose encoding is not known, as they are shown.
         source: the file itself, unpacked; None: there is none.
+        messages: kind, voice (track << 4 | channel), key, value and tick of all events of runs
+            (see midi_tracks), in the order of the file, int (events,) each.
+        pairs: int64 (2, notes), rows: which of these starts each note, and which one ends it;
+            -1: none.
+        tracks: the first byte of each track, and the byte after its last one.
+        track_ends: the tick at which each track ends, int64 (tracks,).
+        ports: track -> the port that it plays on.
     """
 
     per_beat: float
@@ -124,6 +132,11 @@ class Events:
     remarks: list[str] = field(default_factory=list)
     unknown_texts: list[str] = field(default_factory=list)
     source: bytes | None = None
+    messages: tuple[np.ndarray, ...] = ()
+    pairs: np.ndarray = field(default_factory=lambda: np.zeros((2, 0), np.int64))
+    tracks: list[tuple[int, int]] = field(default_factory=list)
+    track_ends: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    ports: dict[int, int] = field(default_factory=dict)
 
     def add_meta(self, track: int, tick: int, kind: int, content: bytes) -> None:
         """Take in a meta or system event; what says nothing of interest is `skipped`.

@@ -105,7 +105,7 @@ def read_events(
 def _decode(data: bytes, header: Header, pedal: bool) -> tuple[Tracks, Events]:
     """The tracks of a file, and what they say."""
     tracks = _walk_tracks(data, header)
-    events = Events(header.per_beat, source=data, held=pedal)
+    events = Events(header.per_beat, source=data, tracks=tracks.spans, held=pedal)
     messages = decode_runs(tracks, events)
     add_notes(events, messages, pedal=pedal)
     return tracks, events

@@ -53,7 +53,7 @@ def add_notes(events: Events, messages: Messages, *, pedal: bool = False) -> Non
     """Make notes of the messages, and put them, their parts and the counts into `events`.
 
     Args:
-        events: gets `notes`, int64 (5, notes), `parts` and `counts`.
+        events: gets `notes`, int64 (5, notes), their `messages` and `pairs`, `parts`, `counts`.
         messages: the events of all runs, (events,) each.
         pedal: whether notes last until the sustain pedal is released.
     """
@@ -79,6 +79,9 @@ def add_notes(events: Events, messages: Messages, *, pedal: bool = False) -> Non
     velocity = messages.value[start]
     columns = [onset, stop, pitch, velocity, part]
     events.notes = np.array(columns, np.int64)  # (5, notes)
+    events.messages = messages[:5]
+    events.pairs = np.array([start, end], np.int64)  # (2, notes)
+    events.track_ends = messages.story.ends
     events.counts = _counts(messages, controls, unended)
     events.counts["programs"] = _count_unused(events, messages.story)
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .midi_codes import EMPTY_PART, META_SPECIFIC, PROGRAM, Events
+from .midi_codes import EMPTY_PART, META_PORT, META_SPECIFIC, PROGRAM, Events
 from .midi_tracks import IN_DATA, IN_DELTA, IN_STATUS, Tracks, indices_of
 
 HIGH_BYTES = bytes(range(128, 256))
@@ -369,4 +369,6 @@ def _tell_walked(tracks: Tracks, events: Events, placed: _Placed) -> Story:
             story.empty_parts.append(track)
         else:
             events.add_meta(track, tick, kind, content)
+        if kind == META_PORT and content:
+            events.ports[track] = content[0]
     return story

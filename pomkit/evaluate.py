@@ -15,7 +15,8 @@ from typing import Any
 from .composing.region import inpaint
 from .data.reading import read_corpus
 from .errors import exit_code
-from .judge.judging import DRAWS, Judge, Row, Sample, Tables  # noqa: F401
+from .judge.intervals import DRAWS  # noqa: F401
+from .judge.judging import Judge, Row, Sample, Tables  # noqa: F401
 from .judge.report import (  # noqa: F401
     COLUMNS,
     as_markdown,

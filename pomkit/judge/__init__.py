@@ -1,15 +1,19 @@
 """Is it good? Measures, baselines, and a judge that sets a model beside them (notebook 09).
 
-Reading order: clips, statistics, likeness, metrics, baselines, tasks, judging, report.
+Reading order: clips, statistics, intervals, likeness, metrics, baselines, tasks, judging, report,
+discriminator, evidence.
 
 - `clips`: the notes of a set of pictures, as one table.
 - `statistics`: of each picture, one function a measure.
+- `intervals`: chance acts on songs; how well scores tell two sets apart.
 - `likeness`: how alike two sets of pictures are.
 - `metrics`: what stands inside a mask, held against what stood there before.
 - `baselines`: what anyone would try first.
 - `tasks`: what a model is asked to compose, and the windows that it is asked with.
 - `judging`: a model and the baselines at every task, with intervals.
 - `report`: the tables as Markdown, JSON, figures and sound.
+- `discriminator`: a small network that tries to tell composed regions from real ones.
+- `evidence`: what gave a composition away.
 """
 
 from ..faces import face
@@ -25,5 +29,8 @@ __all__, __getattr__, __dir__ = face(
         "tasks": "TASKS held_out",
         "judging": "Judge",
         "report": "write_report",
+        "intervals": "rank_auc",
+        "discriminator": "tell_apart Verdict",
+        "evidence": "draw_evidence",
     },
 )

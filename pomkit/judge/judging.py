@@ -34,15 +34,12 @@ from ..music.song import Song
 from ..processes.contract import Model, methods_of
 from . import baselines
 from .clips import Clips, read_clips
+from .intervals import DRAWS, INTERVAL, draw_songs
 from .likeness import FEATURES, compare
 from .metrics import Region, longest_shared, shuffled
 from .statistics import describe
 from .tasks import TASKS, Task, TestWindow, held_out
 
-# Draws of songs, for the intervals.
-DRAWS = 200
-# Between these quantiles are 95 % of the draws.
-INTERVAL = (0.025, 0.975)
 # So many real windows for each that is composed.
 REAL_WINDOWS = 4
 # Decimals of the values of a table.
@@ -294,20 +291,8 @@ class Judge:
         return np.array([self.songs.index(question.window.song) for question in questions])
 
     def _draws(self, songs: np.ndarray) -> np.ndarray:
-        """How often each song counts: first every song once, then as drawn with replacement.
-
-        Args:
-            songs: the numbers of the songs that are drawn from, with repeats, int (windows,).
-
-        Returns:
-            float (1 + DRAWS, songs).
-        """
-        rng = np.random.default_rng(self.seed)
-        there = np.unique(songs)
-        shares = np.ones(len(there)) / len(there)
-        draws = np.ones((1 + DRAWS, len(self.songs)))
-        draws[1:, there] = rng.multinomial(len(there), shares, DRAWS)
-        return draws
+        """How often each song counts, float (1 + DRAWS, songs): see `draw_songs`."""
+        return draw_songs(songs, len(self.songs), self.seed)
 
     def _samples(self, questions: Sequence[Question], fills: Sequence[Fill]) -> list[Sample]:
         """What the model's first method made of each window."""

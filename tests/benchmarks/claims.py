@@ -46,7 +46,7 @@ from pomkit import data, inpaint, load_model, masks, render
 from pomkit.files import write_atomically
 from pomkit.judge.baselines import permuted
 from pomkit.judge.clips import read_clips
-from pomkit.judge.judging import DRAWS
+from pomkit.judge.intervals import DRAWS
 from pomkit.judge.likeness import compare
 from pomkit.judge.metrics import MEASURES, Region
 from pomkit.judge.statistics import describe

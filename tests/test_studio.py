@@ -266,6 +266,9 @@ def test_a_download_leaves_no_file_behind(studio, tmp_path, monkeypatch):
     name, data = re.search(r'download="(.*?)".*base64,(.*?)"', studio.link.value).groups()
     read = pomkit.read_midi(base64.b64decode(data))
     assert name == f"{SONG.name}.mid"
+    saved = studio.save(tmp_path / "saved.mid")
+    assert base64.b64decode(data) == saved.read_bytes()
+    saved.unlink()
     assert np.array_equal(read.canonical().notes, SONG.canonical().notes)
     assert studio.counts["files"] == 1
     assert list(tmp_path.iterdir()) == []

@@ -141,7 +141,9 @@ class Players:
         allowed = self.candidates
         if self.programs is not None:
             allowed = self.programs.in_force(onset, self.candidates)
-        distance = np.where(np.isin(parts, allowed), distance, np.inf)
+            is_allowed = np.zeros(self.candidates.max() + 1, bool)
+            is_allowed[allowed] = True
+            distance = np.where(is_allowed[parts], distance, np.inf)
 
         # Of the notes that are equally near, the one of the first part.
         nearest = parts[(distance <= distance.min(initial=np.inf)) & np.isfinite(distance)]

@@ -1,7 +1,7 @@
 """What a studio keeps, and its files: songs, sounds, pictures, and whole studios to open again.
 
-`Contents` are all that is kept. A studio's file (.npz) holds the arrays of every state and, as
-JSON, the rest; nothing in it is unpickled.
+`Contents` are all that is kept. A studio's file (.npz) holds the arrays of every state, each Song
+that was opened, with its file, once, and, as JSON, the rest; nothing in it is unpickled.
 
     save_contents("all.npz", contents)
     open_contents("all.npz").takes

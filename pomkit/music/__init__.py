@@ -2,8 +2,8 @@
 
 Reading order: tables, pixels, chords, harmony, midi_text, midi_codes, midi_mend, midi_tracks,
 midi_runs, midi_notes, midi_events, grid, bars, midi_write, file_notes, channel_events, midi_copy,
-channel_room, effects, note_edits, new_notes, splicer, splice, pretty, song, midi, palette, images,
-picture, binary, masks, players, changes.
+channel_room, effects, note_edits, new_notes, splicer, splice, pretty, notation, spelling, musicxml,
+engraving, song, midi, palette, images, picture, binary, masks, players, changes.
 
 - `tables`: what a note is; notes in order and without overlaps.
 - `pixels`: what a cell of a picture means; cells to notes and back.
@@ -20,6 +20,8 @@ picture, binary, masks, players, changes.
   what acts on their notes; `new_notes`: where new notes come to stand.
 - `midi_copy`: a file as lists of its own bytes; `splicer`: the edits in them. `splice`: all of that
   together, a Song's changes in the file that it came from.
+- `notation`: how a song stands on staves; `spelling`: the names of pitches in a key; `musicxml`: a
+  song as a file for notation programs; `engraving`: as sheet music.
 - `song`: Song, the table of notes on a grid of steps; `midi`: `read_midi`, a file as a Song.
 - `palette`: the colours of chords; `images`: any image of a picture as that picture.
 - `picture`: `render` and `parse`, exact inverses of each other.
@@ -58,6 +60,10 @@ __all__, __getattr__, __dir__ = face(
         "splicer": "",
         "splice": "Spliced",
         "pretty": "",
+        "notation": "",
+        "spelling": "",
+        "musicxml": "",
+        "engraving": "",
         "song": "Song",
         "midi": "read_midi",
         "palette": "",

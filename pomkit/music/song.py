@@ -16,15 +16,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import OptionError, check_choice, check_range
+from ..errors import OptionError, check_choice, check_range, check_whole
 from ..files import AnyPath
 from .bars import half_bars, lines_until
 from .chords import Chord, tidy_chords, transpose_chord
-from .grid import KeySign, Meter, ReadOptions, ReadReport, Tempo, meters_of_bars, quantise
+from .grid import (
+    KeySign,
+    Meter,
+    ReadOptions,
+    ReadReport,
+    Tempo,
+    bars_of_meters,
+    meters_of_bars,
+    quantise,
+)
 from .harmony import estimate_chords
 from .midi_codes import MAJOR_KEYS, MINOR_KEYS, fill_channels, transpose_key
 from .pixels import BORDER, PITCHES
@@ -41,11 +50,16 @@ from .tables import (
     untangle,
 )
 
+if TYPE_CHECKING:
+    from .engraving import SheetMusic
+
 # So many chords are estimated at most: a file may pretend to be endless.
 MAX_ESTIMATED = 2**14
 
 # Beats a minute that a file can name: a beat lasts 1 to 2^24 - 1 microseconds.
 FILE_TEMPI = (60e6 / (2**24 - 1), 60e6)
+# The notes that a bar is counted in: whole notes to 64ths.
+DENOMINATORS = (1, 2, 4, 8, 16, 32, 64)
 
 # Names or numbers of parts, or one.
 Parts = Sequence[int | str] | int | str
@@ -60,7 +74,8 @@ class Song:
             velocity 1-127, part.
         chords: onset, duration and label of each, sorted.
         parts: their names; missing ones are made up.
-        bars: steps of the bar lines; none: 4/4. A pickup is a short first bar: bar 1.
+        bars: steps of the bar lines; none: those of `meters`, or 4/4. A pickup is a short first
+            bar: bar 1.
         steps_per_beat: the grid, one of GRIDS.
         name: of the song.
         source_tempo: the first tempo of its file, in BPM.
@@ -153,7 +168,14 @@ class Song:
             int (bars + 1,).
         """
         end = self.end if end is None else end
-        return lines_until(self.bars, end, 4 * self.steps_per_beat)
+        bars = self.bars or self._told_bars(end)
+        return lines_until(bars, end, 4 * self.steps_per_beat)
+
+    def _told_bars(self, end: int) -> tuple[int, ...]:
+        """The bars of a song by hand that has time signatures and no bar lines."""
+        end = max(end, 1)
+        meters = [meter for meter in self.meters if meter[0] < end]
+        return bars_of_meters(meters, self.steps_per_beat, end) if meters else ()
 
     @property
     def meter(self) -> str:
@@ -374,6 +396,37 @@ class Song:
 
         return write_midi(path, self, bpm=bpm)
 
+    def to_musicxml(self, path: AnyPath | None = None) -> str:
+        """The song as MusicXML, for MuseScore and other notation programs.
+
+        Every part has its name and instrument, bars, tempi, keys and chords stand where the song
+        has them. It is written at its steps; of drums the onsets alone.
+
+        Args:
+            path: of a file to write as well, ".musicxml" or ".xml"; its folders are made.
+
+        Returns:
+            The MusicXML.
+
+        Raises:
+            OptionError: the song is too long for a score, or the file's name ends otherwise.
+            PomkitError: music21 is missing, which the extra "score" brings.
+        """
+        from .musicxml import write_musicxml
+
+        return write_musicxml(self, path)
+
+    def score(self) -> "SheetMusic":
+        """The song as sheet music, which shows itself in a notebook; `pages` holds its SVG.
+
+        Raises:
+            OptionError: the song is too long for a score.
+            PomkitError: music21 or verovio is missing, which the extra "score" brings.
+        """
+        from .engraving import sheet_music
+
+        return sheet_music(self)
+
 
 # The fields beside notes, chords and bars
 
@@ -383,6 +436,10 @@ def _checked_signs(song: Song) -> dict[str, Any]:
     tempi = _one_a_step("tempi", song.tempi)
     for _, bpm in tempi:
         check_range("tempi", bpm, *FILE_TEMPI, unit="beats per minute")
+    meters = _one_a_step("meters", song.meters)
+    for _, numerator, denominator in meters:
+        check_whole("numerator of meters", numerator, 1, 255)
+        check_choice("denominator of meters", denominator, DENOMINATORS)
     keys = _one_a_step("keys", song.keys)
     for _, name in keys:
         check_choice("keys", name, (*MAJOR_KEYS, *MINOR_KEYS))
@@ -396,7 +453,6 @@ def _checked_signs(song: Song) -> dict[str, Any]:
     check_range("programs", max(programs, default=0), 0, 127)
     check_range("channels", min(channels, default=0), 0, 15)
     check_range("channels", max(channels, default=0), 0, 15)
-    meters = _one_a_step("meters", song.meters)
     signs = {"tempi": tempi, "meters": meters, "keys": keys}
     return signs | {"programs": programs, "channels": channels}
 

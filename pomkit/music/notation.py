@@ -107,7 +107,7 @@ class ScoreBar(NamedTuple):
     marks: tuple[Fraction, ...] = ()
 
 
-class Span(NamedTuple):
+class BarNote(NamedTuple):
     """A note, or the part of it that lies in one bar.
 
     Attributes:
@@ -160,7 +160,7 @@ class Piece(NamedTuple):
 
 
 # Begin, end, and what sounds.
-Event = tuple[Fraction, Fraction, tuple[Span, ...]]
+NoteGroup = tuple[Fraction, Fraction, tuple[BarNote, ...]]
 Voice = list[Piece]
 
 
@@ -371,9 +371,10 @@ def _staff(
     """The staff of some notes, NOTE_DTYPE (notes,)."""
     written: list[list[Voice]] = []
     signs = 0
-    for bar, spans in zip(bars, _cut_at_bars(notes, bars, steps_per_beat), strict=True):
+    bar_notes = _cut_at_bars(notes, bars, steps_per_beat)
+    for bar, within in zip(bars, bar_notes, strict=True):
         ruler = _ruler(bar.sign)
-        voices = [_hits(spans, bar, ruler)] if drums else _voices(spans)
+        voices = [_hits(within, bar, ruler)] if drums else _voices(within)
         voices = [voice for voice in voices if voice]
         is_odd = bar.marks or bar.length != _quarters(bar.sign)
         if is_odd and not voices:
@@ -386,54 +387,54 @@ def _staff(
 
 def _cut_at_bars(
     notes: np.ndarray, bars: Sequence[ScoreBar], steps_per_beat: int
-) -> list[list[Span]]:
-    """The spans of each bar of some notes, NOTE_DTYPE (notes,)."""
+) -> list[list[BarNote]]:
+    """What each bar holds of some notes, NOTE_DTYPE (notes,)."""
     begins = np.array([bar.begin for bar in bars])
     first, last = _bars_of(notes, begins)
-    cut: list[list[Span]] = [[] for _ in bars]
+    cut: list[list[BarNote]] = [[] for _ in bars]
     for note, *numbers in zip(notes.tolist(), first.tolist(), last.tolist(), strict=True):
         for number in range(numbers[0], numbers[1] + 1):
-            cut[number].append(_span(note, bars[number], steps_per_beat))
+            cut[number].append(_bar_note(note, bars[number], steps_per_beat))
     return cut
 
 
-def _span(note: Sequence[int], bar: ScoreBar, steps_per_beat: int) -> Span:
+def _bar_note(note: Sequence[int], bar: ScoreBar, steps_per_beat: int) -> BarNote:
     """The part of a note, a row of NOTE_DTYPE, that lies in a bar."""
     onset, duration, pitch, _, _ = note
     begin = Fraction(onset - bar.begin, steps_per_beat)
     end = begin + Fraction(duration, steps_per_beat)
     comes = begin < 0
     goes = end > bar.length
-    return Span(max(begin, Fraction(0)), min(end, bar.length), pitch, onset, comes, goes)
+    return BarNote(max(begin, Fraction(0)), min(end, bar.length), pitch, onset, comes, goes)
 
 
 # Voices
 
 
-def _hits(spans: Sequence[Span], bar: ScoreBar, ruler: Ruler) -> list[Event]:
+def _hits(notes: Sequence[BarNote], bar: ScoreBar, ruler: Ruler) -> list[NoteGroup]:
     """Drums of a bar: each lasts to the next one, or to the end of its beat."""
-    struck = [span for span in spans if not span.comes]
-    begins = sorted({span.begin for span in struck})
+    struck = [note for note in notes if not note.comes]
+    begins = sorted({note.begin for note in struck})
     events = []
     for begin, following in zip(begins, [*begins[1:], bar.length], strict=False):
         place = begin + bar.missing
         beat_end = (place // ruler.unit + 1) * ruler.unit - bar.missing
         end = min(following, beat_end)
-        here = (span for span in struck if span.begin == begin)
-        hits = tuple(span._replace(end=end, goes=False) for span in here)
+        here = (note for note in struck if note.begin == begin)
+        hits = tuple(note._replace(end=end, goes=False) for note in here)
         events.append((begin, end, hits))
     return events
 
 
-def _voices(spans: Sequence[Span]) -> list[list[Event]]:
-    """The spans of a bar in one voice or two, the upper one first.
+def _voices(notes: Sequence[BarNote]) -> list[list[NoteGroup]]:
+    """The notes of a bar in one voice or two, the upper one first.
 
     What needs more voices is written as one, in which every note is cut where another one begins or
     ends.
     """
-    upper: list[Event] = []
-    lower: list[Event] = []
-    for cluster in _clusters(spans):
+    upper: list[NoteGroup] = []
+    lower: list[NoteGroup] = []
+    for cluster in _clusters(notes):
         two = _two_voices(cluster)
         if two is None:
             upper += _sliced(cluster)
@@ -443,31 +444,31 @@ def _voices(spans: Sequence[Span]) -> list[list[Event]]:
     return [upper, lower]
 
 
-def _clusters(spans: Iterable[Span]) -> Iterator[list[Span]]:
-    """Groups of spans, cut wherever nothing sounds on."""
-    cluster: list[Span] = []
+def _clusters(notes: Iterable[BarNote]) -> Iterator[list[BarNote]]:
+    """Clusters of notes, parted wherever nothing sounds on."""
+    cluster: list[BarNote] = []
     reach = Fraction(0)
-    for span in sorted(spans):
-        if cluster and span.begin >= reach:
+    for note in sorted(notes):
+        if cluster and note.begin >= reach:
             yield cluster
             cluster = []
-        cluster.append(span)
-        reach = max(reach, span.end)
+        cluster.append(note)
+        reach = max(reach, note.end)
     if cluster:
         yield cluster
 
 
-def _two_voices(cluster: Sequence[Span]) -> tuple[list[Event], list[Event]] | None:
+def _two_voices(cluster: Sequence[BarNote]) -> tuple[list[NoteGroup], list[NoteGroup]] | None:
     """The chords of a cluster in two voices; None where these are too few."""
-    chords: dict[tuple[Fraction, Fraction], list[Span]] = {}
-    for span in cluster:
-        chords.setdefault((span.begin, span.end), []).append(span)
+    chords: dict[tuple[Fraction, Fraction], list[BarNote]] = {}
+    for note in cluster:
+        chords.setdefault((note.begin, note.end), []).append(note)
     events = [(begin, end, tuple(chord)) for (begin, end), chord in chords.items()]
     # Of those that begin together the higher one goes first.
     events.sort(key=lambda event: (event[0], -_height([event])))
 
     # First fit.
-    voices: tuple[list[Event], list[Event]] = ([], [])
+    voices: tuple[list[NoteGroup], list[NoteGroup]] = ([], [])
     for event in events:
         free = [voice for voice in voices if not voice or voice[-1][1] <= event[0]]
         if not free:
@@ -480,21 +481,21 @@ def _two_voices(cluster: Sequence[Span]) -> tuple[list[Event], list[Event]] | No
     return voices
 
 
-def _height(events: Iterable[Event]) -> float:
+def _height(events: Iterable[NoteGroup]) -> float:
     """The mean pitch of events."""
-    pitches = [span.pitch for _, _, spans in events for span in spans]
+    pitches = [note.pitch for _, _, notes in events for note in notes]
     return sum(pitches) / len(pitches)
 
 
-def _sliced(cluster: Sequence[Span]) -> list[Event]:
+def _sliced(cluster: Sequence[BarNote]) -> list[NoteGroup]:
     """A cluster as one voice: what sounds between each beginning or end and the next one."""
-    edges = sorted({edge for span in cluster for edge in (span.begin, span.end)})
-    tones = sum(bisect_left(edges, span.end) - bisect_left(edges, span.begin) for span in cluster)
+    edges = sorted({edge for note in cluster for edge in (note.begin, note.end)})
+    tones = sum(bisect_left(edges, note.end) - bisect_left(edges, note.begin) for note in cluster)
     _check_signs(tones, f"{len(cluster)} notes that overlap in a bar")
 
     events = []
     for begin, end in zip(edges, edges[1:], strict=False):
-        sounding = tuple(span for span in cluster if span.begin < end and span.end > begin)
+        sounding = tuple(note for note in cluster if note.begin < end and note.end > begin)
         events.append((begin, end, sounding))
     return events
 
@@ -502,16 +503,16 @@ def _sliced(cluster: Sequence[Span]) -> list[Event]:
 # Values that have a sign
 
 
-def _write(events: Sequence[Event], bar: ScoreBar, ruler: Ruler) -> Voice:
+def _write(events: Sequence[NoteGroup], bar: ScoreBar, ruler: Ruler) -> Voice:
     """A voice of a bar: rests between its events, everything cut to values that have a sign."""
     # Rests fill the gaps.
-    filled: list[Event] = []
+    filled: list[NoteGroup] = []
     now = Fraction(0)
-    for begin, end, spans in [*events, (bar.length, bar.length, ())]:
+    for begin, end, notes in [*events, (bar.length, bar.length, ())]:
         if begin > now:
             filled.append((now, begin, ()))
-        if spans:
-            filled.append((begin, end, spans))
+        if notes:
+            filled.append((begin, end, notes))
         now = end
 
     filled = [part for event in filled for part in _parted(event, bar.marks)]
@@ -521,22 +522,22 @@ def _write(events: Sequence[Event], bar: ScoreBar, ruler: Ruler) -> Voice:
     triplets = {place // ruler.unit for place in places if _is_third(place / ruler.unit)}
 
     pieces = []
-    for begin, end, spans in filled:
-        cuts = _cuts(begin + bar.missing, end + bar.missing, ruler, triplets, is_rest=not spans)
+    for begin, end, notes in filled:
+        cuts = _cuts(begin + bar.missing, end + bar.missing, ruler, triplets, is_rest=not notes)
         for first, last in zip(cuts, cuts[1:], strict=False):
-            tones = _tones(spans, first - bar.missing, last - bar.missing)
+            tones = _tones(notes, first - bar.missing, last - bar.missing)
             is_triplet = first // ruler.unit in triplets
             piece = Piece(first - bar.missing, last - first, tones, is_triplet)
             pieces.append(piece)
     return _bracketed(pieces, bar, ruler)
 
 
-def _parted(event: Event, marks: Iterable[Fraction]) -> Iterator[Event]:
+def _parted(event: NoteGroup, marks: Iterable[Fraction]) -> Iterator[NoteGroup]:
     """An event, cut at the marks within it."""
-    begin, end, spans = event
+    begin, end, notes = event
     edges = [begin, *(mark for mark in marks if begin < mark < end), end]
     for first, last in zip(edges, edges[1:], strict=False):
-        yield first, last, spans
+        yield first, last, notes
 
 
 def _is_third(place: Fraction) -> bool:
@@ -544,14 +545,14 @@ def _is_third(place: Fraction) -> bool:
     return place.denominator % THREE == 0
 
 
-def _tones(spans: Sequence[Span], begin: Fraction, end: Fraction) -> tuple[Tone, ...]:
-    """The tones of a piece of some spans, tied where they were cut."""
+def _tones(notes: Sequence[BarNote], begin: Fraction, end: Fraction) -> tuple[Tone, ...]:
+    """The tones of a piece of some notes, tied where these were cut."""
     tones = []
-    for span in sorted(spans, key=lambda span: span.pitch):
-        before = span.comes or span.begin < begin
-        after = span.goes or span.end > end
+    for note in sorted(notes, key=lambda note: note.pitch):
+        before = note.comes or note.begin < begin
+        after = note.goes or note.end > end
         tie = {(True, True): "continue", (True, False): "stop", (False, True): "start"}
-        tones.append(Tone(span.pitch, span.onset, tie.get((before, after), "")))
+        tones.append(Tone(note.pitch, note.onset, tie.get((before, after), "")))
     return tuple(tones)
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from .errors import OptionError, PomkitWarning, exit_code
+from .files import write
 from .music.pixels import Mask, Picture
 from .music.tables import BAR
 
@@ -192,10 +193,11 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Choice:
-    """The candidate that is kept."""
+    """The candidate that is kept: its picture, its song, and that song's file."""
 
     picture: Picture  # uint8 (128, width, 3)
     song: "Song"
+    midi: bytes
     report: str
 
 
@@ -294,8 +296,9 @@ def keep_nearest(options: argparse.Namespace, task: Assignment, results: "Compos
         f"{cleared} stray pixels cleared",
         f"pixels changed outside the mask: {fact.changed_outside}",
     ]
-    lines = ["; ".join(report), *results.reports[best].remarks()]
-    return Choice(pictures[best], results[best], "\n  ".join(lines))
+    midi, remarks = results[best].to_midi()
+    lines = ["; ".join(report), *results.reports[best].remarks(), *remarks]
+    return Choice(pictures[best], results[best], midi, "\n  ".join(lines))
 
 
 def write_files(folder: Path, task: Assignment, choice: Choice) -> None:
@@ -310,7 +313,7 @@ def write_files(folder: Path, task: Assignment, choice: Choice) -> None:
     save_png(folder / "result.png", after)
     figure = folder / "side_by_side.png"
     side_by_side(task.before, task.mask, after, figure, bars=task.bar_lines)
-    choice.song.write_midi(folder / "result.mid")
+    write(folder / "result.mid", lambda out: out.write(choice.midi))
     write_wav(folder / "result.wav", synthesize(choice.song))
 
 

@@ -279,9 +279,11 @@ def try_seed(seed: int) -> dict[str, Any]:
     if kept is not None and not problem and seed % 10 == 0:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                file = kept.write_midi(Path(folder) / "again.mid")
+                file = kept.write_midi(Path(folder) / "again.mid", plain=True)
                 again = pomkit.read_midi(file, kept.steps_per_beat, drums=True)
                 problem = "" if again == kept else "write_midi and read_midi give another Song"
+                if song is not None and song.to_midi().data != song.source:
+                    problem = "an unchanged song is not written as its file"
             except Exception as fault:
                 problem = f"write_midi or reading it again: {type(fault).__name__}: {fault}"
     return strict | {

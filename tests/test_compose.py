@@ -2,9 +2,11 @@
 
 import pickle
 
+import midi_files as m
 import mido
 import numpy as np
 import pytest
+from splice_laws import found
 
 import pomkit
 from pomkit import OptionError, PictureError, Song, masks, render
@@ -156,7 +158,18 @@ def test_the_command_line_gives_the_users_file_back(path, song, tmp_path, capsys
     songs = pomkit.compose("tiny", song, "bars:3-5", part=1, calls=2, seed=0)
     said = capsys.readouterr().out
     assert all(remark in said for remark in songs.reports[0].remarks())
+    assert all(remark in said for remark in songs[0].to_midi().remarks)
     assert result == songs[0]
+
+    # The file itself: tempo, meter, names, programs, and every note without a cell in the mask.
+    before, after = path.read_bytes(), (tmp_path / "result.mid").read_bytes()
+    assert found(after).others == found(before).others
+    assert after == songs[0].to_midi().data
+    start, end = song.bar_lines()[[2, 5]] * 120
+    walked = [m.walk(data) for data in (before, after)]
+    notes = [[n for n in each if n.end <= start or n.start >= end] for each in walked]
+    assert notes[0] == notes[1]
+    assert len(notes[0]) == 60
 
 
 def test_the_command_line_knows_parts_by_number_and_refuses_others(path, tmp_path, capsys):

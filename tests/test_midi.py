@@ -213,7 +213,8 @@ def test_the_archive_is_accounted_for_and_survives_writing(archive, tmp_path):
             song = read_midi(data, GRIDS[i // 3 % 8])
             assert accounted(song.report) == real, name
             assert fuzz_midi.untruth(song) == "", name
-            assert read_midi(song.write_midi(tmp_path / "x.mid"), song.steps_per_beat) == song, name
+            again = song.write_midi(tmp_path / "x.mid", plain=True)
+            assert read_midi(again, song.steps_per_beat) == song, name
 
 
 def test_the_grid_is_met_within_half_a_step(archive):

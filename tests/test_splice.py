@@ -421,7 +421,34 @@ def test_what_else_a_song_has_otherwise_than_its_file_is_told():
     assert [remark.split()[0] for remark in splice(other, bpm=80).remarks] == ["programs", "chords"]
 
 
-def test_a_song_without_a_file_is_refused():
+# ------------------------------------------------------------------------------ as songs write it
+def test_a_song_writes_its_own_file_unless_it_is_asked_for_a_plain_one(tmp_path):
+    song = read_midi(PLAYED)
+    changed = song.with_notes(song.notes[1:])
+    for each in (song, changed):
+        path = each.write_midi(tmp_path / "song.mid")
+        assert path.read_bytes() == each.to_midi().data == splice(each).data
+        plain = read_midi(each.write_midi(tmp_path / "plain.mid", plain=True))
+        assert plain == each
+        assert {start % 120 for start, *_ in notes(plain.source)} == {0}
+    faster = song.write_midi(tmp_path / "song.mid", bpm=200)
+    assert read_midi(faster).source_tempo == pytest.approx(200)
+    assert notes(faster.read_bytes()) == notes(PLAYED)
+    with pytest.raises(OptionError, match="bpm is 3"):
+        song.to_midi(bpm=3)
+
+
+def test_what_could_not_be_kept_is_told_by_to_midi():
+    song = read_midi(PLAYED).with_chords()
+    (remark,) = song.to_midi().remarks
+    assert remark == "chords stay as the file has them; plain=True writes the song's"
+    plain = song.to_midi(plain=True)
+    assert plain.remarks == ()
+    assert read_midi(plain.data).chords == song.chords
+
+
+def test_a_song_without_a_file_is_written_plainly_and_not_spliced():
     for song in (Song([(0, 4, 60, 80, 0)]), parse(render(read_midi(PLAYED)))):
+        assert song.to_midi() == song.to_midi(plain=True)
         with pytest.raises(OptionError, match="has no source"):
             splice(song)

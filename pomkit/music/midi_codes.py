@@ -14,6 +14,7 @@ reading fills. `midi_tracks` and `midi_runs` read the tracks, `midi_events` whol
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -173,6 +174,18 @@ class Events:
         if not is_known:
             self.unknown_texts.append(text)
         return text
+
+
+class WrittenMidi(NamedTuple):
+    """A standard MIDI file, and what is to be told of it.
+
+    Attributes:
+        data: the file.
+        remarks: sentences on what of a song could not be kept, or acts on what is new.
+    """
+
+    data: bytes
+    remarks: tuple[str, ...] = ()
 
 
 def _key_name(sharps: int, minor: int) -> str:

@@ -4,26 +4,25 @@ The head track holds tempi, meters, keys, and the chords as markers ("C:maj7"; "
 no other follows). A part's track holds its name, its program and its notes, on a channel of its
 own; drums stand on channel 10. What is written is read back the same:
 
-    write_midi("song.mid", song)
-    read_midi("song.mid") == song
+    data = midi_bytes(song)
+    read_midi(data) == song
 
 Not only notes and chords are: meters, keys, programs and parts are equal, and tempi to the
 microsecond a beat. A song that names no tempo is written at 120 BPM. Times are ticks, counted
-exactly from steps. `Song.write_midi` calls this.
+exactly from steps. `Song.to_midi` calls this for songs that were read from no file; the others are
+spliced into theirs (`splice`).
 """
 
 import io
 import warnings
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, Protocol
 
 import mido
 import numpy as np
 
 from ..errors import check_range
-from ..files import AnyPath, write
 from .chords import NO_CHORD, UNKNOWN_CHORD, Chord
 from .grid import DEFAULT_BPM, KeySign, Meter, Tempo
 from .midi_codes import DRUMS, EMPTY_PART, PITCHED
@@ -77,24 +76,6 @@ class Score(Protocol):
 
     def time_signatures(self) -> list[Meter]:
         """(step, numerator, denominator) of each."""
-
-
-def write_midi(path: AnyPath, song: Score, *, bpm: float | None = None) -> Path:
-    """Write a song as a standard MIDI file, whole or not at all.
-
-    Args:
-        path: of the file; its folders are made.
-        song: the Song.
-        bpm: one tempo instead of the song's, beats a minute, 4 to 1000.
-
-    Returns:
-        The path.
-
-    Raises:
-        OptionError: the tempo is out of its range.
-    """
-    data = midi_bytes(song, bpm=bpm)
-    return write(path, lambda out: out.write(data))
 
 
 def midi_bytes(song: Score, *, bpm: float | None = None) -> bytes:

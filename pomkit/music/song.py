@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OptionError, check_choice, check_range, check_whole
-from ..files import AnyPath
+from ..files import AnyPath, write
 from .bars import half_bars, lines_until
 from .chords import Chord, tidy_chords, transpose_chord
 from .grid import (
@@ -35,7 +35,7 @@ from .grid import (
     quantise,
 )
 from .harmony import estimate_chords
-from .midi_codes import MAJOR_KEYS, MINOR_KEYS, fill_channels, transpose_key
+from .midi_codes import MAJOR_KEYS, MINOR_KEYS, WrittenMidi, fill_channels, transpose_key
 from .pixels import BORDER, PITCHES
 from .tables import (
     BORDERS,
@@ -376,25 +376,48 @@ class Song:
         fields = quantise(events_of(midi), name, steps_per_beat=steps_per_beat, drums=drums)
         return cls.unchecked(fields)
 
-    def write_midi(self, path: AnyPath, bpm: float | None = None, plain: bool = False) -> Path:
-        """Write a standard MIDI file, whole or not at all: a track a part, chords as markers.
+    def to_midi(self, bpm: float | None = None, plain: bool = False) -> WrittenMidi:
+        """The song as a standard MIDI file, and what is to be told of that.
 
-        Its tempi are the song's, or 120 BPM where it names none.
+        A song that was read from a file gives that very file: only the notes that differ change
+        there, all other events keep their ticks, and an unchanged song gives the same bytes. Any
+        other song gives a track for each part, with its tempi, or 120 BPM where it names none,
+        meters, keys, programs, and its chords as markers.
 
         Args:
-            path: of the file; its folders are made.
             bpm: one tempo instead of the song's, beats a minute, 4 to 1000.
-            plain: write the song on its grid, whatever file it came from.
+            plain: write the song on its grid, with its chords, whatever file it came from.
 
         Returns:
-            The path.
+            The bytes of the file; a sentence for each thing that could not be kept or acts on
+            new notes.
 
         Raises:
             OptionError: the tempo is out of its range.
         """
-        from .midi_write import write_midi
+        from .midi_write import midi_bytes
+        from .splice import splice
 
-        return write_midi(path, self, bpm=bpm)
+        if self.source is None or plain:
+            return WrittenMidi(midi_bytes(self, bpm=bpm))
+        return splice(self, bpm)
+
+    def write_midi(self, path: AnyPath, bpm: float | None = None, plain: bool = False) -> Path:
+        """Write what `to_midi` gives to a file, whole or not at all.
+
+        Args:
+            path: of the file; its folders are made.
+            bpm: one tempo instead of the song's, beats a minute, 4 to 1000.
+            plain: write the song on its grid, with its chords, whatever file it came from.
+
+        Returns:
+            The path. What could not be kept is told by `to_midi(bpm, plain).remarks`.
+
+        Raises:
+            OptionError: the tempo is out of its range.
+        """
+        data = self.to_midi(bpm, plain).data
+        return write(path, lambda out: out.write(data))
 
     def to_musicxml(self, path: AnyPath | None = None) -> str:
         """The song as MusicXML, for MuseScore and other notation programs.

@@ -3,7 +3,7 @@
 `splice` compares the notes of a song with those of its source, and changes in the bytes of the
 file only what differs:
 
-    data, remarks = splice(song)                 # as `Song.write_midi` does
+    data, remarks = splice(song)                 # as `Song.to_midi` does
 
 - A row of the source that the song no longer has loses its note-on and note-off.
 - A row that the song has besides gets both, in the track and on the channel of its part.
@@ -20,14 +20,14 @@ Read on in `file_notes`, the notes that a row is made of, and in `midi_copy`, wh
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from ..errors import MidiError, OptionError
 from .channel_events import PATTERNS
 from .chords import Chord
 from .file_notes import FileNotes
 from .grid import Meter, ReadOptions, quantise
-from .midi_codes import META_TEMPO
+from .midi_codes import META_TEMPO, WrittenMidi
 from .midi_copy import FileCopy, meta
 from .midi_events import read_events
 from .midi_write import Score, check_tempo, midi_bytes
@@ -60,19 +60,7 @@ class Spliceable(Score, Protocol):
         """How that was read."""
 
 
-class Spliced(NamedTuple):
-    """A standard MIDI file, and what is to be told of it.
-
-    Attributes:
-        data: the file.
-        remarks: sentences on what could not be kept or acts on what is new.
-    """
-
-    data: bytes
-    remarks: tuple[str, ...]
-
-
-def splice(song: Spliceable, bpm: float | None = None) -> Spliced:
+def splice(song: Spliceable, bpm: float | None = None) -> WrittenMidi:
     """The file that a song was read from, with what changed in it.
 
     Of a damaged file, what could be read is written as a new file.
@@ -92,7 +80,7 @@ def splice(song: Spliceable, bpm: float | None = None) -> Spliced:
         events = read_events(song.source, song.name, pedal=options.pedal)
     except MidiError:
         remark = "the file is damaged: what could be read of it is written as a new one"
-        return Spliced(midi_bytes(song, bpm=bpm), (remark,))
+        return WrittenMidi(midi_bytes(song, bpm=bpm), (remark,))
 
     # What differs, in steps.
     notes = FileNotes.of(events, options, steps_per_beat=song.steps_per_beat, name=song.name)
@@ -107,7 +95,7 @@ def splice(song: Spliceable, bpm: float | None = None) -> Spliced:
     )
     remarks = _unwritten(song, told, with_tempi=not tempi)
     if not (len(comparison.lines) or tempi):
-        return Spliced(song.source, remarks)
+        return WrittenMidi(song.source, remarks)
 
     # What differs, in bytes.
     splicer = Splicer(song, events, notes)
@@ -117,7 +105,7 @@ def splice(song: Spliceable, bpm: float | None = None) -> Spliced:
         remarks += ("the tempo stays as it is, since the file counts time in SMPTE frames",)
     elif tempi:
         _set_tempo(splicer.copy, tempi[0][1])
-    return Spliced(splicer.copy.to_bytes(), (*splicer.remarks(), *remarks))
+    return WrittenMidi(splicer.copy.to_bytes(), (*splicer.remarks(), *remarks))
 
 
 def _unwritten(song: Spliceable, told: Mapping[str, Any], *, with_tempi: bool) -> tuple[str, ...]:

@@ -12,8 +12,11 @@ from pomkit import inpaint, masks, render, rules
 from pomkit.composing.region import lay_out
 from pomkit.networks.attention import Attention, Level
 from pomkit.networks.hdit import HDiT, HDiTConfig
+from pomkit.processes.categorical import CategoricalDenoiser
 from pomkit.processes.cells import Cells
+from pomkit.processes.edm import Denoiser
 from pomkit.processes.states import SUSTAIN
+from pomkit.processes.steering import Steering
 from pomkit.processes.uncover import Walk
 
 ONSETS = 0.02  # of every hidden cell, by the network of these tests
@@ -97,6 +100,84 @@ def test_to_a_rule_there_is_nothing_behind_the_end(rng):
     model = Cells(Even(), width=512).eval()
     inpaint(model, picture, masks.bars(picture, 2, 3), rule=[rule, rules.echo(32)], calls=2)
     assert seen and all(seen)
+
+
+class Loud(nn.Module):
+    """A network that wants ink in every pixel, and remembers what it was shown."""
+
+    multiple = (2, 256)
+    grain = (2, 64)
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.config = SimpleNamespace(
+            in_channels=inputs, out_channels=outputs, span=512, local=None, mapping_cond_dim=2
+        )
+        self.shown = []
+
+    def forward(self, x, t, *conditions):
+        self.shown.append(x.clone())
+        answer = x.new_zeros(len(x), self.config.out_channels, *x.shape[2:])
+        answer[:, -1] += 50
+        answer[:, 0] += 50 * (self.config.out_channels == 3)
+        return answer
+
+
+HEADS = {
+    "pixels": (lambda: Denoiser(Loud(7, 3), conditioned=True, width=256, centre=-1.0), 6),
+    "cells": (lambda: CategoricalDenoiser(Loud(12, 6), width=256), 6),
+}
+
+
+@pytest.mark.parametrize("method", ["conditioned", "repaint"])
+@pytest.mark.parametrize("head", HEADS)
+def test_edm_composes_nothing_behind_the_end(rng, head, method):
+    make, place_of_mask = HEADS[head]
+    model = make().eval()
+    picture = render(make_song(rng), 0, 100)
+    mask = masks.everything(picture)
+    mask[:, :30] = False
+    out = inpaint(model, picture, mask, method=method, calls=3, seed=1)[0]
+    assert (out[8:-8, 30:] != picture[8:-8, 30:]).any(axis=2).mean() > 0.9
+
+    # At the last call the noise is small: so what is behind the end was never inked.
+    last = model.network.shown[-1]
+    assert last.shape[-1] == 128
+    ink = last[0, 0] if head == "pixels" else last[0, -2]
+    assert ink[8:-8, 100:].abs().max() < 2
+    assert ink[8:-8, 30:100].abs().mean() > 3 * ink[8:-8, 100:].abs().mean()
+
+    # To the network it is unknown, not silence that is known.
+    if method == "conditioned":
+        assert (last[0, place_of_mask, 8:-8, 100:] == 1).all()
+
+
+def test_edm_counts_nothing_behind_the_end(rng, monkeypatch):
+    asked = []
+    begin = Steering.begin
+
+    def spy(steering, x0, mask, columns=None):
+        begin(steering, x0, mask, columns)
+        asked.append((steering.plan.density, int(steering.region[0].any(0).sum())))
+
+    monkeypatch.setattr(Steering, "begin", spy)
+    model = HEADS["cells"][0]().eval()
+    picture = render(make_song(rng), 0, 100)
+    out = inpaint(model, picture, masks.everything(picture), density=8, calls=2, seed=1)
+    assert asked == [(pytest.approx(8 * 100 / 16), 100)]
+    assert out.refused[0] <= 100 * 112
+
+
+def test_what_is_refused_is_counted_up_to_the_end(rng):
+    model = HEADS["pixels"][0]().eval()
+    # A sustain everywhere, which no note begins.
+    model.network.forward = lambda x, t, *_: torch.stack(
+        [x[:, 0] * 0, x[:, 0] * 0 + 50, x[:, 0] * 0], dim=1
+    )
+    picture = np.zeros((128, 100, 3), np.uint8)
+    out = inpaint(model, picture, masks.everything(picture), calls=2, seed=1)
+    assert out.refused.tolist() == [112 * 100]
 
 
 def attention_layer(kind, index=0):

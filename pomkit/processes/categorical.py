@@ -243,12 +243,11 @@ class CategoricalDenoiser(GaussianNoise):
 
         Args:
             x0: float (n, 3, 128, width), the known pixels.
-            mask: bool (n, 1, 128, width), True = composed.
-            region: bool (128, width), the same of each.
+            mask: bool (n, 1, 128, width), True = not known.
+            region: bool (128, width), of each: what is composed of that, all up to the end.
             options: how.
         """
-        counted = region[:, : options.end].any(axis=0).sum()
-        plan = controls_of(options, counted / BAR)
+        plan = controls_of(options, region.any(axis=0).sum() / BAR)
         seen = {"known": x0, "mask": mask} if options.method == "conditioned" else {}
         ask = partial(self, as_logits=True)
         answer = blended(ask, self.span, region, options.lines)

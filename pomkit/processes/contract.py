@@ -50,8 +50,8 @@ class Options:
         generator: where all random numbers come from.
         start: the step of the picture at which the window begins.
         lines: columns of the window's bar lines, int (lines,), from 0 on; None: those of 4/4.
-        end: the column of the window at which the picture ends; what is composed behind it is
-            thrown away, so it need not be composed, and it must not be counted. None: nowhere.
+        end: the column of the window at which the picture ends; what lies behind it is unknown,
+            is not composed, and does not count. None: nowhere.
     """
 
     method: str

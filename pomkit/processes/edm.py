@@ -109,8 +109,8 @@ class GaussianNoise(Model):
 
         Args:
             x0: float (n, 3, 128, width), the known pixels.
-            mask: bool (n, 1, 128, width), True = composed.
-            region: bool (128, width), the same of each.
+            mask: bool (n, 1, 128, width), True = not known.
+            region: bool (128, width), of each: what is composed of that, all up to the end.
             options: how.
         """
         denoiser = blended(self, self.span, region, options.lines)
@@ -126,11 +126,18 @@ class GaussianNoise(Model):
         wishes: dict[str, Any] = self.conditions(canvas, region, options)
         region = self.composed(region)
         x0 = self.encode(canvas).to(self.device)
-        mask = torch.from_numpy(region).to(self.device).expand(len(x0), 1, -1, -1)
-        denoiser = self.denoiser(x0, mask, region, options)
+
+        # Behind the picture's end nothing is composed or counted. The network is told that it is
+        # unknown: with silence there, told as known, music ends before the picture does.
+        inside = region.copy()
+        if options.end is not None:
+            inside[:, options.end :] = False
+        both = torch.from_numpy(np.stack([region, inside])).to(self.device)
+        unknown, mask = both.unsqueeze(1).expand(2, len(x0), -1, -1)[:, :, None]
+        denoiser = self.denoiser(x0, unknown, inside, options)
 
         def draw(x: Tensor) -> Drawn:
-            return self.decode(torch.where(mask, x, x0), canvas, region)
+            return self.decode(torch.where(mask, x, x0), canvas, inside)
 
         def tell(event: dict[str, Any]) -> None:
             report(event, partial(draw, event["denoised"]))

@@ -214,10 +214,12 @@ def compare(song: Any, new: Any, mask: np.ndarray) -> Verdict:
     left = Counter(note[:7] for note in m.walk(data))
     gone, come = list((old - left).elements()), list((left - old).elements())
     grid = Grid(song, mask)
-    starts = Counter((note[0], *note[2:]) for note in gone)
     outside += [f"note gone: {note}" for note in gone if not grid.touches(note)]
-    kept = [note for note in come if starts[note[0], *note[2:]]]
-    new_ones = [note for note in come if not starts[note[0], *note[2:]]]
+
+    # Those of which the start stays have another end; the others are new.
+    starts = {(note[0], *note[2:]) for note in gone}
+    kept = [note for note in come if (note[0], *note[2:]) in starts]
+    new_ones = [note for note in come if (note[0], *note[2:]) not in starts]
     outside += [f"note come: {note}" for note in new_ones if not grid.begins_in(note)]
     outside += signs_that_differ(song.source, data)
 

@@ -50,6 +50,21 @@ class TickGrid:
         """The step at which a note from tick `start` to tick `end` ends."""
         return max(self.step_of(end), self.step_of(start) + 1)
 
+    def spans_of(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        """The steps at which many notes begin and end.
+
+        Args:
+            start: ticks, int (notes,).
+            end: ticks, int (notes,).
+
+        Returns:
+            int64 (2, notes).
+        """
+        ticks = np.stack([start, end])  # (2, notes)
+        spans = np.rint(ticks / self.per_step - self.shift).astype(np.int64)
+        onset = np.maximum(spans[0], 0)
+        return np.stack([onset, np.maximum(spans[1], onset + 1)])
+
 
 @dataclass(frozen=True)
 class FileNotes:

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+import numpy as np
+
 from .channel_events import ChannelEvents, groups_of
 from .channel_room import PITCH_BITS, Room
 from .file_notes import FileNotes, TickGrid
@@ -49,6 +51,13 @@ class NewNote:
     line: int
     start: int  # tick
     end: int  # tick
+    is_cut: bool = False
+
+    def move(self, start: int, end: int) -> None:
+        """Let it sound from one tick to another; it is cut where these are not its own."""
+        self.is_cut |= (start, end) != (self.start, self.end)
+        self.start = start
+        self.end = end
 
 
 class Homes:
@@ -127,18 +136,14 @@ def fit(
         if free is None or not _keeps_onset(note, free.start, before, grid):
             counts["dropped"] += 1
             continue
-
-        is_cut = free != (note.start, note.end)
-        note.start = free.start
-        note.end = free.end
-        _count_shift(note, grid, counts, is_cut=is_cut)
+        note.move(*free)
 
         # A new note is cut by the next one on its line.
         if before is not None and before.end > note.start:
-            before.end = note.start
-            _count_shift(before, grid, counts, is_cut=True)
+            before.move(before.start, note.start)
         before_on_line[note.line] = note
         placed.append(note)
+    _count_shifts(placed, grid, counts)
     return placed
 
 
@@ -148,8 +153,11 @@ def _keeps_onset(note: NewNote, start: int, before: NewNote | None, grid: TickGr
     return not is_late and (before is None or before.start < start)
 
 
-def _count_shift(note: NewNote, grid: TickGrid, counts: Counter[str], *, is_cut: bool) -> None:
-    """Count a note that is read otherwise than its row says."""
-    span = (grid.step_of(note.start), grid.end_of(note.start, note.end))
-    if span != (note.row.onset, note.row.end):
-        counts["cut" if is_cut else "moved"] += 1
+def _count_shifts(placed: Sequence[NewNote], grid: TickGrid, counts: Counter[str]) -> None:
+    """Count the notes that are read otherwise than their rows say."""
+    ticks = np.array([(note.start, note.end) for note in placed], np.int64)
+    ticks = ticks.reshape(-1, 2)  # (notes, 2)
+    spans = grid.spans_of(*ticks.T).T.tolist()  # (notes, 2)
+    for note, span in zip(placed, spans, strict=True):
+        if span != [note.row.onset, note.row.end]:
+            counts["cut" if note.is_cut else "moved"] += 1

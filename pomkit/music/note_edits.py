@@ -173,6 +173,7 @@ class _Search:
         self._starts: list[int] = notes.start.tolist()
         self._ends: list[int] = notes.end.tolist()
         self._velocities: list[int] = notes.velocity.tolist()
+        self._end_steps: list[int] = notes.grid.spans_of(notes.start, notes.end)[1].tolist()
 
         # All rows of the source in lines in which anything differs, and their notes.
         rows = np.isin(lines_of(notes.rows), comparison.lines).nonzero()[0]
@@ -212,8 +213,7 @@ class _Search:
 
     def _end_of(self, row: _Wanted) -> int:
         """The step at which the notes of a row of the source end, re-strikes aside."""
-        members = self._members[row.old]
-        return max(self._grid.end_of(self._starts[i], self._ends[i]) for i in members)
+        return max(self._end_steps[i] for i in self._members[row.old])
 
     def _set_velocity(self, row: _Wanted) -> None:
         """The loudest notes of a row get its velocity, and none stays louder."""

@@ -5,6 +5,7 @@
 # make notebooks  run the notebooks that have changed, publish their outputs, write their table of timings
 # make student    write the students' copies of the notebooks, without solutions, into notebooks/student
 # make gallery    run every notebook in a browser; pictures of all outputs land in out/gallery
+# make oracles    install the programs that tests/test_oracles.py asks how they read our files; without them it skips
 # make clean    remove out/, builds and caches; `make distclean` removes .venv as well
 #
 # Variables of the demo, as in `make demo MIDI=own.mid MASK=bars:8-12` (empty: the program's default):
@@ -44,7 +45,7 @@ define system_install
   else false; fi ) >/dev/null 2>&1 </dev/null
 endef
 
-.PHONY: help setup demo lab test notebooks student gallery clean distclean
+.PHONY: help setup demo lab test notebooks student gallery oracles clean distclean
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 
@@ -74,6 +75,14 @@ student: $(VENV)/.ready-dev
 
 gallery: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.browser.gallery $(OUT)/gallery
+
+# Debian's and Ubuntu's names; elsewhere the tests find whatever else brings programs of these names. music21 reads
+# files, too, and with verovio it is what the tests of sheet music need.
+ORACLES = abcmidi timidity musescore3
+oracles: $(VENV)/.ready-dev
+	@[ "$$(id -u)" = 0 ] && root= || root="sudo -n"; $$root $(APT_GET) update && \
+		$$root $(APT_GET) install -y --no-install-recommends $(ORACLES)
+	@$(PIP_INSTALL) -e '.[dev,score]'
 
 clean:
 	rm -rf out notebooks/out notebooks/student build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

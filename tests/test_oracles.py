@@ -23,7 +23,6 @@ import pretty_midi
 import pytest
 
 from pomkit import Song, read_midi
-from pomkit.music.splice import splice
 
 # The soundfont that pretty_midi brings.
 FONT = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
@@ -318,7 +317,7 @@ def spliced(request, tmp_path) -> tuple[Path, Path, Song]:
     data = SOURCES[request.param]
     song = recomposed(data)
     (tmp_path / "source.mid").write_bytes(data)
-    (tmp_path / "spliced.mid").write_bytes(splice(song).data)
+    song.write_midi(tmp_path / "spliced.mid")
     return tmp_path / "source.mid", tmp_path / "spliced.mid", song
 
 

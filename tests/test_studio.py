@@ -250,7 +250,7 @@ def test_upload_as_ipywidgets_7_and_8_give_it(studio, version, tmp_path, monkeyp
     studio._upload()
     assert studio.song.name == "my song"
     assert np.array_equal(studio.song.notes, SONG.notes)
-    assert "my song, 84 BPM, 4/4: MELODY, PIANO" in studio.title.value
+    assert "my song, 84 BPM, 4/4: MELODY, PIANO" in studio.heading.value
     assert not studio.controls["upload"].value
     assert type(studio.controls["upload"].value) is type(uploads)
 

@@ -96,6 +96,17 @@ def test_a_title_says_which_song_it_is(session):
     assert session.title == "120 BPM, 4/4"
 
 
+def test_what_reading_a_file_lost_is_told(session, tmp_path):
+    assert session.message.startswith("duo.mid is open")
+    assert "remark" not in session.message
+    bent = mido.MidiFile(file=io.BytesIO(DUO))
+    bent.tracks[1].insert(1, mido.Message("pitchwheel", pitch=99))
+    bent.save(tmp_path / "bent.mid")
+    session.open(tmp_path / "bent.mid")
+    assert "bent.mid is open; 1 remark on it, see song.report.remarks" in session.message
+    assert "bend" in session.editor.song.report.remarks[0]
+
+
 def test_bars_that_are_given_are_the_songs():
     song = Editor(Song([(0, 48, 60, 80, 0)]), bars=[0, 12, 24, 36]).song
     assert song.bar_lines().tolist() == [0, 12, 24, 36, 48]

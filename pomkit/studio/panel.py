@@ -59,7 +59,7 @@ class Studio(EditorCalls):
     Attributes:
         session: what is composed with.
         painter: the roll and the tools.
-        title: a line that says which song it is.
+        heading: shows the title of the song.
         strips: the rows of small pictures by their names.
         counts: how many sounds and files were sent; a page plays and saves what is new to it.
 
@@ -82,6 +82,7 @@ class Studio(EditorCalls):
     go = Delegate("session")
     turn = Delegate("session")
     before = Delegate("session")
+    title = Delegate("session")
     sound = Delegate("session")
     load = Delegate("session")
     save = Delegate("session")
@@ -131,7 +132,7 @@ class Studio(EditorCalls):
         """Put the studio's widgets around the painter's."""
         self.audio = ui.Audio(autoplay=False, loop=False, format="mpeg", layout={"width": "55%"})
         self.link = ui.HTML()
-        self.title = ui.HTML()
+        self.heading = ui.HTML()
         self._counts = ui.HTML(layout={"display": "none"})
         root = f"pomkit-{id(self)}"
         overview, candidates, history = (strip.canvas for strip in self.strips.values())
@@ -140,7 +141,7 @@ class Studio(EditorCalls):
         composing = [self._composing_row(), self._settings_row(), message, candidates]
         keeping = [self._keeping_row(), ui.HBox([self.audio, self.link]), overview, history]
         unseen = [facts, self._counts, player(root)]
-        self.panel.children = [self.title, *painter, *composing, *keeping, *unseen]
+        self.panel.children = [self.heading, *painter, *composing, *keeping, *unseen]
 
         # By these names the player finds its places in the page.
         self.panel.add_class(root)
@@ -275,7 +276,7 @@ class Studio(EditorCalls):
 
     def _show_title(self) -> None:
         """Show which song it is."""
-        self.title.value = f"<b>{html.escape(self.session.title)}</b>"
+        self.heading.value = f"<b>{html.escape(self.title)}</b>"
 
     def _show_status(self) -> None:
         """Show how far it is."""
@@ -354,8 +355,6 @@ class Studio(EditorCalls):
         for file in files:
             name = file.get("metadata", file)["name"]
             self.open(bytes(file["content"]), name)
-            advice = self.session.advice()
-            self.tell(f"{name} is open" + (f"; {advice}" if advice else ""))
 
     def _download(self) -> None:
         """Make the file that was chosen, and let the menu show its title again."""

@@ -472,6 +472,12 @@ class Session:
             except PomkitError:
                 continue
 
+        name = name or (Path("the file") if isinstance(source, bytes) else Path(source)).name
+        remarks = len(self.editor.state.song.report.remarks)
+        noun = "remark" if remarks == 1 else "remarks"
+        told = f"{remarks} {noun} on it, see song.report.remarks" if remarks else ""
+        self.say("; ".join(filter(None, [f"{name} is open", told, self.advice()])))
+
     def _begin(self, contents: Contents) -> None:
         """Go on with what was read or loaded; what is being composed is thrown away."""
         self.stop()

@@ -335,14 +335,63 @@ def test_a_picture_sounds_as_a_piano(session, monkeypatch):
     assert (heard[0].programs, heard[0].tempi) == ((0,), ())
 
 
-def test_saved_as_midi_it_has_its_parts_tempo_and_metre(session, tmp_path):
+def test_untouched_or_undone_the_file_is_the_one_that_was_opened(session, tmp_path):
+    assert session.save(tmp_path / "same.mid").read_bytes() == DUO
     session.inpaint(**QUICK)
-    saved = read_midi(session.save(tmp_path / "new.mid"))
+    session.editor.add_note(0, 100, 3)
+    assert session.save(tmp_path / "new.mid").read_bytes() != DUO
+    session.editor.undo()
+    session.editor.undo()
+    assert session.save(tmp_path / "undone.mid").read_bytes() == DUO
+
+
+def ticks(data):
+    """Notes and other events of a file, by their ticks: two sets."""
+    notes, others = set(), set()
+    for number, track in enumerate(mido.MidiFile(file=io.BytesIO(data)).tracks):
+        tick, begun = 0, {}
+        for message in track:
+            tick += message.time
+            if message.type == "note_on":
+                begun[message.note] = (tick, message.velocity)
+            elif message.type == "note_off":
+                notes.add((number, message.note, *begun.pop(message.note), tick))
+            else:
+                others.add((number, tick, str(message.copy(time=0))))
+    return notes, others
+
+
+def test_the_composed_file_is_the_users_file_with_what_changed(session, tmp_path):
+    """Bars 3 and 4 of 6/8 last from tick 2880 to 5760."""
+    session.inpaint(**QUICK)
+    path = session.save(tmp_path / "new.mid")
+    saved = read_midi(path)
     song = session.editor.song
-    for name in ("parts", "meters", "programs"):
+    for name in ("parts", "tempi", "meters", "programs", "channels"):
         assert getattr(saved, name) == getattr(song, name)
-    assert saved.tempi[0][1] == pytest.approx(90)
     assert np.array_equal(saved.notes, song.notes)
+
+    old_notes, old_others = ticks(DUO)
+    new_notes, new_others = ticks(path.read_bytes())
+    assert new_others == old_others
+    inside = {note for note in old_notes ^ new_notes if 2880 <= note[2] < 5760}
+    assert old_notes ^ new_notes == inside
+    assert old_notes & inside
+    assert new_notes & inside
+
+
+def test_what_a_file_could_not_keep_is_told_when_it_is_saved(session, tmp_path):
+    """The pitch wheel is bent: a new note sounds bent, too."""
+    bent = mido.MidiFile(file=io.BytesIO(DUO))
+    bent.tracks[1].insert(1, mido.Message("pitchwheel", pitch=99))
+    bent.save(tmp_path / "bent.mid")
+    session.open(tmp_path / "bent.mid")
+    session.save(tmp_path / "same.mid")
+    assert "song.to_midi" not in session.message
+    session.editor.add_note(4, 88, 2)
+    session.save(tmp_path / "new.mid")
+    assert len(session.editor.song.to_midi().remarks) == 1
+    assert session.message == "new.mid is saved; 1 remark on it, see song.to_midi().remarks"
 
 
 def same_state(one, two):
@@ -369,6 +418,8 @@ def test_a_saved_studio_keeps_the_song_with_all_that_was_done(session, tmp_path)
     assert other.history[0].state.song.source == DUO
 
     # And it goes on as it was.
+    one, two = (each.save(tmp_path / "new.mid").read_bytes() for each in (session, other))
+    assert one == two
     other.editor.undo()
     other.go(0)
     assert np.array_equal(other.editor.song.notes, read_midi(DUO).notes)

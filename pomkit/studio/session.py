@@ -451,7 +451,13 @@ class Session:
         Raises:
             OptionError: it ends otherwise.
         """
-        return save_contents(path, self.contents())
+        path = save_contents(path, self.contents())
+        told = ""
+        if path.suffix.lower() == ".mid":
+            remarks = self.editor.state.song.to_midi().remarks
+            told = in_number(remarks, "song.to_midi().remarks")
+        self.say(f"{path.name} is saved{told}")
+        return path
 
     def open(self, source: AnyPath | bytes, name: str = "") -> None:
         """Take a MIDI file, a picture (white paint: the mask) or a saved studio.
@@ -473,10 +479,8 @@ class Session:
                 continue
 
         name = name or (Path("the file") if isinstance(source, bytes) else Path(source)).name
-        remarks = len(self.editor.state.song.report.remarks)
-        noun = "remark" if remarks == 1 else "remarks"
-        told = f"{remarks} {noun} on it, see song.report.remarks" if remarks else ""
-        self.say("; ".join(filter(None, [f"{name} is open", told, self.advice()])))
+        told = in_number(self.editor.state.song.report.remarks, "song.report.remarks")
+        self.say("; ".join(filter(None, [f"{name} is open{told}", self.advice()])))
 
     def _begin(self, contents: Contents) -> None:
         """Go on with what was read or loaded; what is being composed is thrown away."""
@@ -486,6 +490,12 @@ class Session:
         self.candidates = self.candidates[:0]
         self.editor.take(contents.state)
         self._tell("music")
+
+
+def in_number(remarks: Sequence[str], where: str) -> str:
+    """How many remarks there are, and where, to follow another text; "" for none."""
+    noun = "remark" if len(remarks) == 1 else "remarks"
+    return f"; {len(remarks)} {noun} on it, see {where}" if remarks else ""
 
 
 def in_background(act: Callable[..., None], *arguments: Any) -> threading.Thread:

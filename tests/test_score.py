@@ -345,6 +345,16 @@ def test_the_text_says_what_the_song_does(music21):
     assert root.findtext("part/measure/attributes/staves") == "2"
 
 
+def test_a_chord_within_a_note_stays_on_the_first_staff(music21):
+    """It stands before the note, so many quarters after its beginning."""
+    verovio = pytest.importorskip("verovio", reason="verovio is not installed here")
+    toolkit = verovio.toolkit()
+    toolkit.loadData(PIANO.to_musicxml())
+    harmonies = re.findall(r"<harm [^>]*", toolkit.getMEI({}))
+    places = [re.search(r'staff="(\d)".* tstamp="([\d.]+)"', text).groups() for text in harmonies]
+    assert [(staff, float(beat)) for staff, beat in places] == [("1", 1), ("1", 1), ("1", 3)]
+
+
 def test_the_same_song_gives_the_same_text(music21):
     assert GROOVE.to_musicxml() == GROOVE.to_musicxml()
 

@@ -45,7 +45,7 @@ XML_HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
 SUFFIXES = (".musicxml", ".xml")
 
 # MusicXML's names of the qualities of chords.
-KINDS = {
+CHORD_KINDS = {
     "maj": "major",
     "min": "minor",
     "7": "dominant-seventh",
@@ -154,6 +154,7 @@ def musicxml_of(song: Named) -> str:
     root = exporters.ScoreExporter(writer.score, makeNotation=False).parse()
     _unsign(root)
     _name_drums(root)
+    _lead_signs(root)
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
     return f"{XML_HEAD}\n{text}\n"
@@ -183,6 +184,29 @@ def _name_drums(root: ElementTree.Element) -> None:
         tags = [child.tag for child in note]
         place = max(tags.index(tag) for tag in ("duration", "tie") if tag in tags)
         note.insert(place + 1, ElementTree.Element("instrument", id=instrument))
+
+
+def _lead_signs(root: ElementTree.Element) -> None:
+    """Put a sign that stands within a note before that note, where it keeps its staff.
+
+    music21 puts it behind the note, with a negative offset; verovio then takes it for one of the
+    next staff.
+    """
+    for measure in root.iter("measure"):
+        for sign in [*measure.findall("harmony"), *measure.findall("direction")]:
+            offset = sign.find("offset")
+            if offset is None or not (offset.text or "").startswith("-"):
+                continue
+
+            # Of a chord only the first note bears no mark.
+            number = list(measure).index(sign) - 1
+            while number > 0 and measure[number].find("chord") is not None:
+                number -= 1
+
+            back = int(measure[number].findtext("duration") or 0)
+            offset.text = str(int(offset.text or 0) + back)
+            measure.remove(sign)
+            measure.insert(number, sign)
 
 
 # music21's objects
@@ -451,7 +475,7 @@ class ScoreWriter:
         name = spell(pitch_class(root), lowest_fifth(self._key_at(chord.onset)))
         bass = bass_of(chord.label, name)
         symbol = self.music21.harmony.ChordSymbol(
-            root=_in_music21(name), bass=bass and _in_music21(bass), kind=KINDS[quality]
+            root=_in_music21(name), bass=bass and _in_music21(bass), kind=CHORD_KINDS[quality]
         )
         symbol.writeAsChord = False
         return symbol

@@ -452,26 +452,23 @@ def measure_phase(onsets: np.ndarray, shift: float | None = None) -> Phase:
         shift: if it is known, in steps; None: it is measured.
     """
     distance = onsets - np.rint(onsets)  # (notes,)
-    if shift is not None:
-        return _phase_of(distance, shift)
+    is_known = shift is not None
+    agrees = True
+    if shift is None:
+        # Single precision is four times as quick.
+        angle = (2 * np.pi * distance).astype(np.float32)
+        resultant = complex(np.cos(angle).sum(), np.sin(angle).sum())
+        shift = cmath.phase(resultant) / (2 * np.pi)
+        agrees = abs(resultant) >= 0.5 * len(distance)
 
-    # Single precision is four times as quick.
-    angle = (2 * np.pi * distance).astype(np.float32)
-    resultant = complex(np.cos(angle).sum(), np.sin(angle).sum())
-    shift = cmath.phase(resultant) / (2 * np.pi)
-
-    shifted = _phase_of(distance, shift)
-    unshifted = _phase_of(distance, 0.0)
-    agrees = abs(resultant) >= 0.5 * len(distance)
-    return shifted if agrees and shifted.error < unshifted.error else unshifted
-
-
-def _phase_of(distance: np.ndarray, shift: float) -> Phase:
-    """How onsets, of which the distance from the grid is known, (notes,), lie with a shift."""
-    left = distance - shift
-    left = np.abs(left - np.rint(left))  # (notes,)
-    missed = np.count_nonzero(left > FAR) / len(left)
-    return Phase(shift, float(left.sum()) / len(left), missed)
+    before = np.abs(distance)
+    after = distance - shift
+    after = np.abs(after - np.rint(after))
+    if not is_known and not (agrees and after.sum() < before.sum()):
+        shift = 0.0
+        after = before
+    missed = np.count_nonzero(after > FAR) / len(distance)
+    return Phase(shift, float(after.sum()) / len(distance), missed)
 
 
 def better_grid(beats: np.ndarray, steps_per_beat: int) -> tuple[int, str]:

@@ -110,8 +110,8 @@ class Events:
         source: the file itself, unpacked; None: there is none.
         messages: kind, voice (track << 4 | channel), key, value and tick of all events of runs
             (see midi_tracks), in the order of the file, int (events,) each.
-        pairs: int64 (2, notes), rows: which of these starts each note, and which one ends it;
-            -1: none.
+        pairs: which of these starts each note, and which one ends it, int64 (notes,) each; -1:
+            none.
         tracks: the first byte of each track, and the byte after its last one.
         track_ends: the tick at which each track ends, int64 (tracks,).
         ports: track -> the port that it plays on.
@@ -134,7 +134,7 @@ class Events:
     unknown_texts: list[str] = field(default_factory=list)
     source: bytes | None = None
     messages: tuple[np.ndarray, ...] = ()
-    pairs: np.ndarray = field(default_factory=lambda: np.zeros((2, 0), np.int64))
+    pairs: tuple[np.ndarray, ...] = ()
     tracks: list[tuple[int, int]] = field(default_factory=list)
     track_ends: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     ports: dict[int, int] = field(default_factory=dict)

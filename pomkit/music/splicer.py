@@ -121,7 +121,7 @@ class Splicer:
         keys = (notes.track << 4 | notes.channel) << PITCH_BITS | notes.pitch
         touched = np.unique(keys[list(edits.ends)])
         chosen = np.isin(keys, touched).nonzero()[0]
-        order = chosen[self._events.pairs[0, chosen].argsort()]
+        order = chosen[self._events.pairs[0][chosen].argsort()]
 
         # From the last one to the first: none ends after the one that starts next.
         next_end: dict[int, int] = {}
@@ -159,7 +159,8 @@ class Splicer:
         # Ends without a note.
         channels = self._channels
         is_stray = channels.ends_note
-        is_stray[self._events.pairs[1, self._events.pairs[1] >= 0]] = False
+        _, end = self._events.pairs
+        is_stray[end[end >= 0]] = False
         event_lines = channels.voice << PITCH_BITS | channels.key
         for event in (is_stray & np.isin(event_lines, wanted)).nonzero()[0].tolist():
             room.close(int(event_lines[event]), int(channels.tick[event]))

@@ -116,7 +116,7 @@ class Bench:
         real, masks = self.real(), self.masks[: self.count]
         asked = json.dumps([card["sha256"], options, self.seed], sort_keys=True)
         key = hashlib.sha256(asked.encode() + real.tobytes() + masks.tobytes()).hexdigest()
-        path = CACHE / f"{card_path(name).stem}-{key[:16]}.npz"
+        path = CACHE / f"{name_of(name)}-{key[:16]}.npz"
         kept = list(np.load(path)["pictures"]) if path.is_file() else []
 
         model = load_model(name)
@@ -126,6 +126,12 @@ class Bench:
             if (i + 1) % KEEP_EVERY == 0 or i + 1 == len(real):
                 write(path, partial(np.savez_compressed, pictures=np.array(kept)))
         return np.array(kept)
+
+
+def name_of(model: str) -> str:
+    """What a row is called: a shipped model's name, or the folder of a run."""
+    card = card_path(model)
+    return card.parent.name if card.stem == "model" else card.stem
 
 
 def judged(row: str, pairs: Pairs, views: list[str], seed: int, figure: Path) -> dict[str, Any]:
@@ -180,10 +186,8 @@ def main() -> None:
     rows: dict[str, Any] = {}
     for name in (*CONTROLS, *a.models):
         options = a.options.get(name, {})
-        row = name if name in CONTROLS else card_path(name).stem
+        row = name if name in CONTROLS else name_of(name)
         figure = CACHE / f"{row}-{a.task}-{a.split}.png".replace(" ", "_")
-        if name not in CONTROLS and row in rows:
-            row = name
         rows[row] = judged(row, bench.pairs(name, options), a.views, a.seed, figure)
         if name not in CONTROLS:
             weights = json.loads(card_path(name).read_text())["sha256"][:12]

@@ -201,4 +201,4 @@ def _draw_kinds(common: "Axes", heavy: "Axes", kinds: dict[str, list[float]]) ->
         ax.spines[["top", "right"]].set_visible(False)
     common.set_yticks(place, list(kinds))
     common.set_ylim(len(kinds) - 0.5, -0.5)
-    common.legend(frameon=False, loc="lower right")
+    common.legend(frameon=False, loc="upper right")

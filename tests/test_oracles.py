@@ -11,7 +11,6 @@ import subprocess
 import wave
 from collections import Counter
 from collections.abc import Callable
-from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -253,8 +252,7 @@ def by_pretty_midi(path: Path) -> Reading:
 
 def by_music21(path: Path) -> Reading:
     """What music21 finds; it knows no pitch of a drum."""
-    import music21
-
+    music21 = pytest.importorskip("music21", reason="music21 is not installed here")
     ticks = mido.MidiFile(path).ticks_per_beat
     score = music21.converter.parse(path, quantizePost=False, forceSource=True)
     notes = []
@@ -351,7 +349,6 @@ def test_what_was_not_composed_is_read_as_in_the_source(reader, spliced):
     assert [pitch for _, _, pitch, _ in new] == [50 + step for step in range(*REGION, 3)]
 
 
-@pytest.mark.skipif(find_spec("music21") is None, reason="music21 is not installed here")
 @pytest.mark.filterwarnings("ignore")
 def test_music21_reads_the_same(anew):
     path, expected = anew

@@ -398,11 +398,11 @@ def test_a_song_without_parts_has_no_score():
         Song([]).to_musicxml()
 
 
-@pytest.mark.parametrize("module", ["music21", "verovio"])
-def test_without_the_extra_one_error_says_how_to_get_it(module, monkeypatch, music21):
+@pytest.mark.parametrize(("module", "method"), [("music21", "to_musicxml"), ("verovio", "score")])
+def test_without_the_extra_one_error_says_how_to_get_it(module, method, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(PomkitError, match=rf'{module}.*pip install "pomkit\[score\]"'):
-        JIG.score()
+        getattr(JIG, method)()
 
 
 @needs_musescore

@@ -279,6 +279,23 @@ def test_a_note_without_an_end_lasts_as_long_as_its_track_did():
     assert sorted(notes(data)) == [(0, 480, 60, 0), (240, 480, 64, 0), (960, 1440, 67, 0)]
 
 
+def test_a_pedal_that_is_never_released_holds_to_the_last_note_and_that_is_told():
+    held = file_of(m.control(0, 64, 127), m.note(0, 120, 60), m.note(240, 480, 62))
+    assert read_midi(held, pedal=True).notes["duration"].tolist() == [4, 2]
+    data, remarks = spliced(held, (8, 4, 64, 70, 0), pedal=True)
+    assert read_midi(data, pedal=True).notes["duration"].tolist() == [12, 10, 4]
+    assert "holds otherwise than the song has them: 2" in remarks[-1]
+    assert len(spliced(held, (8, 4, 64, 70, 0)).remarks) == 1
+
+
+def test_a_track_without_an_end_gets_one_where_it_changes():
+    data = m.midi(m.track(m.note(0, 480, 60), m.note(480, 960, 62), close=False))
+    result, _ = spliced(data, drop=[1])
+    assert notes(result) == [(0, 480, 60, 0)]
+    assert result.endswith(b"\xff\x2f\x00")
+    assert found(result).ends == [960]
+
+
 def test_ends_without_a_note_stay_and_cut_what_is_new():
     stray = file_of(m.note(0, 120, 60), m.off(480, 60), m.note(1920, 2040, 62))
     data, remarks = spliced(stray, (2, 6, 60, 70, 0))

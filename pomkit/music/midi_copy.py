@@ -11,8 +11,8 @@ together anew.
 
 The law: every event that is not touched keeps its track, its tick and its bytes, and events of one
 tick keep their order. At one tick, added ends of notes stand before all others, and added starts
-after them. A track that leaves out repeated statuses (running status) goes on to do so. `splice`
-decides what changes.
+after them. A track that leaves out repeated statuses (running status) goes on to do so, and one
+that has no end gets one. `splice` decides what changes.
 """
 
 import struct
@@ -119,9 +119,8 @@ class TrackCopy:
     @property
     def end(self) -> int:
         """The tick at which the track ends with all changes."""
-        kept = (tick for i, (tick, _) in enumerate(self.events) if self.other.get(i) != REMOVED)
-        added = (tick for tick, _ in self.ends + self.starts)
-        return max([*kept, *added], default=0)
+        last = self.events[-1][0] if self.events else 0
+        return max([last, *(tick for tick, _ in self.ends + self.starts)])
 
     def remove(self, number: int) -> None:
         """Take the event of this number out; the others keep their ticks and numbers."""
@@ -129,7 +128,7 @@ class TrackCopy:
 
     def to_bytes(self) -> bytes:
         """The track with its changes, as the content of a chunk."""
-        # The file's own events, less the end of the track, and which of them come first at a tick.
+        # The file's own events, less the end of the track, and which of all come first at a tick.
         own = self.events
         is_closed = bool(own) and _is_end(own[-1][1])
         rows = [(tick, 1, self.other.get(i, event)) for i, (tick, event) in enumerate(own)]
@@ -140,8 +139,7 @@ class TrackCopy:
         # The sort is stable: events of one tick keep their order.
         rows.sort(key=itemgetter(0, 1))
         timed = [(tick, event) for tick, _, event in rows]
-        if is_closed:
-            timed.append((self.end, own[-1][1]))
+        timed.append((self.end, own[-1][1] if is_closed else END_OF_TRACK))
         return _written(timed, running=self._content.is_running) + self._content.rest
 
 

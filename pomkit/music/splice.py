@@ -19,15 +19,18 @@ and the remarks name those that act on new notes (`effects`).
 Read on in `file_notes`, the notes that a row is made of, and in `midi_copy`, which changes bytes.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+
+import numpy as np
 
 from ..errors import MidiError, OptionError
 from .channel_events import PATTERNS
 from .chords import Chord
 from .file_notes import FileNotes
 from .grid import Meter, ReadOptions, quantise
-from .midi_codes import META_TEMPO, WrittenMidi
+from .midi_codes import MAX_BYTES, META_TEMPO, WrittenMidi
 from .midi_copy import FileCopy, meta
 from .midi_events import read_events
 from .midi_write import Score, check_tempo, midi_bytes
@@ -38,6 +41,9 @@ from .tables import columns_of, in_order, untangle
 # What a song says beside its notes and chords, and what it says of each part.
 FILE_SIGNS = ("tempi", "meters", "keys")
 PART_SIGNS = ("parts", "programs", "channels")
+
+
+HELD_OTHERWISE = "notes that the sustain pedal holds otherwise than the song has them"
 
 
 class Spliceable(Score, Protocol):
@@ -105,7 +111,34 @@ def splice(song: Spliceable, bpm: float | None = None) -> WrittenMidi:
         remarks += ("the tempo stays as it is, since the file counts time in SMPTE frames",)
     elif tempi:
         _set_tempo(splicer.copy, tempi[0][1])
-    return WrittenMidi(splicer.copy.to_bytes(), (*splicer.remarks(), *remarks))
+    data = splicer.copy.to_bytes()
+    if options.pedal and len(data) <= MAX_BYTES:
+        remarks += _held_otherwise(data, song, notes, wanted)
+    return WrittenMidi(data, (*splicer.remarks(), *remarks))
+
+
+def _held_otherwise(
+    data: bytes, song: Spliceable, notes: FileNotes, wanted: np.ndarray
+) -> tuple[str, ...]:
+    """What is to be told where a pedal decides how long notes last, those that stay as well.
+
+    A pedal that is never released holds to the last note of its channel, which may be a new one.
+
+    Args:
+        data: the file with the changes.
+        song: the Song.
+        notes: of the source.
+        wanted: the rows of the song, int64 (5, wanted).
+    """
+    options = ReadOptions(drums=True, pedal=True, phase=notes.grid.shift)
+    events = read_events(data, song.name, pedal=True)
+    again = FileNotes.of(events, options, steps_per_beat=song.steps_per_beat, name=song.name)
+
+    # Without their parts, which may have other numbers.
+    rows = Counter(zip(*again.rows[:4].tolist(), strict=True))
+    missing = Counter(zip(*wanted[:4].tolist(), strict=True)) - rows
+    count = missing.total()
+    return (f"{HELD_OTHERWISE}: {count}",) if count else ()
 
 
 def _unwritten(song: Spliceable, told: Mapping[str, Any], *, with_tempi: bool) -> tuple[str, ...]:

@@ -227,8 +227,8 @@ def compare(song: Any, new: Any, mask: np.ndarray) -> Verdict:
     due = rows_of(new, parts_of(song.source, False))
     got = rows_of(again, parts_of(data, False))
     differing = ((due - got) | (got - due)).total()
-    reads = "equal" if not differing else f"{differing} rows differ, {told(remarks)} told"
-    if differing > 2 * told(remarks):
+    reads = "equal" if not differing else f"{differing} rows differ, {told(remarks, False)} told"
+    if differing > 2 * told(remarks, False):
         outside.append(f"read again: {list(due - got)[:2]} {list(got - due)[:2]}")
     return Verdict(len(gone) - len(kept), len(new_ones), len(kept), outside, reads)
 

@@ -24,7 +24,7 @@ from pomkit.processes.edm import Denoiser
 from pomkit.processes.heads import Edm
 from pomkit.processes.samplers import get_sampler, repaint
 from pomkit.processes.schedules import karras_sigmas
-from pomkit.processes.states import encode_cells, state_colours
+from pomkit.processes.states import ONSET, SUSTAIN, encode_cells, state_colours
 from pomkit.training import TrainOptions, new_model
 from pomkit.training.options import with_init
 
@@ -155,6 +155,24 @@ def test_the_sampler_recovers_the_distribution():
     chi_square = ((seen - expected) ** 2 / expected).sum()
     freedom = torch.tensor((len(seen) - 1) / 2, dtype=torch.float64)
     assert torch.special.gammaincc(freedom, chi_square / 2) > 0.001
+
+
+@pytest.mark.parametrize("calls", [8, 16, 32])
+def test_as_many_pixels_end_in_each_state_as_the_network_says(calls):
+    network = HDiT(HDiTConfig(**vars(TOY) | {"in_channels": 12, "out_channels": 6}))
+    model = CategoricalDenoiser(network, width=WIDTH)
+    sigmas = model.levels(calls)
+
+    def alone(x, sigma):
+        logits = model.evidence(x) / sigma.reshape(-1, 1, 1, 1) ** 2
+        return model.mean_colour((logits + model.prior.log()[:, None, None]).softmax(1))
+
+    x = model.middle + sigmas[0] * torch.randn(50, 3, 80, 80, generator=seeded())
+    out = get_sampler(model.sampler)(alone, x, sigmas, generator=seeded(1))
+    states = model.nearest(out)
+    ends = [(states == SUSTAIN).float().mean(), (states >= ONSET).float().mean()]
+    for end, share in zip(ends, model.shares[1:], strict=True):
+        assert float(end) == pytest.approx(share, rel=0.1)
 
 
 # What it says

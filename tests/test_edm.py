@@ -27,7 +27,7 @@ from pomkit.processes.samplers import (
     sample_euler,
     sample_heun,
 )
-from pomkit.processes.schedules import karras_sigmas, repaint_schedule
+from pomkit.processes.schedules import karras_sigmas, repaint_schedule, settling_sigmas
 
 STEP = torch.arange(4.0, dtype=torch.float64)
 MEAN = torch.tensor([0.1, -0.2, 0.3, 0.0], dtype=torch.float64)
@@ -253,6 +253,16 @@ def test_karras_levels():
     for wrong in ((0,), (5, 0.0), (5, 2.0, 1.0)):
         with pytest.raises(OptionError):
             karras_sigmas(*wrong)
+
+
+def test_settling_levels_open_evenly():
+    sigmas = settling_sigmas(9, 0.05, 25.0, 0.6)
+    assert sigmas[[0, -2, -1]].tolist() == pytest.approx([25, 0.05, 0])
+    share = sigmas[:-1] ** 2 / (sigmas[:-1] ** 2 + 0.36)
+    torch.testing.assert_close(share.diff(), share.diff().mean().expand(8), rtol=1e-4, atol=0)
+    assert settling_sigmas(1, 0.05, 25.0, 0.6).tolist() == pytest.approx([25, 0])
+    with pytest.raises(OptionError, match="0 steps from sigma 25.0 to 0.05"):
+        settling_sigmas(0, 0.05, 25.0, 0.6)
 
 
 def distance(samples, mean=MEAN, cov=COV):

@@ -57,6 +57,8 @@ class GaussianNoise(Model):
     sampler: ClassVar[str] = "dpmpp_2m"
     sigma_density: ClassVar[str]
     conditioned: bool = True
+    # The pixel about which the first noise lies, (3, 1, 1) or a number: what is expected anywhere.
+    middle: Tensor | float = 0.0
     sigma_min: float = 0.01
     sigma_max: float = 80.0
 
@@ -118,6 +120,10 @@ class GaussianNoise(Model):
             return guided(denoiser, x0, mask, options.guidance)
         return denoiser
 
+    def levels(self, calls: int) -> Tensor:
+        """The noise levels of a sampler of so many steps, float (calls + 1,), falling to 0."""
+        return karras_sigmas(calls, self.sigma_min, self.sigma_max)
+
     @torch.inference_mode()
     def compose(
         self, canvas: np.ndarray, region: np.ndarray, options: Options, report: Report
@@ -142,10 +148,11 @@ class GaussianNoise(Model):
         def tell(event: dict[str, Any]) -> None:
             report(event, partial(draw, event["denoised"]))
 
-        sigmas = karras_sigmas(options.calls, self.sigma_min, self.sigma_max).to(self.device)
+        sigmas = self.levels(options.calls).to(self.device)
         wishes["sampler"] = options.sampler or self.sampler
         wishes |= {"U": options.U, "jump": options.jump, "generator": options.generator}
-        return draw(repaint(denoiser, x0, mask, sigmas, callback=tell, **wishes))
+        wishes |= {"middle": self.middle, "callback": tell}
+        return draw(repaint(denoiser, x0, mask, sigmas, **wishes))
 
     def level_of(self, u: float, options: Any) -> Tensor:
         """The noise level of an example, the u-quantile of the density asked for: shape (1,)."""

@@ -199,6 +199,7 @@ def repaint(
     U: int = 1,
     jump: int = 1,
     sampler: str | Sampler = "dpmpp_2m",
+    middle: Tensor | float = 0.0,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     **conditions: Any,
@@ -213,6 +214,7 @@ def repaint(
         U: times that each block of levels is walked, see `repaint_schedule`.
         jump: levels of a block.
         sampler: a name, or a function with a sampler's contract (options: functools.partial).
+        middle: the pixel, broadcastable to x0, about which the first noise lies.
         generator: of the noise.
         callback: is given {"i", "n", "sigma", "x", "denoised"}; i counts the n steps of the walk.
         conditions: go to the denoiser.
@@ -234,7 +236,7 @@ def repaint(
     clamped = holding_known(denoiser, x0, mask, generator)
     tell = None if callback is None else counted(callback, walks)
 
-    x = torch.where(mask, 0, x0) + sigmas[0] * normal_like(x0, generator)
+    x = torch.where(mask, middle, x0) + sigmas[0] * normal_like(x0, generator)
     level = 0
     for start, *_, end in walks:
         # Jump back, from the noise level that was reached to that of `start`.

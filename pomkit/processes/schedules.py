@@ -3,6 +3,7 @@
 They can be printed, plotted and asserted:
 
     karras_sigmas(3, 0.1, 10)          # tensor([10.0, 1.5, 0.1, 0.0])
+    settling_sigmas(3, 0.1, 10, 0.6)   # tensor([10.0, 0.61, 0.1, 0.0])
     uncovering(1000, 4)                # [0, 77, 293, 618, 1000]
     repaint_schedule(4, U=2)           # [0, 1, 0, 1, 2, 1, 2, 3, 2, 3, 4]
 """
@@ -34,15 +35,45 @@ def karras_sigmas(
 
     Source: EDM (arXiv 2206.00364), equation 5.
     """
+    check_levels(n, sigma_min, sigma_max)
+    low = sigma_min ** (1 / rho)
+    high = sigma_max ** (1 / rho)
+    levels = torch.linspace(high, low, n, dtype=torch.float64) ** rho
+    return torch.cat((levels, levels.new_zeros(1))).float()
+
+
+def settling_sigmas(n: int, sigma_min: float, sigma_max: float, half: float) -> Tensor:
+    """The noise levels of n steps, most where most is decided: about sigma = half.
+
+    Pixels that are one of a few colours are all open above some level and all settled below
+    another. sigma^2 / (sigma^2 + half^2), the share that is still open, falls evenly here.
+
+    Args:
+        n: how many steps.
+        sigma_min: the last level above 0.
+        sigma_max: the first level.
+        half: the level at which half is open.
+
+    Returns:
+        float (n + 1,), falling.
+
+    Raises:
+        OptionError: n is below 1, or not 0 < sigma_min <= sigma_max.
+    """
+    check_levels(n, sigma_min, sigma_max)
+    first, last = (sigma**2 / (sigma**2 + half**2) for sigma in (sigma_max, sigma_min))
+    shares = torch.linspace(first, last, n, dtype=torch.float64)
+    levels = half * (shares / (1 - shares)).sqrt()
+    return torch.cat((levels, levels.new_zeros(1))).float()
+
+
+def check_levels(n: int, sigma_min: float, sigma_max: float) -> None:
+    """Raise OptionError where n levels cannot fall from sigma_max to sigma_min."""
     if n < 1 or not 0 < sigma_min <= sigma_max:
         raise OptionError(
             f"{n} steps from sigma {sigma_max} to {sigma_min}; "
             "give 1 or more and 0 < sigma_min <= sigma_max"
         )
-    low = sigma_min ** (1 / rho)
-    high = sigma_max ** (1 / rho)
-    levels = torch.linspace(high, low, n, dtype=torch.float64) ** rho
-    return torch.cat((levels, levels.new_zeros(1))).float()
 
 
 def repaint_schedule(n: int, U: int = 1, jump: int = 1) -> list[int]:

@@ -167,9 +167,9 @@ class Steering:
         if plan.pitch_bias is not None:
             changes.append(self.favour_pitches)
         if plan.top_p < 1:
-            changes.append(lambda logits: keep_likeliest(logits, self.region, plan.top_p))
+            changes.append(self.keep_likeliest)
         if plan.holds_onsets or plan.guidance != 1:
-            changes.append(partial(self.hold_onsets, sigma=sigma))
+            changes.append(partial(self.hold_onsets, sigma=float(sigma.max())))
         return changes
 
     def favour_pitches(self, logits: Tensor) -> Tensor:
@@ -180,6 +180,15 @@ class Steering:
         """
         bent = favour_pitches(logits.clone(), self.hidden, self.plan.pitch_bias)
         return torch.where(self.free[:, None], bent, logits)
+
+    def keep_likeliest(self, logits: Tensor) -> Tensor:
+        """Forbid onsets outside the nucleus, but for those that are as good as settled.
+
+        Args:
+            logits: float (batch, states, h, w).
+        """
+        is_open = self.region & (onset_odds(logits) < 0)
+        return keep_likeliest(logits, is_open, self.plan.top_p)
 
     def hold_onsets(self, logits: Tensor, sigma: float) -> Tensor:
         """Bias the onsets so that as many are expected as shall be.

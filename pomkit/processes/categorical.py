@@ -80,7 +80,7 @@ class CategoricalDenoiser(GaussianNoise):
     options = frozenset(["sampler", "whole_notes"]) | Cells.options
     sampler = "dpmpp_2m_sde_half"
     # When every sustain is made to follow a note: what measured best (tests/benchmarks).
-    whole_notes: ClassVar[str] = "last"
+    whole_notes: ClassVar[str] = "off"
     sigma_density = "loguniform:0.08,25"
 
     colours: Tensor  # (states, 3), in [-1, 1]
@@ -261,7 +261,7 @@ class CategoricalDenoiser(GaussianNoise):
         return steering
 
     @property
-    def middle(self) -> Tensor:
+    def middle(self) -> Tensor | float:
         """The mean colour where nothing is known, float (3, 1, 1).
 
         About it the first noise lies: noise about another colour is a first sign of notes, or of

@@ -57,8 +57,6 @@ class GaussianNoise(Model):
     sampler: ClassVar[str] = "dpmpp_2m"
     sigma_density: ClassVar[str]
     conditioned: bool = True
-    # The pixel about which the first noise lies, (3, 1, 1) or a number: what is expected anywhere.
-    middle: Tensor | float = 0.0
     sigma_min: float = 0.01
     sigma_max: float = 80.0
 
@@ -119,6 +117,11 @@ class GaussianNoise(Model):
         if options.method == "conditioned":
             return guided(denoiser, x0, mask, options.guidance)
         return denoiser
+
+    @property
+    def middle(self) -> Tensor | float:
+        """The pixel about which the first noise lies, float (3, 1, 1) or a number."""
+        return 0.0
 
     def levels(self, calls: int) -> Tensor:
         """The noise levels of a sampler of so many steps, float (calls + 1,), falling to 0."""

@@ -32,7 +32,7 @@ from .controls import (
     sharpen,
     shift_onsets,
 )
-from .states import OFF, SUSTAIN, Draft, Rule, onset_odds
+from .states import OFF, ONSET, SUSTAIN, Draft, Rule, onset_odds
 
 # A cell that sounds with less than this probability is silent to a rule.
 SURELY_SILENT = 1e-3
@@ -125,6 +125,11 @@ class Steering:
             return self.head.mean_colour(chain.marginals(whole))
         if sigma.max() > self.head.sigma_min * 1.001:
             return self.head.mean_colour(logits.softmax(1))
+        # What was asked for holds: a sustain that follows no note goes, and no note comes for it.
+        plan = self.plan
+        if plan.rules or plan.pitch_bias is not None or plan.density is not None:
+            is_none = (logits.argmax(1) < ONSET)[:, None] & self.mask
+            whole[:, ONSET:].masked_fill_(is_none, chain.IMPOSSIBLE)
         best = chain.best_rows(whole)
         one_hot = F.one_hot(best, self.head.states).movedim(-1, 1)  # (batch, states, h, w)
         return self.head.mean_colour(one_hot.to(x))
@@ -169,7 +174,7 @@ class Steering:
         if plan.top_p < 1:
             changes.append(self.keep_likeliest)
         if plan.holds_onsets or plan.guidance != 1:
-            changes.append(partial(self.hold_onsets, sigma=float(sigma.max())))
+            changes.append(partial(self.hold_onsets, sigma=sigma))
         return changes
 
     def favour_pitches(self, logits: Tensor) -> Tensor:
@@ -232,7 +237,11 @@ class Steering:
         noise = torch.zeros_like(logits)
         draft = Draft(self.cells, self.hidden, self.free, noise, chords, self.plan.start)
         bent = rule(logits.clone(), self.level, draft)
-        return torch.where(self.free[:, None], bent, logits)
+        obeyed = torch.where(self.free[:, None], bent, logits)
+        # Where a note goes on, the rule says whether another one may begin.
+        goes_on = self.region & (self.cells == SUSTAIN)
+        begins = torch.where(goes_on[:, None], bent[:, ONSET:], obeyed[:, ONSET:])
+        return torch.cat([obeyed[:, :ONSET], begins], dim=1)
 
     def take_down(self, logits: Tensor) -> None:
         """Take down which cells a call, logits float (batch, states, h, w), holds likely."""

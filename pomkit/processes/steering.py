@@ -118,21 +118,30 @@ class Steering:
         logits = self.obey_rules(logits, conditions.get("chords"))
         self.level += 1
 
-        if self.whole_notes == "off":
-            return self.head.mean_colour(logits.softmax(1))
-        whole = chain.with_known(logits, self.mask, self.known)
+        is_last = float(sigma.max()) <= self.head.sigma_min * 1.001
+        if self.whole_notes != "off" and is_last:
+            return self.read_whole(logits)
         if self.whole_notes == "calls":
-            return self.head.mean_colour(chain.marginals(whole))
-        if sigma.max() > self.head.sigma_min * 1.001:
-            return self.head.mean_colour(logits.softmax(1))
+            p = chain.marginals(chain.with_known(logits, self.mask, self.known))
+            return self.head.mean_colour(p)
+        return self.head.mean_colour(logits.softmax(1))
+
+    def read_whole(self, logits: Tensor) -> Tensor:
+        """The colours of the likeliest rows of whole notes, float (batch, 3, h, w).
+
+        Args:
+            logits: float (batch, states, h, w), of the last call.
+        """
+        whole = chain.with_known(logits, self.mask, self.known)
         # What was asked for holds: a sustain that follows no note goes, and no note comes for it.
         plan = self.plan
         if plan.rules or plan.pitch_bias is not None or plan.density is not None:
             is_none = (logits.argmax(1) < ONSET)[:, None] & self.mask
             whole[:, ONSET:].masked_fill_(is_none, chain.IMPOSSIBLE)
+
         best = chain.best_rows(whole)
         one_hot = F.one_hot(best, self.head.states).movedim(-1, 1)  # (batch, states, h, w)
-        return self.head.mean_colour(one_hot.to(x))
+        return self.head.mean_colour(one_hot.to(logits))
 
     def ask(self, x: Tensor, sigma: Tensor, conditions: dict[str, Any]) -> Tensor:
         """What the head says, guided: logits, float (batch, states, h, w).

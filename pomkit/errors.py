@@ -7,9 +7,11 @@ Every message says what was given and what is wrong with it and, after a semicol
 """
 
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from reprlib import Repr
+from types import UnionType
 from typing import Any
 
 # Looks at a few items of a collection only.
@@ -117,6 +119,39 @@ def check_whole(what: str, given: Any, low: int, high: int, *, unit: str = "") -
     if not is_whole or not low <= given <= high:
         text = f"{what} is {shown(given)}; choose a whole number from {low} to {high} {unit}"
         raise OptionError(text.rstrip())
+
+
+def check_flag(what: str, given: object) -> None:
+    """Raise OptionError unless `given` is true or false; `what` names the option."""
+    with refused(what, given, "choose True or False"):
+        bool(given)
+
+
+def check_kind(what: str, given: object, kind: type | UnionType, remedy: str) -> None:
+    """Raise OptionError unless `given` is of a kind; `remedy` says what to give instead."""
+    if not isinstance(given, kind):
+        raise OptionError(f"{what} is {shown(given)}; {remedy}")
+
+
+@contextmanager
+def refused(what: str, given: object, remedy: str) -> Iterator[None]:
+    """Make an OptionError of what Python and numpy raise of an odd value meanwhile.
+
+    Args:
+        what: the option's name, for the message.
+        given: its value.
+        remedy: what to give instead.
+
+    Raises:
+        OptionError: what is done inside fails because of the type, the size or the number of
+            values of `given`.
+    """
+    try:
+        yield
+    except PomkitError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as fault:
+        raise OptionError(f"{what} is {shown(given)}; {remedy}") from fault
 
 
 def exit_code(program: str, work: Callable[[], object]) -> int:

@@ -15,15 +15,25 @@ The first argument says how wide the mask is: a picture, another mask, a Song or
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import OptionError, PictureError, check_range, check_whole
+from ..errors import (
+    OptionError,
+    PictureError,
+    check_flag,
+    check_kind,
+    check_range,
+    check_whole,
+    refused,
+    shown,
+)
 from .images import decode, flat_pixels
-from .pixels import BORDER, PITCHES, Mask, Picture, painted, row_of_pitch
+from .pixels import BORDER, PITCHES, Mask, Picture, check_picture, painted, row_of_pitch
 from .song import Song
-from .tables import BAR
+from .tables import BAR, MAX_STEPS
 
 # Whatever tells a width: a picture or mask, a song, or a number of steps.
 Size = np.ndarray | Song | int
@@ -51,12 +61,12 @@ def box(
         OptionError: a pitch or step is outside the picture, or they fall.
     """
     width = _width(picture)
-    low, high = pitch or NOTE_PITCHES
-    first, last = steps or (0, width)
+    low, high = _pair("pitch", NOTE_PITCHES if pitch is None else pitch)
+    first, last = _pair("steps", (0, width) if steps is None else steps)
     if not 0 <= low <= high < PITCHES or not 0 <= first < last <= width:
         raise OptionError(
-            f"pitch ({low}, {high}), steps ({first}, {last}): "
-            f"give rising ones within 0-127 (C4 = 60), 0-{width}"
+            f"pitch ({shown(low)}, {shown(high)}), steps ({shown(first)}, {shown(last)}) fall, or "
+            f"lie outside the picture; give rising ones within 0-127 (C4 = 60), 0-{width}"
         )
     mask = np.zeros((PITCHES, width), bool)
     mask[row_of_pitch(high) : row_of_pitch(low) + 1, first:last] = True
@@ -99,9 +109,9 @@ def bars(
         bars = range(0, width, BAR)
 
     # No lines, as in a Song whose file names none: 4/4.
-    if len(bars) == 0:
-        bars = range(0, width, BAR)
-    lines = np.unique([*bars, width]).tolist()
+    with refused("bars", bars, "give the steps of the bar lines"):
+        known = [int(line) for line in bars] or range(0, width, BAR)
+        lines = np.unique([*known, width]).tolist()
     count = lines.index(width)  # bars that begin inside the picture
     for which, bar in (("first bar", first), ("last bar", last)):
         check_whole(which, bar, 1, count)
@@ -125,7 +135,7 @@ def continuation(picture: Size, keep: int = 256, chords: bool = False) -> Mask:
         OptionError: nothing is left to compose.
     """
     width = _width(picture)
-    check_range("keep", keep, 0, width - 1, unit="steps, so that something is left to compose")
+    check_whole("keep", keep, 0, width - 1, unit="steps, so that something is left to compose")
     return box(width, _pitches(chords), (keep, width))
 
 
@@ -189,8 +199,9 @@ def melody_notes(song: Song, part: int | str | None = None) -> np.ndarray:
     Raises:
         OptionError: there is no such part.
     """
+    check_kind("the song", song, Song, "give a Song, as read_midi reads one")
     if part is not None:
-        return song.select([part])
+        return song.select(part)
     part_of_note = song.notes["part"]
     used = np.unique(part_of_note)
     if len(used) <= 1:
@@ -214,7 +225,8 @@ def _skyline(song: Song) -> np.ndarray:
 
 def _around(song: Song, chosen: np.ndarray, start: int, width: int | None) -> Mask:
     """The range of `chosen` notes, bool (notes,), +- MARGIN, without the cells of the others."""
-    mask = np.zeros((PITCHES, song.end - start if width is None else width), bool)
+    check_whole("start", start, 0, MAX_STEPS, unit="steps")
+    mask = np.zeros((PITCHES, _width(song.end - start if width is None else width)), bool)
 
     # The range stays within the rows of notes; there may be nothing of it.
     if chosen.any():
@@ -247,13 +259,14 @@ def stroke(
         OptionError: there is no point, or a number is out of range.
     """
     mask = np.zeros((PITCHES, _width(picture)), bool)
-    path = np.asarray(points, float).reshape(-1, 2)  # (points, 2)
-    if not len(path) or not np.isfinite(path).all() or not 0 < radius <= PITCHES:
-        raise OptionError(
-            f"a stroke has {len(path)} points and a radius of {radius} cells; give at least one "
-            "finite (step, pitch) point and a radius above 0, at most 128"
-        )
+    path = _points(points)
+    check_range("radius", radius, 1e-9, PITCHES, unit="cells")
+    if not len(path):
+        raise OptionError("a stroke has no points; give at least one (step, pitch) point")
 
+    # Where the pointer rested, one point is enough.
+    moves = np.diff(path, axis=0).any(axis=1)  # (points - 1,)
+    path = path[np.append(True, moves)]
     corners = np.c_[row_of_pitch(path[:, 1]), path[:, 0]]  # (points, 2): row, column
     segments = pairwise(corners) if len(corners) > 1 else [(corners[0], corners[0])]
     for a, b in segments:
@@ -294,12 +307,13 @@ def polygon(picture: Size, points: Sequence[tuple[float, float]]) -> Mask:
     """
     from PIL import Image, ImageDraw
 
-    if len(points) < 3 or not np.isfinite(np.asarray(points, float)).all():
+    path = _points(points)
+    if len(path) < 3:
         raise OptionError(
-            f"a polygon has {len(points)} points; give at least three finite (step, pitch) points"
+            f"a polygon has {len(path)} points; give at least three (step, pitch) points"
         )
     image = Image.new("1", (_width(picture), PITCHES))
-    corners = [(float(step), row_of_pitch(float(pitch))) for step, pitch in points]
+    corners = [(step, row_of_pitch(pitch)) for step, pitch in path.tolist()]
     ImageDraw.Draw(image).polygon(corners, fill=1, outline=1)
     return np.array(image, bool)
 
@@ -336,6 +350,7 @@ def paint(picture: Picture, mask: Mask) -> Picture:
     Raises:
         PictureError: the mask is no mask of the picture.
     """
+    check_picture(picture)
     return np.where(check_mask(mask, picture)[..., None], np.uint8(255), picture)
 
 
@@ -406,7 +421,10 @@ def from_text(text: str, song: Song, start: int = 0, width: int | None = None) -
         OptionError: a word is not understood, or names what the song does not have.
         PictureError: the image is none, or has another size.
     """
-    width = song.end - start if width is None else width
+    check_kind("the mask", text, str, "write words as bars:8-12, or the path of an image")
+    check_kind("the song", song, Song, "give a Song, as read_midi reads one")
+    check_whole("start", start, 0, MAX_STEPS, unit="steps")
+    width = _width(song.end - start if width is None else width)
     if text.lower().endswith(IMAGE_FILES):
         return check_mask(from_image(text), width)
 
@@ -423,7 +441,7 @@ def _mask_of_word(word: str, part: Excerpt) -> Mask:
     understood = (name, len(numbers)) in WORDS
     if not understood or not all(number.strip().isdecimal() for number in numbers):
         raise OptionError(
-            f"mask {word!r} is not understood; write melody, accompaniment, continuation, "
+            f"mask {shown(word)} is not understood; write melody, accompaniment, continuation, "
             "continuation:256, bars:8-12, box:60-72,64-128, chords or all"
         )
     return WORDS[name, len(numbers)](part, *map(int, numbers))
@@ -435,8 +453,11 @@ def check_mask(mask: np.ndarray, picture: Size) -> Mask:
     Raises:
         PictureError: it has another size than the picture, or is not Boolean.
     """
-    mask = np.asarray(mask)
     shape = (PITCHES, _width(picture))
+    try:
+        mask = np.asarray(mask)
+    except (TypeError, ValueError, RuntimeError):
+        mask = np.zeros(0, object)
     if mask.shape != shape or mask.dtype != bool:
         raise PictureError(
             f"the mask is {mask.dtype} {mask.shape}, not bool {shape} as the picture; "
@@ -446,17 +467,44 @@ def check_mask(mask: np.ndarray, picture: Size) -> Mask:
 
 
 def _pitches(chords: bool) -> tuple[int, int]:
-    """The lowest and highest pitch of a mask, with or without the chord rows."""
+    """The lowest and highest pitch of a mask, with or without the chord rows; OptionError."""
+    check_flag("chords", chords)
     return ALL_PITCHES if chords else NOTE_PITCHES
+
+
+def _pair(what: str, given: Any) -> tuple[int, int]:
+    """Two whole numbers; OptionError."""
+    with refused(what, given, "give two whole numbers"):
+        first, last = given
+    for number in (first, last):
+        check_whole(what, number, -MAX_STEPS, MAX_STEPS)
+    return int(first), int(last)
+
+
+def _points(given: Any) -> np.ndarray:
+    """Points (step, pitch) as an array, float (points, 2); OptionError."""
+    with refused("points", given, "give (step, pitch) points, numbers"):
+        points = np.asarray(given, float).reshape(-1, 2)  # (points, 2)
+    # Not all of them need lie in the picture; NaN is no number.
+    if not (np.abs(points) <= MAX_STEPS).all():
+        raise OptionError(
+            f"points is {shown(given)}, and not all are finite and near; give (step, pitch) points "
+            "in or beside the picture"
+        )
+    return points
 
 
 def _width(size: Size) -> int:
     """The number of steps that a picture, mask, song or number tells; OptionError if below 1."""
+    width: Any = size
     if isinstance(size, Song):
-        return size.end
-    width = size.shape[1] if isinstance(size, np.ndarray) and size.ndim >= 2 else size
-    if isinstance(width, np.ndarray) or width < 1:
+        width = size.end
+    elif isinstance(size, np.ndarray) and size.ndim >= 2:
+        width = size.shape[1]
+    is_whole = isinstance(width, Integral)
+    if not is_whole or not 1 <= width <= MAX_STEPS:
         raise OptionError(
-            f"a mask has no size of {width!r}; give a picture, a song or a number of steps above 0"
+            f"a mask has no size of {shown(width)}; give a picture, a song with notes, or a number "
+            f"of steps from 1 to {MAX_STEPS}"
         )
     return int(width)

@@ -8,10 +8,11 @@ What is written and read again is the same song. `midi_events` reads the bytes, 
 ticks to steps; here stand the way from a path to bytes, and both together.
 """
 
+import os
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import MidiError, check_choice, check_range
+from ..errors import MidiError, check_choice, check_flag, check_range, shown
 from ..files import AnyPath
 from .grid import ReadOptions, quantise
 from .midi_codes import MAX_BYTES
@@ -55,6 +56,9 @@ def read_midi(
     check_choice("steps_per_beat", steps_per_beat, GRIDS)
     if phase is not None:
         check_range("phase", phase, *PHASES, unit="steps")
+    flags = {"drums": drums, "pedal": pedal, "salvage": salvage, "estimate": estimate}
+    for option, value in flags.items():
+        check_flag(option, value)
     data, name = _read_bytes(source)
     events = read_events(data, name, salvage=salvage, pedal=pedal)
     fields = quantise(events, name, steps_per_beat=steps_per_beat, drums=drums, phase=phase)
@@ -69,7 +73,8 @@ def _read_bytes(source: Any) -> tuple[bytes, str]:
         return bytes(source), "the bytes given"
 
     is_open = hasattr(source, "read")
-    name = str(getattr(source, "name", "the file given") if is_open else source)
+    name = getattr(source, "name", "the file given") if is_open else source
+    name = str(name) if isinstance(name, str | os.PathLike) else shown(name)
     try:
         data = _read_file(source) if is_open else _read_path(source, name)
     except (OSError, ValueError, TypeError) as fault:

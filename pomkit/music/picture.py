@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError, check_range
+from ..errors import check_choice, check_kind, check_range, check_whole
 from .grid import ReadReport
 from .images import decode, read_image
 from .palette import paint_chords, read_chords
@@ -62,13 +62,14 @@ def render(
     Raises:
         OptionError: an option is out of its range, or there is no such part.
     """
+    check_kind("the song", song, Song, "give a Song, as read_midi reads one")
+    check_choice("onsets", onsets, ONSET_STYLES)
+    check_whole("start", start, 0, MAX_STEPS, unit="steps")
     song = song.canonical(parts, border)
     width = max(song.end - start, 1) if width is None else width
-    if onsets not in ONSET_STYLES or start < 0 or not 1 <= width <= MAX_STEPS:
-        raise OptionError(
-            f"{onsets=}, {start=}, {width=}: choose onsets start or early, start from 0, "
-            f"width 1 to {MAX_STEPS}"
-        )
+    check_whole("width", width, 1, MAX_STEPS, unit="steps")
+    start = int(start)
+    width = int(width)
 
     # The first cell of every note, in row-major order, and how many cells it has.
     onset, duration, pitch, velocity, _ = _columns_within(song, start, width)
@@ -125,7 +126,9 @@ def parse(
         PictureError: `picture` is no image of a picture.
         OptionError: an option is out of its range.
     """
-    check_range("border", border, *BORDERS, unit="rows, 0 for no chords")
+    check_whole("border", border, *BORDERS, unit="rows, 0 for no chords")
+    check_range("threshold", threshold, 0, 255)
+    border = int(border)
     pixels = picture if isinstance(picture, np.ndarray) else decode(picture)
     clean = threshold == 0
     picture = read_image(pixels, border=border, clean=clean)

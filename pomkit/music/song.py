@@ -15,12 +15,21 @@ reads files as songs, and in `picture`, which draws them.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import OptionError, check_choice, check_range, check_whole
+from ..errors import (
+    OptionError,
+    check_choice,
+    check_kind,
+    check_range,
+    check_whole,
+    refused,
+    shown,
+)
 from ..files import AnyPath, write
 from .bars import half_bars, lines_until
 from .chords import Chord, tidy_chords, transpose_chord
@@ -60,6 +69,8 @@ MAX_ESTIMATED = 2**14
 FILE_TEMPI = (60e6 / (2**24 - 1), 60e6)
 # The notes that a bar is counted in: whole notes to 64ths.
 DENOMINATORS = (1, 2, 4, 8, 16, 32, 64)
+
+NOTES_WANTED = "give onset, duration, pitch, velocity and part of each, whole numbers"
 
 # Names or numbers of parts, or one.
 Parts = Sequence[int | str] | int | str
@@ -112,17 +123,20 @@ class Song:
 
     def __post_init__(self) -> None:
         check_choice("steps_per_beat", self.steps_per_beat, GRIDS)
-        table = np.asarray(self.notes, NOTE_DTYPE).reshape(-1)  # (notes,)
+        check_kind("name", self.name, str, "give a text")
+        check_kind("report", self.report, ReadReport, "give a ReadReport")
+        check_kind("source", self.source, bytes | None, "give the bytes of a file, or None")
+        check_kind("read_as", self.read_as, ReadOptions | None, "give ReadOptions, or None")
+        if self.source_tempo is not None:
+            check_range("source_tempo", self.source_tempo, *FILE_TEMPI, unit="beats per minute")
+        with refused("notes", self.notes, NOTES_WANTED):
+            table = np.asarray(self.notes, NOTE_DTYPE).reshape(-1)  # (notes,)
         notes = notes_of(in_order(columns_of(table), self.name))
-        chords = sorted(
-            Chord(int(onset), int(long), str(label)) for onset, long, label in self.chords
-        )
-        unnamed = range(len(self.parts), notes["part"].max(initial=-1) + 1)
-        parts = (*self.parts, *(f"part {number}" for number in unnamed))
-        bars = tuple(map(int, self.bars))
+        parts = _checked_parts(self.parts, notes["part"].max(initial=-1) + 1)
 
         # The class is frozen; its dict is not.
-        self.__dict__.update(notes=notes, chords=tuple(chords), parts=parts, bars=bars)
+        self.__dict__.update(notes=notes, chords=_checked_chords(self.chords), parts=parts)
+        self.__dict__.update(bars=_checked_bars(self.bars))
         self.__dict__.update(_checked_signs(self))
 
     @classmethod
@@ -252,13 +266,22 @@ class Song:
         Raises:
             OptionError: there is no such part.
         """
-        parts = [parts] if isinstance(parts, str | int) else parts
-        for part in parts:
-            if part not in self.parts and part not in range(len(self.parts)):
-                raise OptionError(
-                    f"song {self.name!r} has no part {part!r}; its parts are {list(self.parts)}"
-                )
-        return [i for i, name in enumerate(self.parts) if i in parts or name in parts]
+        with refused("parts", parts, "give names or numbers of parts"):
+            given: Any = parts
+            asked = {given} if isinstance(given, str | Integral) else {*given}
+        missing = [part for part in asked if not self._has_part(part)]
+        if missing:
+            raise OptionError(
+                f"song {shown(self.name)} has no part {shown(missing[0])}; "
+                f"its parts are {shown(list(self.parts))}"
+            )
+        return [i for i, name in enumerate(self.parts) if i in asked or name in asked]
+
+    def _has_part(self, part: Any) -> bool:
+        """Whether a value is the name or the number of a part."""
+        if isinstance(part, str):
+            return part in self.parts
+        return isinstance(part, Integral) and 0 <= int(part) < len(self.parts)
 
     def transpose(self, semitones: int) -> "Song":
         """The song moved by `semitones`, chords and keys too; notes out of 0-127 are dropped.
@@ -293,15 +316,15 @@ class Song:
         Raises:
             OptionError: there is no such part, or the border is out of its range.
         """
-        check_range("border", border, *BORDERS, unit="rows, 0 for no chords")
-        asked = parts if parts is None or isinstance(parts, str | int) else tuple(parts)
-        key = (asked, border)
+        check_whole("border", border, *BORDERS, unit="rows, 0 for no chords")
+        numbers = None if parts is None else tuple(self.part_numbers(parts))
+        key = (numbers, int(border))
         cache = self.__dict__.setdefault("_canonical", {})
         if key not in cache:
-            cache[key] = self._make_canonical(parts, border)
+            cache[key] = self._make_canonical(*key)
         return cache[key]
 
-    def _make_canonical(self, parts: Parts | None, border: int) -> "Song":
+    def _make_canonical(self, parts: tuple[int, ...] | None, border: int) -> "Song":
         """Make what `canonical` gives, and then remembers."""
         # The parts and pitches that stay, as one part.
         columns = columns_of(self.notes)
@@ -469,9 +492,9 @@ def _checked_signs(song: Song) -> dict[str, Any]:
 
     # One program and one channel for each part.
     count = len(song.parts)
-    programs = tuple(map(int, song.programs))[:count]
+    programs = _whole_numbers("programs", song.programs)[:count]
     programs += (0,) * (count - len(programs))
-    channels = fill_channels(tuple(map(int, song.channels))[:count], song.parts)
+    channels = fill_channels(_whole_numbers("channels", song.channels)[:count], song.parts)
     check_range("programs", min(programs, default=0), 0, 127)
     check_range("programs", max(programs, default=0), 0, 127)
     check_range("channels", min(channels, default=0), 0, 15)
@@ -482,7 +505,44 @@ def _checked_signs(song: Song) -> dict[str, Any]:
 
 def _one_a_step(what: str, told: Iterable[tuple[Any, ...]]) -> tuple[tuple[Any, ...], ...]:
     """Tempi, meters or keys by their steps, of several at one the last one; OptionError."""
-    last = {int(step): values for step, *values in told}
+    size = 3 if what == "meters" else 2
+    with refused(what, told, f"give {size} values each, a step first"):
+        rows = [tuple(row) for row in told]
+        last = {int(row[0]): row[1:] for row in rows}
+    if any(len(row) != size for row in rows):
+        raise OptionError(f"{what} is {shown(rows)}; give {size} values each, a step first")
     for step in last:
         check_range(what, step, 0, MAX_STEPS, unit="steps")
     return tuple((step, *last[step]) for step in sorted(last))
+
+
+def _whole_numbers(what: str, given: Iterable[Any]) -> tuple[int, ...]:
+    """A tuple of whole numbers; OptionError."""
+    with refused(what, given, "give whole numbers"):
+        return tuple(map(int, given))
+
+
+def _checked_parts(given: Sequence[str], count: int) -> tuple[str, ...]:
+    """The names of `count` parts or more, some of them made up; OptionError."""
+    with refused("parts", given, "give the names of the parts"):
+        names = tuple(given)
+    if isinstance(given, str) or not all(isinstance(name, str) for name in names):
+        raise OptionError(f"parts is {shown(given)}; give the names of the parts")
+    return (*names, *(f"part {number}" for number in range(len(names), count)))
+
+
+def _checked_chords(given: Iterable[Any]) -> tuple[Chord, ...]:
+    """Chords in their order; OptionError."""
+    with refused("chords", given, "give onset, duration and label of each"):
+        chords = [Chord(int(onset), int(long), str(label)) for onset, long, label in given]
+    for chord in chords:
+        check_range("the onset of a chord", chord.onset, -MAX_STEPS, MAX_STEPS, unit="steps")
+        check_range("the duration of a chord", chord.duration, -MAX_STEPS, MAX_STEPS, unit="steps")
+    return tuple(sorted(chords))
+
+
+def _checked_bars(given: Iterable[Any]) -> tuple[int, ...]:
+    """Steps of bar lines; OptionError."""
+    bars = _whole_numbers("bars", given)
+    check_range("the last of bars", max(bars, default=0), -MAX_STEPS, 2 * MAX_STEPS, unit="steps")
+    return bars

@@ -242,13 +242,13 @@ def _synth(sound: str) -> Synth | None:
 
     A soundfont that the variable POMKIT_SOUNDFONT names is the only one to try.
     """
+    check_choice("sound", sound, SOUNDS)
     return _probe(sound, os.environ.get("POMKIT_SOUNDFONT", ""))
 
 
 @lru_cache(maxsize=16)
 def _probe(sound: str, own_font: str) -> Synth | None:
     """Look once for a synthesiser and a soundfont that play, and say where there are none."""
-    check_choice("sound", sound, SOUNDS)
     if own_font and not Path(own_font).is_file():
         raise OptionError(
             f"POMKIT_SOUNDFONT names {own_font}, which is no file; name a soundfont (.sf2)"

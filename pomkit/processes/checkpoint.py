@@ -8,6 +8,7 @@ Nothing is unpickled. The family of a model stands in its specification, and mak
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
-from ..errors import CheckpointError, OptionError, check_choice
+from ..errors import CheckpointError, OptionError, check_choice, check_kind, refused, shown
 from ..files import AnyPath, assets_dir, write
 from ..music.tables import GRIDS
 from .contract import Model
@@ -84,7 +85,13 @@ def load_model(name: AnyPath, device: str | torch.device | None = None) -> Model
 
     Raises:
         CheckpointError: a file is missing, damaged, foreign, or of another architecture.
+        OptionError: there is no such device.
     """
+    usual = "cuda" if torch.cuda.is_available() else "cpu"
+    remedy = f"choose {usual!r}, or another one that torch has here"
+    with refused("device", device, remedy):
+        place = torch.device(usual if device is None else device)
+
     path = card_path(name)
     spec, data = read_files(path)
     weights = path.with_suffix(".safetensors")
@@ -98,7 +105,8 @@ def load_model(name: AnyPath, device: str | torch.device | None = None) -> Model
             f"{weights} has another architecture than {path.name} says ({reason}); get both anew"
         ) from fault
     model.card = spec.get("card", {})
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    with refused("device", device, remedy):
+        return model.to(place).eval()
 
 
 def read_files(path: Path) -> tuple[dict[str, Any], bytes]:
@@ -142,13 +150,15 @@ def card_path(name: AnyPath) -> Path:
     Raises:
         CheckpointError: there is no such model.
     """
+    remedy = "give a model's name, or the path of its file"
+    check_kind("the model's name", name, str | os.PathLike, remedy)
     path = Path(name)
     if path.suffix in (".safetensors", ".json"):
         return path.with_suffix(".json")
     for card in (Path(f"{path}.json"), assets_dir() / "models" / f"{path}.json"):
-        if card.exists():
+        if os.path.exists(card):
             return card
     names = ", ".join(model_names())
     raise CheckpointError(
-        f"there is no model {str(name)!r}; choose one of {names} or a .safetensors file"
+        f"there is no model {shown(str(name))}; choose one of {names} or a .safetensors file"
     )

@@ -142,7 +142,7 @@ class GaussianNoise(Model):
         if options.end is not None:
             inside[:, options.end :] = False
         both = torch.from_numpy(np.stack([region, inside])).to(self.device)
-        unknown, mask = both.unsqueeze(1).expand(2, len(x0), -1, -1)[:, :, None]
+        unknown, mask = (cells.expand(len(x0), 1, -1, -1) for cells in both)
         denoiser = self.denoiser(x0, unknown, inside, options)
 
         def draw(x: Tensor) -> Drawn:

@@ -7,7 +7,8 @@ import pytest
 from conftest import make_song
 from PIL import Image
 
-from pomkit import PictureError, Song, fold, masks, parse, render
+from pomkit import PictureError, Song, fold, masks, parse, read_midi, render
+from pomkit.data import songs
 from pomkit.music.images import read_image
 from pomkit.studio.storage import open_contents
 
@@ -84,6 +85,45 @@ def test_a_grey_mask_of_any_depth(depth):
 def test_a_dark_mask_of_16_bits_is_no_mask():
     dark = np.full((128, 64), 20000, np.uint16)
     assert not masks.from_image(Image.fromarray(dark)).any()
+
+
+def enlarged(picture, factor, how=Image.NEAREST):
+    height, width, _ = picture.shape
+    return Image.fromarray(picture).resize((factor * width, factor * height), how)
+
+
+@pytest.mark.parametrize("quality", [95, 75])
+@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("name", ["ode_to_joy", "satie_gymnopedie_1"])
+def test_an_enlarged_jpeg_is_read_as_what_it_shows(name, factor, quality):
+    picture = render(read_midi(songs()[name]), width=160)
+    data = file_of(enlarged(picture, factor), "JPEG", quality=quality)
+    (onsets, again) = ((each[..., 0] > 0)[8:-8] for each in (picture, read_image(data)))
+    assert again.shape == onsets.shape
+    assert (onsets & again).sum() >= 0.97 * onsets.sum()
+    assert again.sum() <= 1.03 * onsets.sum()
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_a_mask_in_an_enlarged_jpeg_is_the_mask(factor):
+    picture = render(read_midi(songs()["ode_to_joy"]), width=160)
+    mask = masks.bars(picture, 3, 4)
+    image = enlarged(masks.paint(picture, mask), factor)
+    assert np.array_equal(masks.from_image(file_of(image, "JPEG", quality=90)), mask)
+
+
+@pytest.mark.parametrize("how", [Image.BILINEAR, Image.BICUBIC, Image.LANCZOS])
+@pytest.mark.parametrize("factor", [2, 3])
+def test_a_smoothed_picture_is_refused(factor, how):
+    picture = render(read_midi(songs()["ode_to_joy"]), width=160)
+    with pytest.raises(PictureError, match="neither sharply enlarged nor folded; save"):
+        parse(file_of(enlarged(picture, factor, how)))
+
+
+def test_a_folded_jpeg_is_not_taken_for_an_enlarged_one():
+    picture = render(read_midi(songs()["ode_to_joy"]), width=256)
+    data = file_of(Image.fromarray(fold(picture)), "JPEG", quality=75)
+    assert read_image(data).shape == picture.shape
 
 
 def test_an_enlarged_mask_is_the_mask():

@@ -177,7 +177,9 @@ def in_eight_bits(pixels: np.ndarray) -> np.ndarray:
 
 def _at_size(pixels: np.ndarray) -> np.ndarray:
     """Enlarged pixels (rows, width, channels) at their own size, and a folded picture unfolded."""
-    if pixels.ndim != 3 or len(pixels) <= PITCHES or len(pixels) % PITCHES:
+    if pixels.ndim != 3 or pixels.dtype != np.uint8 or not pixels.size:
+        return pixels
+    if len(pixels) <= PITCHES or len(pixels) % PITCHES:
         return pixels
     factor = len(pixels) // PITCHES
     small = pixels[::factor, ::factor]

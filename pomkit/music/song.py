@@ -535,9 +535,10 @@ def _checked_chords(given: Iterable[Any]) -> tuple[Chord, ...]:
     """Chords in their order; OptionError."""
     with refused("chords", given, "give onset, duration and label of each"):
         chords = [Chord(int(onset), int(long), str(label)) for onset, long, label in given]
-    for chord in chords:
-        check_range("the onset of a chord", chord.onset, -MAX_STEPS, MAX_STEPS, unit="steps")
-        check_range("the duration of a chord", chord.duration, -MAX_STEPS, MAX_STEPS, unit="steps")
+    for what in ("onset", "duration"):
+        steps = [getattr(chord, what) for chord in chords]
+        for outermost in (min(steps, default=0), max(steps, default=0)):
+            check_range(f"{what} of chords", outermost, -MAX_STEPS, MAX_STEPS, unit="steps")
     return tuple(sorted(chords))
 
 

@@ -288,6 +288,12 @@ def test_a_pedal_that_is_never_released_holds_to_the_last_note_and_that_is_told(
     assert len(spliced(held, (8, 4, 64, 70, 0)).remarks) == 1
 
 
+def test_a_note_without_length_takes_a_tick():
+    data = file_of(m.note(0, 1, 60), m.note(4, 4, 62, channel=9), division=1)
+    _, remarks = spliced(data, (50, 20, 62, 70, 1), drums=True, steps_per_beat=12)
+    assert "left out" in remarks[0]
+
+
 def test_a_track_without_an_end_gets_one_where_it_changes():
     data = m.midi(m.track(m.note(0, 480, 60), m.note(480, 960, 62), close=False))
     result, _ = spliced(data, drop=[1])

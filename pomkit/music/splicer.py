@@ -154,7 +154,8 @@ class Splicer:
         order = chosen[self._notes.start[chosen].argsort(kind="stable")]
         for i, line in zip(order.tolist(), self._lines[order].tolist(), strict=True):
             if i not in edits.removed:
-                room.add(line, self._starts[i], ends[i])
+                # A note without length takes a tick.
+                room.add(line, self._starts[i], max(ends[i], self._starts[i] + 1))
 
         # Ends without a note.
         channels = self._channels

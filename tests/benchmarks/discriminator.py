@@ -15,7 +15,8 @@ the windows and their number, so only rows of one table are compared.
 What was composed is kept in out/discriminator by weights, windows and options, and is not composed
 again; an interrupted run goes on where it was. So are the rows, until pomkit/judge/discriminator.py
 changes. The tables go to assets/reports/discriminator.json, one a task and split; what gave each
-model away is drawn in out/discriminator. Of a model trained by pomkit, name the .safetensors file.
+model away is drawn in out/discriminator. (Empty that folder after a change of the samplers
+themselves.) Of a model trained by pomkit, name the .safetensors file.
 
 The controls and a model take about three minutes each on a quiet core, after the composing.
 """

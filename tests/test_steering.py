@@ -43,9 +43,12 @@ def model() -> CategoricalDenoiser:
 
 
 def compose(model, picture=EMPTY, mask=None, **options) -> np.ndarray:
-    """Pictures (2, 128, 64, 3) composed in eight calls."""
+    """Pictures (2, 128, 64, 3) composed in eight calls.
+
+    The toy knows no rule of whole notes: a chain would make notes of its stray sustains.
+    """
     mask = masks.everything(picture) if mask is None else mask
-    usual = {"n": 2, "seed": 3, "calls": 8}
+    usual = {"n": 2, "seed": 3, "calls": 8, "whole_notes": "off"}
     return inpaint(model, picture, mask, **usual | options)
 
 

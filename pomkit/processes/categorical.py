@@ -80,7 +80,7 @@ class CategoricalDenoiser(GaussianNoise):
     options = frozenset(["sampler", "whole_notes"]) | Cells.options
     sampler = "dpmpp_2m_sde_half"
     # When every sustain is made to follow a note: what measured best (tests/benchmarks).
-    whole_notes: ClassVar[str] = "off"
+    whole_notes: ClassVar[str] = "last"
     sigma_density = "loguniform:0.08,25"
 
     colours: Tensor  # (states, 3), in [-1, 1]

@@ -1,10 +1,13 @@
 """What decides how well Gaussian noise with the cells head composes: studies that can be repeated.
 
-    python tests/benchmarks/edm_studies.py [sigma] [whole_notes] [few_calls] [repaint] [jumps]
+    python tests/benchmarks/edm_studies.py PART ...
         [--edm tiny-edm] [--count 24] [--samplers 2M,Heun] [--archive pop909.tar.xz]
 
 Windows of POP909's validation split. Each part writes assets/reports/edm_PART.json.
 
+- pixels: of pixels that know nothing of each other, so that the exact answer is known, how many end
+  as onsets and as sustains, over how many should, by sampler, calls and rule of the noise levels.
+  Needs no windows.
 - sigma: at each noise level, how much of a region's cells is still open, in bits a cell: to a
   single pixel, and to the network; and how many sounding cells it would not yet read right. Beside
   it the onsets and sustains that the network expects, and those that the chain on top of it
@@ -41,6 +44,8 @@ from pomkit import data, inpaint, load_model, masks, parse
 from pomkit.judge.tasks import TASKS, held_out
 from pomkit.music.pixels import row_of_pitch
 from pomkit.processes import chain
+from pomkit.processes.samplers import get_sampler
+from pomkit.processes.schedules import karras_sigmas
 from pomkit.processes.states import ONSET, SUSTAIN
 
 LEVELS = 0.05 * 2.0 ** np.arange(10)  # .05 to 25.6
@@ -52,7 +57,8 @@ SAMPLERS = {
     "Heun": "heun",
     "ancestral": "k_diffusion:euler_ancestral",
 }
-STUDIED = ("2M", "2M SDE", "Heun", "ancestral")
+STUDIED = ("2M SDE half", "2M", "2M SDE", "Heun", "ancestral")
+LEVEL_RULES = ("Karras", "settling")
 REPAINT_TASKS = ("loop middle", "melody", "continuation")
 TIMES = (1, 2, 4, 8)
 STEPS = 20
@@ -121,6 +127,35 @@ class Study(Bench):
                 equal = f"conditioned {sampler} as U {U or 1}"
                 found[row] = equal if row.startswith("RePaint") else row
         return found
+
+
+@torch.inference_mode()
+def pixel_study(model: Any, pixels: int = 320_000) -> dict[str, dict[str, list[float]]]:
+    """Onsets and sustains that independent pixels end as, over the real shares."""
+    prior = model.prior.log()[:, None, None]
+    start = model.middle + torch.zeros(pixels // 6400, 3, 80, 80)
+    found: dict[str, dict[str, list[float]]] = {}
+
+    def denoiser(x: torch.Tensor, sigma: torch.Tensor, **_: Any) -> torch.Tensor:
+        p = (model.evidence(x) / sigma.reshape(-1, 1, 1, 1) ** 2 + prior).softmax(1)
+        return model.mean_colour(p)
+
+    for rule in LEVEL_RULES:
+        for name in ("2M SDE", "2M SDE half", "2M", "Heun"):
+            row = found.setdefault(f"{name}, {rule}", {})
+            for calls in (4, 8, 16, 20, 32):
+                n = levels_of(name, calls)
+                karras = karras_sigmas(n, model.sigma_min, model.sigma_max)
+                sigmas = karras if rule == "Karras" else model.levels(n)
+                noise = torch.Generator().manual_seed(1)
+                x = start + sigmas[0] * torch.randn(start.shape, generator=noise)
+                end = get_sampler(SAMPLERS[name])(denoiser, x, sigmas, generator=noise)
+                states = model.nearest(end)
+                onsets = (states >= ONSET).float().mean() / model.shares[2]
+                sustains = (states == SUSTAIN).float().mean() / model.shares[1]
+                row[str(calls)] = [round(float(onsets), 3), round(float(sustains), 3)]
+            print(name, rule, row, flush=True)
+    return found
 
 
 @torch.inference_mode()
@@ -201,8 +236,10 @@ def whole_study(model: Any, songs: list[Any], count: int) -> dict[str, dict[str,
         "middle half": [masks.bars(model.width, model.width // 64 + 1, last)] * len(windows),
         "melody": [TASKS["melody"].mask_of(w.song, w.start, model.width) for w in windows],
     }
-    rows = {f"2M SDE, {whole}": {"whole_notes": whole} for whole in ("off", "last", "calls")}
-    rows |= {f"{s}, off": {"sampler": SAMPLERS[s]} for s in ("2M SDE half", "2M", "Heun")}
+    half = {"sampler": SAMPLERS["2M SDE half"]}
+    rows = {f"2M SDE half, {w}": half | {"whole_notes": w} for w in ("off", "last", "calls")}
+    off = {"whole_notes": "off"}
+    rows |= {f"{s}, off": off | {"sampler": SAMPLERS[s]} for s in ("2M SDE", "2M", "Heun")}
     found: dict[str, dict[str, Any]] = {}
 
     def lengths(pictures: list[np.ndarray], task: str) -> np.ndarray:
@@ -237,7 +274,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="+", help="sigma, whole_notes, few_calls, repaint, jumps")
+    parser.add_argument(
+        "parts", nargs="+", help="pixels, sigma, whole_notes, few_calls, repaint, jumps"
+    )
     parser.add_argument("--edm", default="tiny-edm", help="a model of the cells head")
     parser.add_argument("--samplers", default=",".join(STUDIED), help=f"of {', '.join(SAMPLERS)}")
     parser.add_argument("--archive", type=Path, default=None)
@@ -255,7 +294,11 @@ def main() -> None:
         command += f" --samplers '{o.samplers}' --seed {o.seed}"
         report: dict[str, Any] = {"command": command, "split": "valid"}
         began = time.monotonic()
-        if part == "sigma":
+        if part == "pixels":
+            report["onsets and sustains over the real ones, by calls"] = pixel_study(
+                load_model(o.edm)
+            )
+        elif part == "sigma":
             rows = sigma_study(load_model(o.edm), songs, o.count)
             draw_sigma(rows, ROOT / "out" / "edm_sigma.png")
             report["levels"] = rows

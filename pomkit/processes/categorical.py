@@ -63,9 +63,9 @@ SIGMA_MAX = 25.0
 SPREAD = 0.2
 # At this noise the network's condition is one half: as if half of the cells were hidden.
 HALF_HIDDEN = 0.6
-# At about this noise half of a region's bits are open to the network (edm_studies.py, sigma), and
-# there the sampler's levels are dense (`settling_sigmas`). So as many notes are drawn as the network
-# says, from 8 calls on; by Karras' levels a sampler with fresh noise loses a quarter in 20.
+# Half of a region's bits are open to the network at about this noise (edm_studies.py, sigma), and
+# there the sampler's levels are dense. So as many notes are drawn as the network says, from 8 calls
+# on; by Karras' levels a sampler with fresh noise loses a quarter in 20.
 HALF_OPEN = 1.0
 # Channels of a noisy pixel: red and green. Blue is nothing but noise.
 INKS = 2

@@ -1,8 +1,8 @@
 """The command line: `python -m pomkit SONG.mid --mask MASK --out FOLDER`.
 
 It reads a song, composes the part under the mask anew, and writes pictures, MIDI and sound. The
-steps stand one after the other in `run`; what they do stands in the folders of the package. Torch
-and all else that takes long to import is imported only when there is something to compose.
+steps stand one after the other in `run`; what they do stands in the folders of the package. Numpy,
+torch and all else that takes long to import is imported only when there is something to compose.
 """
 
 import argparse
@@ -18,15 +18,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from .errors import OptionError, PomkitWarning, exit_code
 from .files import write
-from .music.pixels import Mask, Picture
-from .music.tables import BAR
 
+# All that takes long to import waits until `exit_code` watches: so Ctrl-C always ends in a line.
 if TYPE_CHECKING:
     from .composing.song import ComposedSongs
+    from .music.pixels import Mask, Picture
     from .music.song import Song
 
 DEMO_SONG = "auld_lang_syne"
@@ -185,8 +183,8 @@ class Assignment:
     """What is to be composed, where, and in which parts (None: all)."""
 
     song: "Song"
-    before: Picture  # uint8 (128, width, 3), the part of the song that is taken
-    mask: Mask  # bool (128, width), True = compose
+    before: "Picture"  # uint8 (128, width, 3), the part of the song that is taken
+    mask: "Mask"  # bool (128, width), True = compose
     bar_lines: list[int]  # steps of the picture
     parts: list[int | str] | None
 
@@ -195,7 +193,7 @@ class Assignment:
 class Choice:
     """The candidate that is kept: its picture, its song, and that song's file."""
 
-    picture: Picture  # uint8 (128, width, 3)
+    picture: "Picture"  # uint8 (128, width, 3)
     song: "Song"
     midi: bytes
     report: str
@@ -235,6 +233,8 @@ def parts_of(options: argparse.Namespace, song: "Song") -> list[int | str] | Non
 
 def ask_model(options: argparse.Namespace, task: Assignment) -> tuple["ComposedSongs", str]:
     """The candidates, and the name of the model's process."""
+    from tqdm import tqdm
+
     from .composing.song import compose, grid_advice
     from .processes.checkpoint import load_model
 
@@ -276,6 +276,7 @@ def keep_nearest(options: argparse.Namespace, task: Assignment, results: "Compos
     """Keep the candidate whose number of onsets is nearest to the wish."""
     from .judge.metrics import adherence
     from .music.bars import masked_bars
+    from .music.tables import BAR
 
     pictures = results.pictures
     facts = [adherence(before=task.before, after=after, mask=task.mask) for after in pictures]

@@ -173,6 +173,10 @@ def exit_code(program: str, work: Callable[[], object]) -> int:
         print(f"{program}: {fault}; check the path, its permissions and the disk", file=sys.stderr)
     except KeyboardInterrupt:
         print(f"\n{program}: interrupted; every file is whole or not there", file=sys.stderr)
+
+        # Where the interrupt met a text that `exec` ran, as dataclasses are made of, Python would
+        # die of the signal at its end. A text that runs to its end makes it forget that.
+        exec("")
         return INTERRUPTED
     else:
         return 0

@@ -1,5 +1,6 @@
 """The command line: the six files, and exit code 2 with one line for bad input."""
 
+import os
 import subprocess
 import sys
 import wave
@@ -187,3 +188,44 @@ def test_ctrl_c_is_one_line_and_exit_code_130(capsys):
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("pomkit: interrupted")
+
+
+INTERRUPTER = """
+import os, signal, sys
+
+class Interrupter:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            # In a text that `exec` runs, as dataclasses are made of.
+            exec("os.kill(os.getpid(), signal.SIGINT)\\nfor _ in range(10**7): pass")
+
+sys.meta_path.insert(0, Interrupter())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_ctrl_c_while_torch_is_imported_is_one_line_and_exit_code_130(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTER)
+    package = Path(data.__file__).parents[2]
+    paths = os.pathsep.join([str(tmp_path), str(package)])
+    run = subprocess.run(
+        [sys.executable, "-m", "pomkit", "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
+        cwd=tmp_path,
+    )
+    assert run.returncode == 130
+    assert run.stderr.strip().splitlines() == [
+        "pomkit: interrupted; every file is whole or not there"
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_waits_with_what_takes_long_to_import():
+    code = (
+        "import sys, pomkit.__main__ as command; command.parser()\n"
+        "print(sys.modules.keys() & {'numpy', 'tqdm'})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"

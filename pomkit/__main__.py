@@ -74,7 +74,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "--sampler": dict(
         default=None,
-        help="edm only: euler, heun, dpmpp_2m, dpmpp_2m_sde or k_diffusion:NAME",
+        help="edm only: euler, heun, dpmpp_2m, dpmpp_2m_sde, dpmpp_2m_sde_half or k_diffusion:NAME",
     ),
     "--density": dict(
         type=float,
@@ -84,7 +84,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--temperature": dict(
         type=float,
         default=1.0,
-        help="cells only: below 1 plays safe, above 1 takes risks",
+        help="below 1 plays safe, above 1 takes risks (not with a head for pixels)",
     ),
     "--guidance": dict(type=float, default=1.0, help="weight of the known surroundings"),
     "--salvage": dict(action="store_true", help="of a damaged MIDI file take what can be read"),

@@ -172,7 +172,8 @@ def test_the_shipped_models_compose_masks_of_any_length(name, rng):
         mask = masks.bars(picture, first, last)
         out = inpaint(model, picture, mask, steps=1, seed=0)[0]
         assert (out[~mask] == picture[~mask]).all()
-        assert (out[mask] != picture[mask]).any()
+        # At the first call of all, a head that knows how rare notes are may write none.
+        assert (out[mask] != picture[mask]).any() or not picture[mask].any()
 
 
 def test_windows_touch_the_mask_and_settle_every_masked_column():

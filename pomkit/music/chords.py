@@ -234,6 +234,8 @@ def _names_of_chords(words: set[str]) -> set[str]:
 def chord_signs(texts: Iterable[str]) -> set[str]:
     """Those of a file's texts that begin or end a chord, by the rule of `read_markers`."""
     words = {text: text.strip().translate(ACCIDENTALS) for text in texts}
+    if not words:
+        return set()
     found = set(words.values())
     named = {word for word in found if CHORD_MARKER.fullmatch(word) and _is_chord(word)}
     signs = {NO_CHORD, UNKNOWN_CHORD}

@@ -15,7 +15,7 @@ reads files.
 
 import cmath
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -337,8 +337,10 @@ def _tell_unknown(texts: Sequence[str]) -> str:
     return f"{count} not understood and left out: {told}"
 
 
-def _in_steps(told: Iterable[tuple[Any, ...]], per_step: float, end: int) -> tuple[Any, ...]:
+def _in_steps(told: Sequence[tuple[Any, ...]], per_step: float, end: int) -> tuple[Any, ...]:
     """Tempos, meters or keys, (tick, ...) each, as (step, ...): those before step `end`."""
+    if not told:
+        return ()
     # The sort is stable: of several at one step the file's last one holds.
     last = {round(tick / per_step): rest for tick, *rest in sorted(told, key=itemgetter(0))}
     return tuple((step, *rest) for step, rest in last.items() if step < end)
@@ -346,7 +348,7 @@ def _in_steps(told: Iterable[tuple[Any, ...]], per_step: float, end: int) -> tup
 
 def _signs(events: Events, parts: Sequence[int], per_step: float, end: int) -> Signs:
     """What is kept of a file beside notes, chords and bars; `parts`: the indices of those kept."""
-    paces = ((tick, pace) for tick, pace in events.tempos if pace)
+    paces = [(tick, pace) for tick, pace in events.tempos if pace]
     tempi = tuple((step, 60e6 / pace) for step, pace in _in_steps(paces, per_step, end))
     first = tempi[0][1] if tempi else None
     keys = _in_steps(events.keys, per_step, end)
@@ -409,7 +411,7 @@ def _count_words(events: Events, unknown: int) -> dict[str, int]:
     # Chords come from the markers, or else from the lyrics.
     signs = chord_signs(text for _, text in events.markers)
     sung = set() if signs else chord_signs(text for _, text in events.lyrics)
-    counts = Counter[str]()
+    counts: Counter[str] = Counter()
     counts["markers"] = sum(text not in signs for _, text in events.markers)
     counts["lyrics"] = sum(text not in sung for _, text in events.lyrics)
     counts["markers" if signs else "lyrics"] -= unknown
@@ -552,8 +554,8 @@ def believe_meters(
     if len(meters) > MAX_METERS:
         return (), f"{len(meters)} time signatures, more than music has: bars of 4/4 assumed"
 
-    if not meters:
-        return (), ""
+    if all(_is_plausible(above, below, None) for _, above, below in meters):
+        return tuple(meters), ""
 
     # A signature that is told again goes on: it is judged with what came before.
     stretches = [list(group) for _, group in groupby(meters, key=itemgetter(1, 2))]

@@ -35,6 +35,7 @@ from ..music.pixels import BORDER
 from ..music.tables import BAR
 from ..networks.hdit import HDiT, HDiTConfig
 from ..networks.local import Local, Part
+from . import chain
 from .cells import Cells
 from .contract import Drawn, Options, local_head, sized_network
 from .controls import Wishes
@@ -69,6 +70,8 @@ HALF_HIDDEN = 0.6
 HALF_OPEN = 1.0
 # Channels of a noisy pixel: red and green. Blue is nothing but noise.
 INKS = 2
+# A state that no row can have is as likely as this: its logarithm stays finite.
+LEAST_LIKELY = 1e-12
 
 
 class CategoricalDenoiser(GaussianNoise):
@@ -97,6 +100,7 @@ class CategoricalDenoiser(GaussianNoise):
         shares: Sequence[float] = SHARES,
         sigma_min: float = SIGMA_MIN,
         sigma_max: float = SIGMA_MAX,
+        whole_rows: bool = False,
     ) -> None:
         """Take a network of the right channels.
 
@@ -107,6 +111,7 @@ class CategoricalDenoiser(GaussianNoise):
             shares: how often a cell is off, sustain, an onset; together 1.
             sigma_min: the last noise level of the sampler above 0.
             sigma_max: its first one.
+            whole_rows: whether the network learned with the chain: a sustain follows a note.
 
         Raises:
             OptionError: the network has other channels, or a number does not fit.
@@ -128,6 +133,7 @@ class CategoricalDenoiser(GaussianNoise):
         self.shares = tuple(shares)
         self.sigma_min = sigma_min
         self.sigma_max = sigma_max
+        self.whole_rows = whole_rows
 
         off, sustain, onset = shares
         prior = torch.tensor([off, sustain, *[onset / bins] * bins])
@@ -150,6 +156,7 @@ class CategoricalDenoiser(GaussianNoise):
         *,
         chords: Tensor | None = None,
         as_logits: bool = False,
+        in_rows: bool = True,
     ) -> Tensor:
         """Denoise pictures.
 
@@ -161,6 +168,8 @@ class CategoricalDenoiser(GaussianNoise):
                 chord rows is.
             chords: float (batch, 3, height, width), see `states.chord_channels`; None = unknown.
             as_logits: give the states' log-odds instead, float (batch, states, height, width).
+            in_rows: where the network learned with the chain, give the states of whole rows;
+                False: what the chain is made of.
 
         Returns:
             float like x; where the mask is False, the known pixels.
@@ -189,9 +198,25 @@ class CategoricalDenoiser(GaussianNoise):
         answer = self.network(torch.cat(seen, dim=1), hidden_share(sigma.to(x)), **asked)
 
         logits = answer.to(x) + self.offset.to(x)[:, None, None] + alone
+        if self.whole_rows and in_rows:
+            logits = self.in_whole_rows(logits, mask, shown)
         if as_logits:
             return logits
         return self.mean_colour(torch.where(mask, logits.softmax(1), shown))
+
+    def in_whole_rows(self, logits: Tensor, mask: Tensor, shown: Tensor) -> Tensor:
+        """The log-probabilities of states in rows where every sustain follows a note.
+
+        Args:
+            logits: float (batch, states, h, w), what the chain is made of.
+            mask: bool (batch, 1, h, w), True = composed.
+            shown: float like logits, the known cells one-hot.
+
+        Returns:
+            float like logits.
+        """
+        p = chain.marginals(chain.with_known(logits, mask, shown.argmax(1)), begin=1.0)
+        return p.clamp(min=LEAST_LIKELY).log()
 
     def evidence(self, x: Tensor) -> Tensor:
         """How near pixels, float (batch, 3, h, w), are to each colour: -|x - c|^2 / 2 by state.
@@ -319,8 +344,15 @@ class CategoricalDenoiser(GaussianNoise):
 
         conditions = {"known": x0, "mask": mask[:, None], "chords": batch["chords"]}
         noisy = x0 + levels * batch["noise"]
-        logits = forward(noisy, batch["sigma"], **conditions, as_logits=True)
-        nats = F.cross_entropy(logits, cells, reduction="none") * mask
+        ask = {"as_logits": True, "in_rows": False}
+        logits = forward(noisy, batch["sigma"], **conditions, **ask)
+
+        # Cell by cell; or of whole rows, given what is known of them.
+        if self.whole_rows:
+            rows = chain.with_known(logits, mask[:, None], cells)
+            nats = -chain.log_likelihood(rows, cells, begin=1.0)  # (batch, h)
+        else:
+            nats = F.cross_entropy(logits, cells, reduction="none") * mask
         size = mask.flatten(1).sum(1).clamp(min=1)  # (batch,)
         return nats.flatten(1).sum(1) / (size * math.log(2))  # (batch,)
 
@@ -331,6 +363,7 @@ class CategoricalDenoiser(GaussianNoise):
             "shares": list(self.shares),
             "sigma_min": self.sigma_min,
             "sigma_max": self.sigma_max,
+            "whole_rows": self.whole_rows,
         }
 
     @classmethod
@@ -338,7 +371,8 @@ class CategoricalDenoiser(GaussianNoise):
         """A model with fresh weights from what `spec` gave."""
         network = HDiT(HDiTConfig.from_dict(spec["network"]))
         own = {name: spec[name] for name in ("shares", "sigma_min", "sigma_max")}
-        return cls(network, spec["velocities"], spec["width"], **own)
+        whole_rows = spec.get("whole_rows", False)
+        return cls(network, spec["velocities"], spec["width"], whole_rows=whole_rows, **own)
 
     @classmethod
     def from_options(cls, options: Any) -> "CategoricalDenoiser":
@@ -349,7 +383,7 @@ class CategoricalDenoiser(GaussianNoise):
             out_channels=ONSET + len(VELOCITIES),
             local=local_head(options, usual=True),
         )
-        return cls(network, VELOCITIES, options.width)
+        return cls(network, VELOCITIES, options.width, whole_rows=options.whole_rows)
 
     @classmethod
     def from_cells(cls, model: Cells, local: Local | None) -> "CategoricalDenoiser":

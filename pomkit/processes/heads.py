@@ -41,5 +41,7 @@ class Edm(GaussianNoise):
     def begin_with(cls, model: Model, options: Any) -> Model:
         """The model itself, but for the cells head the weights of a cells model; see `Model`."""
         if options.head == "cells" and isinstance(model, Cells):
-            return CategoricalDenoiser.from_cells(model, local_head(options, usual=True))
+            model = CategoricalDenoiser.from_cells(model, local_head(options, usual=True))
+        if options.whole_rows and isinstance(model, CategoricalDenoiser):
+            model.whole_rows = True
         return model

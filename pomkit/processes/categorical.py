@@ -44,7 +44,9 @@ from .samplers import Denoise
 from .schedules import settling_sigmas
 from .states import (
     CHORD_CHANNELS,
+    OFF,
     ONSET,
+    SUSTAIN,
     VELOCITIES,
     chord_channels,
     decode_cells,
@@ -215,8 +217,27 @@ class CategoricalDenoiser(GaussianNoise):
         Returns:
             float like logits.
         """
-        p = chain.marginals(chain.with_known(logits, mask, shown.argmax(1)), begin=1.0)
-        return p.clamp(min=LEAST_LIKELY).log()
+        part = box_of(mask)
+        if part is None:
+            return logits
+        rows, columns = part
+        is_other = chain.IMPOSSIBLE * (1 - shown[:, :, rows])  # (batch, states, rows, w)
+        asked = logits[:, :, rows, columns]
+        inside = torch.where(mask[:, :, rows, columns], asked, is_other[..., columns])
+
+        # What stands on both sides is known; at the picture's edges anything may.
+        begin = 1.0 if columns.start == 0 else 1 - shown[:, OFF, rows, columns.start - 1]
+        is_last = columns.stop == shown.shape[-1]
+        end = 1.0 if is_last else 1 - shown[:, SUSTAIN, rows, columns.stop]
+        off, sustain, onset = chain.kinds_of(inside, begin, end).clamp(min=LEAST_LIKELY).log()
+
+        # Among the onsets the velocities are as they were.
+        out = logits.clone()
+        out[:, OFF, rows, columns] = off
+        out[:, SUSTAIN, rows, columns] = sustain
+        alone = inside[:, ONSET:].logsumexp(1)  # (batch, rows, columns)
+        out[:, ONSET:, rows, columns] = inside[:, ONSET:] + (onset - alone)[:, None]
+        return out
 
     def evidence(self, x: Tensor) -> Tensor:
         """How near pixels, float (batch, 3, h, w), are to each colour: -|x - c|^2 / 2 by state.
@@ -358,13 +379,9 @@ class CategoricalDenoiser(GaussianNoise):
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs: the network's configuration, the width, the states, the noise."""
-        return super().spec() | {
-            "velocities": list(self.velocities),
-            "shares": list(self.shares),
-            "sigma_min": self.sigma_min,
-            "sigma_max": self.sigma_max,
-            "whole_rows": self.whole_rows,
-        }
+        states = {"velocities": list(self.velocities), "shares": list(self.shares)}
+        noise = {"sigma_min": self.sigma_min, "sigma_max": self.sigma_max}
+        return super().spec() | states | noise | {"whole_rows": self.whole_rows}
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "CategoricalDenoiser":

@@ -17,7 +17,8 @@ Source: forward-backward, Rabiner 1989, "A tutorial on hidden Markov models", se
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,8 @@ from .states import OFF, ONSET, SUSTAIN
 # Log-weight of what is impossible; sums of some of them are still finite.
 IMPOSSIBLE = -1e4
 LEAST_WEIGHT = 1e-30
+# Columns that are walked one after the other; the blocks of so many are walked together.
+BLOCK = 16
 
 Edge = Tensor | float
 
@@ -58,6 +61,120 @@ def weights_of(logits: Tensor) -> Weights:
     return Weights(off, sustain, onset, size)
 
 
+class Walks(NamedTuple):
+    """Two walks through every block of columns, that is, from either thing that may stand before.
+
+    Attributes:
+        share: the number that a walk carries, before each column and behind the last one,
+            float (length + 1, 2, blocks, batch, h); the second axis is the number it began with.
+        size: the logarithm of a walk's weight up to there, float like `share`.
+    """
+
+    share: Tensor
+    size: Tensor
+
+
+Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def walk_blocks(weights: Weights, step: Step) -> Walks:
+    """Walk through all blocks of columns at once: a few long operations, not many short ones.
+
+    Args:
+        weights: of the rows; `size` is not looked at.
+        step: (off, sustain, onset, share) -> the share and the weight behind that column.
+    """
+    off, sustain, onset = (in_blocks(part, 1.0 * (part is weights.off)) for part in weights[:3])
+    share = torch.stack([torch.zeros_like(off[0]), torch.ones_like(off[0])])
+    shares = [share]
+    sizes = [torch.zeros_like(share)]
+    for column in zip(off, sustain, onset, strict=True):
+        share, weight = step(*column, share)
+        shares.append(share)
+        sizes.append(sizes[-1] + weight.clamp(min=LEAST_WEIGHT).log())
+    return Walks(torch.stack(shares), torch.stack(sizes))
+
+
+def in_blocks(columns: Tensor, rest: float) -> Tensor:
+    """Columns, float (w, batch, h), as blocks: float (length, blocks, batch, h).
+
+    What is missing in the last block is filled with `rest`.
+    """
+    blocks = -(-len(columns) // BLOCK)
+    missing = columns.new_full((blocks * BLOCK - len(columns), *columns.shape[1:]), rest)
+    filled = torch.cat([columns, missing])
+    by_block = filled.reshape(blocks, BLOCK, *columns.shape[1:])  # (blocks, length, batch, h)
+    return by_block.movedim(1, 0)  # (length, blocks, batch, h)
+
+
+def join(walks: Walks, first: Tensor) -> tuple[Tensor, Tensor]:
+    """Join the blocks: what came before says how likely each of a block's walks is.
+
+    Args:
+        walks: through the blocks.
+        first: the number before the first column, float (batch, h).
+
+    Returns:
+        The number before each column and behind the last one, float (blocks * length + 1, batch,
+        h), and the logarithm of the weight of all, float (batch, h).
+    """
+    # From block to block only the number at the seam is carried.
+    seams = [first]
+    total = torch.zeros_like(first)
+    at_end = zip(walks.share[-1].unbind(1), walks.size[-1].unbind(1), strict=True)
+    for share, size in at_end:
+        joined, weight = mix(share, size, seams[-1])
+        seams.append(joined)
+        total = total + weight
+
+    # Then the columns of all blocks, at once.
+    share = walks.share.movedim(1, 0)  # (2, length + 1, blocks, batch, h)
+    size = walks.size.movedim(1, 0)  # (2, length + 1, blocks, batch, h)
+    inside, _ = mix(share, size, torch.stack(seams[:-1]))
+    columns = inside[:-1].movedim(0, 1).flatten(0, 1)  # (blocks * length, batch, h)
+    return torch.cat([columns, seams[-1][None]]), total
+
+
+def mix(share: Tensor, size: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of two walks, weighted by how likely each is, and the logarithm of their weight.
+
+    Args:
+        share: what the walk from 0 and that from 1 carry, float (2, ...).
+        size: the logarithms of their weights, float (2, ...).
+        first: how likely the walk from 1 is before its weight is known.
+    """
+    largest = size.amax(0)
+    from_zero, from_one = (size - largest).exp()
+    from_one = from_one * first
+    both = (from_zero * (1 - first) + from_one).clamp(min=LEAST_WEIGHT)
+    zero, one = share
+    return zero + (one - zero) * (from_one / both), both.log() + largest
+
+
+def step_forward(off: Tensor, sustain: Tensor, onset: Tensor, sounds: Tensor) -> Any:
+    """Go one column on: how likely it sounds, and its weight.
+
+    Args:
+        off, sustain, onset: the weights of the column, float (blocks, batch, h).
+        sounds: how likely the one before sounds, float (2, blocks, batch, h).
+    """
+    held = onset + sustain * sounds
+    total = (off + held).clamp(min=LEAST_WEIGHT)
+    return held / total, total
+
+
+def step_back(off: Tensor, sustain: Tensor, onset: Tensor, silent: Tensor) -> Any:
+    """Go one column back: how much likelier the future is after silence, and its weight.
+
+    Args:
+        off, sustain, onset: the weights of the column, float (blocks, batch, h).
+        silent: how much likelier the future is one column later, float (2, blocks, batch, h).
+    """
+    free = off * silent + onset
+    total = (free + sustain).clamp(min=LEAST_WEIGHT)
+    return free / total, total
+
+
 def sounding_before(weights: Weights, begin: Edge = 0.0) -> tuple[Tensor, Tensor]:
     """The forward pass: what the past says of each column.
 
@@ -67,18 +184,13 @@ def sounding_before(weights: Weights, begin: Edge = 0.0) -> tuple[Tensor, Tensor
 
     Returns:
         How likely the cell before a column sounds, float (w + 1, batch, h), the last one behind
-        the row; and the logarithm of each column's total weight, float (w, batch, h).
+        the row; and the logarithm of the weight of all rows, float (batch, h).
     """
-    sounds = torch.zeros_like(weights.off[0]) + begin
-    before = [sounds]
-    totals = []
-    for off, sustain, onset in zip(*weights[:3], strict=True):
-        held = onset + sustain * sounds
-        total = (off + held).clamp(min=LEAST_WEIGHT)
-        sounds = held / total
-        before.append(sounds)
-        totals.append(total)
-    return torch.stack(before), torch.stack(totals).log() + weights.size
+    first = torch.zeros_like(weights.off[0]) + begin
+    sounds, total = join(walk_blocks(weights, step_forward), first)
+    width = len(weights.off)
+    last = sounds[width : width + 1]
+    return torch.cat([sounds[:width], last]), total + weights.size.sum(0)
 
 
 def silence_after(weights: Weights, end: Edge = 1.0) -> Tensor:
@@ -93,17 +205,28 @@ def silence_after(weights: Weights, end: Edge = 1.0) -> Tensor:
     Returns:
         float (w, batch, h).
     """
-    silent = torch.zeros_like(weights.off[0]) + end
-    after = []
-    for off, sustain, onset in zip(*(part.flip(0) for part in weights[:3]), strict=True):
-        after.append(silent)
-        free = off * silent + onset
-        silent = free / (free + sustain).clamp(min=LEAST_WEIGHT)
-    return torch.stack(after[::-1])
+    last = torch.zeros_like(weights.off[0]) + end
+    backwards = Weights(*(part.flip(0) for part in weights))
+    silent, _ = join(walk_blocks(backwards, step_back), last)
+    return silent[: len(weights.off)].flip(0)
 
 
 def marginals(logits: Tensor, begin: Edge = 0.0, end: Edge = 1.0) -> Tensor:
     """How likely each state of each cell is in a whole row: float like the logits.
+
+    Args:
+        logits: float (batch, states, h, w).
+        begin: what stands before the first column, see the module; float or (batch, h).
+        end: what stands behind the last column.
+    """
+    off, sustain, onset = kinds_of(logits, begin, end)
+    # Among the onsets the velocities are as they were.
+    velocity = logits[:, ONSET:].softmax(1)
+    return torch.cat([off[:, None], sustain[:, None], onset[:, None] * velocity], dim=1)
+
+
+def kinds_of(logits: Tensor, begin: Edge = 0.0, end: Edge = 1.0) -> Tensor:
+    """How likely each cell is silence, a sustain, an onset: float (3, batch, h, w).
 
     Args:
         logits: float (batch, states, h, w).
@@ -115,11 +238,7 @@ def marginals(logits: Tensor, begin: Edge = 0.0, end: Edge = 1.0) -> Tensor:
     after = silence_after(weights, end)
     by_kind = torch.stack([weights.off * after, weights.sustain * before[:-1], weights.onset])
     by_kind = by_kind / by_kind.sum(0).clamp(min=LEAST_WEIGHT)
-    off, sustain, onset = by_kind.movedim(1, -1)  # each (batch, h, w)
-
-    # Among the onsets the velocities are as they were.
-    velocity = logits[:, ONSET:].softmax(1)
-    return torch.cat([off[:, None], sustain[:, None], onset[:, None] * velocity], dim=1)
+    return by_kind.movedim(1, -1)  # (3, batch, h, w)
 
 
 def log_likelihood(logits: Tensor, cells: Tensor, begin: Edge = 0.0, end: Edge = 1.0) -> Tensor:
@@ -132,11 +251,11 @@ def log_likelihood(logits: Tensor, cells: Tensor, begin: Edge = 0.0, end: Edge =
         end: what stands behind the last column.
     """
     weights = weights_of(logits)
-    before, totals = sounding_before(weights, begin)
+    before, total = sounding_before(weights, begin)
     # Behind the row anything may follow a note, and what `end` says follows silence.
     last = before[-1] + (1 - before[-1]) * end
     row = logits.gather(1, cells[:, None])[:, 0].sum(-1)  # (batch, h)
-    return row - totals.sum(0) - last.clamp(min=LEAST_WEIGHT).log()
+    return row - total - last.clamp(min=LEAST_WEIGHT).log()
 
 
 def best_rows(logits: Tensor, begin: Edge = 0.0, end: Edge = 1.0) -> Tensor:

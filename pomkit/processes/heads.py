@@ -9,7 +9,7 @@ A specification without a head is of version 0.1.0, which knew pixels alone.
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import check_choice
+from ..errors import OptionError, check_choice
 from .categorical import CategoricalDenoiser
 from .cells import Cells
 from .contract import Model, local_head
@@ -35,13 +35,32 @@ class Edm(GaussianNoise):
     @classmethod
     def from_options(cls, options: Any) -> Model:
         """A model with fresh weights for a training run; OptionError for an unknown head."""
+        check_rows(options, named_head(options.head))
         return named_head(options.head).from_options(options)
 
     @classmethod
     def begin_with(cls, model: Model, options: Any) -> Model:
-        """The model itself, but for the cells head the weights of a cells model; see `Model`."""
+        """The model itself, but for the cells head the weights of a cells model.
+
+        Args:
+            model: a trained model.
+            options: the `TrainOptions` of the run.
+
+        Raises:
+            OptionError: whole rows are asked for of a head that knows no cells.
+        """
         if options.head == "cells" and isinstance(model, Cells):
             model = CategoricalDenoiser.from_cells(model, local_head(options, usual=True))
+        check_rows(options, type(model))
         if options.whole_rows and isinstance(model, CategoricalDenoiser):
             model.whole_rows = True
         return model
+
+
+def check_rows(options: Any, head: type[Model]) -> None:
+    """Raise OptionError where a head shall learn whole rows that knows no cells."""
+    if options.whole_rows and not issubclass(head, CategoricalDenoiser):
+        raise OptionError(
+            f"whole_rows is True, but a head of {head.__name__} learns no cells; "
+            "leave it out, or choose head cells"
+        )

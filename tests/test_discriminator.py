@@ -16,7 +16,7 @@ from pomkit.judge.discriminator import (
     region_inside,
 )
 from pomkit.judge.evidence import KINDS, of_kinds, struck_again
-from pomkit.judge.intervals import auc_over_songs, draw_songs
+from pomkit.judge.intervals import auc_draws, auc_over_songs, draw_songs, interval_of
 from pomkit.music.tables import NOTE_DTYPE
 
 WIDTH = 64
@@ -92,6 +92,51 @@ def test_a_drawn_song_counts_with_all_its_windows(rng):
         times = draw[SONGS].astype(int)
         values.append(rank_auc(real.repeat(times), composed.repeat(times)))
     assert (low, high) == pytest.approx(tuple(np.quantile(values, (0.025, 0.975))))
+
+
+def test_a_difference_is_of_the_same_draws(rng):
+    """Each draw's AUC less the other's, counted once more with the windows themselves repeated."""
+    real, one, other = rng.normal(size=(3, 48))
+    folds = np.zeros(48, int)
+    pair = [auc_draws(real, scores, SONGS, folds, seed=3) for scores in (one, other)]
+    value, low, high = interval_of(pair[0] - pair[1])
+    differences = []
+    for draw in draw_songs(SONGS, 12, seed=3)[1:]:
+        times = draw[SONGS].astype(int)
+        known = real.repeat(times)
+        wins = [rank_auc(known, scores.repeat(times)) for scores in (one, other)]
+        differences.append(wins[0] - wins[1])
+    assert value == pytest.approx(rank_auc(real, one) - rank_auc(real, other))
+    assert (low, high) == pytest.approx(tuple(np.quantile(differences, (0.025, 0.975))))
+
+
+def test_what_is_hard_for_both_is_no_difference(rng):
+    """Songs differ by much, the two sets by a little: their difference is much surer than they."""
+    real = rng.normal(size=48)
+    one = real + rng.normal(size=12)[SONGS]
+    folds = np.zeros(48, int)
+    pair = [auc_draws(real, scores, SONGS, folds) for scores in (one, one + 0.05)]
+    _, low, high = interval_of(pair[0] - pair[1])
+    _, own_low, own_high = interval_of(pair[0])
+    assert high - low < (own_high - own_low) / 4
+
+
+def test_a_verdict_less_itself_is_nothing(verdict):
+    assert verdict.minus(verdict) == [0, 0, 0]
+
+
+def test_a_verdict_less_another_has_the_other_sign(verdict):
+    other = tell_apart(REAL, MASK, OTHERS, SONGS, **QUICK | {"updates": 3})
+    value, low, high = verdict.minus(other)
+    assert value == pytest.approx(verdict.auc["region"][0] - other.auc["region"][0])
+    less = other.minus(verdict)
+    assert (value, low, high) == pytest.approx((-less[0], -less[2], -less[1]))
+
+
+def test_verdicts_of_other_windows_do_not_pair(verdict):
+    fewer = tell_apart(REAL[:12], MASK, OTHERS[:12], SONGS[::4], views=("region",), updates=1)
+    with pytest.raises(OptionError, match="do not pair"):
+        verdict.minus(fewer)
 
 
 def test_folds_share_no_song_and_are_alike_in_size():

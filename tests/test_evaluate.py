@@ -1,14 +1,17 @@
 """The judge: real music measures as itself, chance below it, and what it found is written down."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from pomkit import Chord, OptionError, Song, data, evaluate, load_model, parse, save_model
+from pomkit import Chord, OptionError, Song, data, evaluate, load_model, parse, render, save_model
 from pomkit.cells import Cells
+from pomkit.judge.tasks import as_brought
 from pomkit.model import HDiT, HDiTConfig, Level
+from pomkit.music.palette import read_chords
 from pomkit.music.tables import NOTE_DTYPE
 
 SCALE = np.array([0, 2, 4, 5, 7, 9, 11])
@@ -144,6 +147,31 @@ def test_windows_are_fixed_and_begin_on_bars(songs):
     assert places == [(song.name, start) for song, start, _ in again]
     assert all(start % 16 == 3 for _, start in places)
     assert len({name for name, _ in places}) == 3
+
+
+def test_a_file_without_chords_shows_none_and_the_same_notes(songs):
+    window = evaluate.held_out(songs, 64, 1)[0]
+    shown = as_brought(window, "none")
+    assert read_chords(window.picture)
+    assert read_chords(shown) == ()
+    assert np.array_equal(shown[8:120], window.picture[8:120])
+
+
+def test_annotated_chords_are_those_of_the_window(songs):
+    for window in evaluate.held_out(songs, 64, 3):
+        assert np.array_equal(as_brought(window, "annotated"), window.picture)
+
+
+def test_estimated_chords_are_what_a_user_without_any_would_get(songs):
+    """They are read from the notes: other annotations do not change them."""
+    song, start, picture = evaluate.held_out(songs, 64, 1)[0]
+    other = replace(song, chords=(Chord(0, 600, "F#:maj"),))
+    one, another = (
+        as_brought(evaluate.Window(each, start, picture), "estimated") for each in (song, other)
+    )
+    assert read_chords(one)
+    assert np.array_equal(one, another)
+    assert np.array_equal(one, render(replace(song, chords=()).with_chords(), start, 64))
 
 
 def test_the_shapes_are_drawn_alike_at_any_width():

@@ -1,12 +1,13 @@
 """Is it good? Measures, baselines, and a judge that sets a model beside them (notebook 09).
 
-Reading order: clips, statistics, intervals, likeness, metrics, baselines, tasks, judging, report,
-discriminator, evidence.
+Reading order: clips, statistics, intervals, likeness, structure, metrics, baselines, tasks,
+judging, report, discriminator, evidence.
 
 - `clips`: the notes of a set of pictures, as one table.
 - `statistics`: of each picture, one function a measure.
 - `intervals`: chance acts on songs; how well scores tell two sets apart.
 - `likeness`: how alike two sets of pictures are.
+- `structure`: bars that repeat earlier bars.
 - `metrics`: what stands inside a mask, held against what stood there before.
 - `baselines`: what anyone would try first.
 - `tasks`: what a model is asked to compose, and the windows that it is asked with.
@@ -24,6 +25,7 @@ __all__, __getattr__, __dir__ = face(
         "clips": "Clips read_clips",
         "statistics": "describe",
         "likeness": "compare",
+        "structure": "count_repeats similarity draw_structure",
         "metrics": "adherence Region longest_shared",
         "baselines": "",
         "tasks": "TASKS held_out",

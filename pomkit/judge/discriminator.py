@@ -33,7 +33,7 @@ from ..music.pixels import BORDER, PITCHES, Mask, Picture, notes_of_spans, row_o
 from ..music.tables import BAR
 from ..processes.states import ONSET, SUSTAIN, decode_cells, encode_cells
 from .clips import Notes
-from .intervals import auc_over_songs
+from .intervals import auc_draws, interval_of
 
 FOLDS = 3
 # Columns at either end of a region that "inside" does not show: a beat.
@@ -130,6 +130,7 @@ class Verdict:
         networks: view -> the network that was asked about each fold.
         states: view -> what it showed, bool (2, n, 2, rows, columns): begins, carried on.
         first: view -> the first column that it showed.
+        draws: view -> the AUC of all songs, then of each draw of songs, float (1 + DRAWS,).
     """
 
     auc: dict[str, list[float]]
@@ -138,6 +139,25 @@ class Verdict:
     networks: dict[str, list[Examiner]] = field(repr=False)
     states: dict[str, Tensor] = field(repr=False)
     first: dict[str, int] = field(repr=False)
+    draws: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def minus(self, other: "Verdict", view: str = "region") -> list[float]:
+        """The difference of two AUCs on the same windows, drawn together: [value, low, high].
+
+        Args:
+            other: of the same windows and seed, composed otherwise.
+            view: one of `VIEWS`.
+
+        Raises:
+            OptionError: the other verdict is of other windows.
+        """
+        alike = np.array_equal(self.folds, other.folds)
+        if not alike or view not in self.draws or view not in other.draws:
+            raise OptionError(
+                f"verdicts of {len(self.folds)} and {len(other.folds)} windows in the view {view} "
+                "do not pair; give two of the same songs, windows, views and seed"
+            )
+        return interval_of(self.draws[view] - other.draws[view])
 
     def weigh(
         self, index: int, composed: bool = True, view: str = "region"
@@ -214,7 +234,9 @@ def tell_apart(
         seen = (read & shown[:, None])[..., BORDER : PITCHES - BORDER, columns]
         states = torch.from_numpy(seen)  # (2, n, 2, rows, columns)
         networks, scores = _examine(states, folds, updates, seed)
-        verdict.auc[view] = auc_over_songs(scores[0], scores[1], song, folds, seed=seed)
+        draws = auc_draws(scores[0], scores[1], song, folds, seed=seed)
+        verdict.draws[view] = draws
+        verdict.auc[view] = interval_of(draws)
         verdict.scores[view] = scores
         verdict.networks[view] = networks
         verdict.states[view] = states

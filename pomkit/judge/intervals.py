@@ -4,7 +4,16 @@
     value, low, high = auc_over_songs(real_scores, composed_scores, songs, folds)
 
 Windows of one song are alike, so chance acts on songs: an interval comes from songs that are drawn
-again with replacement, each with all its windows (bootstrap). Read on in `likeness`.
+again with replacement, each with all its windows (bootstrap).
+
+Two models that composed the same windows are compared draw by draw: a hard song is hard for both,
+so the interval of their difference is narrower than their own intervals are.
+
+    one = auc_draws(real_scores, composed_scores, songs, folds)
+    other = auc_draws(real_scores_of_other, scores_of_other, songs, folds)
+    value, low, high = interval_of(one - other)
+
+Read on in `likeness`.
 """
 
 import numpy as np
@@ -59,17 +68,18 @@ def rank_auc(real: np.ndarray, composed: np.ndarray) -> float:
     return float(wins(real, composed).mean())
 
 
-def auc_over_songs(
+def auc_draws(
     real: np.ndarray,
     composed: np.ndarray,
     songs: np.ndarray,
     folds: np.ndarray,
     *,
     seed: int = 0,
-) -> list[float]:
-    """The AUC over pairs of one fold, and its 95 % bootstrap interval over songs.
+) -> np.ndarray:
+    """The AUC over pairs of one fold: of all songs, then of each draw of songs.
 
-    Scores of different folds come from different networks, so they are not compared.
+    Scores of different folds come from different networks, so they are not compared. Equal songs
+    and seeds give the same draws, whatever the scores are.
 
     Args:
         real: scores of real windows, float (n,).
@@ -79,7 +89,7 @@ def auc_over_songs(
         seed: of the draws.
 
     Returns:
-        [value, low, high].
+        float (1 + DRAWS,).
     """
     # Pairs and wins, added up by the two songs that meet.
     counted = folds[:, None] == folds  # (n, n)
@@ -93,5 +103,36 @@ def auc_over_songs(
     draws = draw_songs(songs, count, seed)
     above = np.einsum("di,ij,dj->d", draws, wins_by_song, draws)
     below = np.einsum("di,ij,dj->d", draws, pairs_by_song, draws)
-    values = above / below
-    return [float(number) for number in (values[0], *np.quantile(values[1:], INTERVAL))]
+    return above / below
+
+
+def interval_of(draws: np.ndarray) -> list[float]:
+    """The value of all songs, and its 95 % bootstrap interval: [value, low, high].
+
+    Args:
+        draws: the value of all songs, then that of each draw, float (1 + DRAWS,).
+    """
+    return [float(number) for number in (draws[0], *np.nanquantile(draws[1:], INTERVAL))]
+
+
+def auc_over_songs(
+    real: np.ndarray,
+    composed: np.ndarray,
+    songs: np.ndarray,
+    folds: np.ndarray,
+    *,
+    seed: int = 0,
+) -> list[float]:
+    """The AUC over pairs of one fold, and its 95 % bootstrap interval over songs.
+
+    Args:
+        real: scores of real windows, float (n,).
+        composed: scores of their composed twins, float (n,).
+        songs: the number of each window's song, int (n,).
+        folds: the number of each window's fold, int (n,).
+        seed: of the draws.
+
+    Returns:
+        [value, low, high].
+    """
+    return interval_of(auc_draws(real, composed, songs, folds, seed=seed))

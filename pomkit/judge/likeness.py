@@ -9,7 +9,7 @@ clips are like real ones, they are as far from real clips as real clips are from
     distances -> histograms -> densities (kernel) -> areas
 
 Source: Yang and Lerch 2020, "On the evaluation of generative models in music",
-doi 10.1007/s00521-018-3849-7. Read on in `metrics`, which measures what stands inside a mask.
+doi 10.1007/s00521-018-3849-7. Read on in `structure`, which looks for bars that come back.
 """
 
 from typing import Any, NamedTuple

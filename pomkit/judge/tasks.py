@@ -5,7 +5,10 @@
     mask = TASKS["melody"].mask_of(song, start, 256)
 
 A task says which cells of a window are hidden. **A new task** is one line in `TASKS`, with a small
-function for its mask. Read on in `judging`.
+function for its mask.
+
+Most files name no chords. So a model is asked more than once: `CHORDS` says what it is shown of a
+song's chords, and `as_brought` gives the picture of a window that shows it. Read on in `judging`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +20,8 @@ import numpy as np
 
 from ..data.windows import Windows
 from ..music import masks
+from ..music.chords import Chord
+from ..music.palette import paint_chords
 from ..music.picture import render
 from ..music.pixels import BORDER, PITCHES, Mask, Picture
 from ..music.song import Song
@@ -169,3 +174,38 @@ def _is_dense(window: TestWindow) -> bool:
     red = window.picture[BORDER : PITCHES - BORDER, :, 0]
     _, width = red.shape
     return np.count_nonzero(red) >= width / 2
+
+
+def annotated_chords(song: Song) -> tuple[Chord, ...]:
+    """The chords that came with the song, as people wrote them down."""
+    return song.chords
+
+
+def no_chords(song: Song) -> tuple[Chord, ...]:
+    """None: what a model sees of nearly all files, if nobody estimates them."""
+    return ()
+
+
+def estimated_chords(song: Song) -> tuple[Chord, ...]:
+    """Chords estimated from the song as it is before anything is composed: all that a user has."""
+    return song.with_chords().chords
+
+
+# What a model is shown of a song's chords: name -> the chords of a song.
+CHORDS: dict[str, Callable[[Song], tuple[Chord, ...]]] = {
+    "annotated": annotated_chords,
+    "estimated": estimated_chords,
+    "none": no_chords,
+}
+
+
+def as_brought(window: TestWindow, chords: str) -> Picture:
+    """The window as a file shows it to a model: uint8 (128, width, 3); its notes are the same.
+
+    Args:
+        window: of a song with annotated chords.
+        chords: one of `CHORDS`.
+    """
+    picture = window.picture.copy()
+    paint_chords(picture, CHORDS[chords](window.song), window.start)
+    return picture

@@ -2,12 +2,17 @@
 
     python tests/benchmarks/discriminator.py [models] [--task "loop middle"] [--count 300]
         [--split valid] [--options '{"tiny-edm": {"calls": 40}}'] [--views region inside around]
+        [--chords annotated estimated none]
 
 Each model composes the same windows of held-out songs, and `pomkit.judge.tell_apart` trains its
 networks on them. .5: they cannot tell; 1: they always can. Beside the models stand
 
 - "real": other windows of the same songs, taken for composed ones: it must be near .5;
 - "permuted": the real notes, their pitches dealt anew: no music, it must be near 1.
+
+With `--chords` every model composes them once for each way that files come: with the annotated
+chords, with chords estimated from the song as it is, and with none (`pomkit.judge.tasks.CHORDS`).
+Rows of the same windows are also compared two by two, over the same draws of songs.
 
 A table is worth reading only if these two are where they must be. The value depends on the songs,
 the windows and their number, so only rows of one table are compared.
@@ -30,6 +35,7 @@ import shlex
 import sys
 import time
 from functools import partial
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +50,8 @@ from pomkit.judge import discriminator
 from pomkit.judge.baselines import permuted
 from pomkit.judge.discriminator import VIEWS, Verdict, tell_apart
 from pomkit.judge.evidence import draw_evidence, of_kinds
-from pomkit.judge.tasks import TASKS, TestWindow, held_out
+from pomkit.judge.intervals import interval_of
+from pomkit.judge.tasks import CHORDS, TASKS, TestWindow, as_brought, held_out
 from pomkit.processes.checkpoint import card_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +85,7 @@ class Bench:
                 self.windows.append(window)
                 found.append(mask)
         self.masks = np.array(found)
+        self.corpus = [task, width, *(song.name for song in songs)]
         numbers = {id(song): number for number, song in enumerate(songs)}
         self.songs = np.array([numbers[id(window.song)] for window in self.windows])
 
@@ -85,7 +93,7 @@ class Bench:
         """The real windows that are composed, uint8 (count, 128, width, 3)."""
         return np.stack([window.picture for window in self.windows[: self.count]])
 
-    def pairs(self, row: str, options: Options) -> Pairs:
+    def pairs(self, row: str, options: Options, chords: str = "annotated") -> Pairs:
         """What is told apart in a row: "real", "permuted", or a model's name or path."""
         if row == "real":
             return self.other_real()
@@ -97,7 +105,7 @@ class Bench:
             ]
             composed = np.stack(drawn)
         else:
-            composed = self.compose(row, options)
+            composed = self.compose(row, options, chords)
         return real, masks, composed, self.songs[: self.count]
 
     def other_real(self) -> Pairs:
@@ -111,22 +119,24 @@ class Bench:
         region = self.masks[one] | self.masks[other]
         return pictures[one], region, pictures[other], self.songs[one]
 
-    def compose(self, name: str, options: Options) -> np.ndarray:
+    def compose(self, name: str, options: Options, chords: str) -> np.ndarray:
         """Compose the windows by a model, or take what is kept: uint8 (count, 128, width, 3)."""
         card = json.loads(card_path(name).read_text())
-        real, masks = self.real(), self.masks[: self.count]
-        asked = json.dumps([card["sha256"], options, self.seed], sort_keys=True)
-        key = hashlib.sha256(asked.encode() + real.tobytes() + masks.tobytes()).hexdigest()
+        asked = json.dumps([card["sha256"], options, self.seed, chords, self.corpus])
+        key = hashlib.sha256(asked.encode()).hexdigest()
         path = CACHE / f"{name_of(name)}-{key[:16]}.npz"
         kept = list(np.load(path)["pictures"]) if path.is_file() else []
 
+        # The first windows are the same, however many are asked for.
         model = load_model(name)
-        for i in tqdm(range(len(kept), len(real)), desc=name, mininterval=10):
-            made = inpaint(model, real[i], masks[i], seed=self.seed + i, **options)
+        windows = self.windows[: self.count]
+        for i in tqdm(range(len(kept), len(windows)), desc=f"{name}, {chords}", mininterval=10):
+            shown = as_brought(windows[i], chords)
+            made = inpaint(model, shown, self.masks[i], seed=self.seed + i, **options)
             kept.append(np.asarray(made[0]))
-            if (i + 1) % KEEP_EVERY == 0 or i + 1 == len(real):
+            if (i + 1) % KEEP_EVERY == 0 or i + 1 == len(windows):
                 write(path, partial(np.savez_compressed, pictures=np.array(kept)))
-        return np.array(kept)
+        return np.array(kept[: self.count])
 
 
 def name_of(model: str) -> str:
@@ -146,7 +156,8 @@ def judged(row: str, pairs: Pairs, views: list[str], seed: int, figure: Path) ->
     began = time.process_time()
     verdict: Verdict = tell_apart(*pairs, views=views, seed=seed)
     auc = {view: [round(x, 4) for x in values] for view, values in verdict.auc.items()}
-    result = {"windows": len(pairs[0]), "auc": auc}
+    draws = {view: values.round(5).tolist() for view, values in verdict.draws.items()}
+    result = {"windows": len(pairs[0]), "auc": auc, "draws": draws}
     if row not in CONTROLS and "region" in views:
         draw_evidence(figure, verdict, title=row)
         result["kinds"] = of_kinds(verdict)
@@ -169,6 +180,22 @@ def table(rows: dict[str, Any], views: list[str]) -> str:
     return "\n".join(lines)
 
 
+def differences(draws: dict[str, Any], views: list[str]) -> dict[str, Any]:
+    """How much more each row of models is told from real music than each row before it.
+
+    Args:
+        draws: row -> view -> the AUC of all songs, then of each draw; all of the same windows.
+        views: which views.
+    """
+    found = {}
+    for other, one in combinations(draws, 2):
+        less = {view: np.subtract(draws[one][view], draws[other][view]) for view in views}
+        found[f"{one} - {other}"] = {
+            view: [round(x, 4) for x in interval_of(values)] for view, values in less.items()
+        }
+    return found
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("models", nargs="*", default=["tiny"], help="names or paths")
@@ -177,6 +204,7 @@ def main() -> None:
     p.add_argument("--split", default="valid")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--views", nargs="+", default=list(VIEWS), choices=VIEWS)
+    p.add_argument("--chords", nargs="+", default=["annotated"], choices=CHORDS)
     p.add_argument("--options", type=json.loads, default={}, help="model -> options of inpaint")
     p.add_argument("--archive", type=Path, default=None)
     a = p.parse_args()
@@ -185,24 +213,35 @@ def main() -> None:
     bench = Bench(list(corpus.split(a.split).songs), a.task, a.count, a.seed)
 
     rows: dict[str, Any] = {}
-    for name in (*CONTROLS, *a.models):
+    draws: dict[str, Any] = {}
+    asked = [(name, "annotated") for name in CONTROLS] + list(product(a.models, a.chords))
+    for name, chords in asked:
         options = a.options.get(name, {})
         row = name if name in CONTROLS else name_of(name)
+        if chords != "annotated":
+            row += f", chords {chords}"
         figure = CACHE / f"{row}-{a.task}-{a.split}.png".replace(" ", "_")
-        rows[row] = judged(row, bench.pairs(name, options), a.views, a.seed, figure)
+        pairs = bench.pairs(name, options, chords)
+        rows[row] = judged(row, pairs, a.views, a.seed, figure)
+        spread = rows[row].pop("draws")
         if name not in CONTROLS:
+            draws[row] = spread
             weights = json.loads(card_path(name).read_text())["sha256"][:12]
-            rows[row] |= {"weights": weights, "options": options}
+            rows[row] |= {"weights": weights, "options": options, "chords": chords}
         print(table({row: rows[row]}, a.views), flush=True)
 
     print("\n" + table(rows, a.views))
     report = json.loads(REPORT.read_text()) if REPORT.is_file() else {}
-    report[f"{a.task}, {a.split}"] = {
+    name = f"{a.task}, {a.split}" + (", as brought" if a.chords != ["annotated"] else "")
+    report[name] = {
         "command": "python tests/benchmarks/discriminator.py " + shlex.join(sys.argv[1:]),
         "songs": len(np.unique(bench.songs)),
         "seed": a.seed,
         "rows": rows,
+        "differences": differences(draws, a.views),
     }
+    for pair, values in report[name]["differences"].items():
+        print(pair, values)
     write(REPORT, json.dumps(report, indent=1).encode() + b"\n")
 
 

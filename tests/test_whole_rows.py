@@ -16,9 +16,10 @@ from pomkit.processes.categorical import CategoricalDenoiser
 from pomkit.processes.checkpoint import load_model
 from pomkit.processes.heads import Edm
 from pomkit.processes.states import encode_cells
-from pomkit.training import new_model
+from pomkit.training import TrainOptions, new_model
 
 WHOLE = {"whole_rows": True}
+CELLS = TrainOptions(process="cells", model="toy", width=WIDTH, **WHOLE)
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_the_loss_of_one_cell_is_its_surprise_given_all_others(model, picture):
     state = batch["cells"][batch["mask"]].item()
     said = p.movedim(1, -1)[batch["mask"]][0, state]
     loss = model.loss(batch, model, options(**WHOLE)).detach()
-    assert float(loss) == pytest.approx(float(-said.log2()), rel=1e-4)
+    assert float(loss) == pytest.approx(float(-said.detach().log2()), rel=1e-4)
 
 
 def test_it_is_remembered_by_specification_and_file(model, tmp_path):
@@ -119,10 +120,43 @@ def test_a_model_that_did_not_learn_rows_can_be_fine_tuned_to_them(tmp_path):
 
 
 def test_pixels_know_no_rows():
-    with pytest.raises(
-        OptionError, match="whole_rows is True, but a head of Denoiser learns no cells"
-    ):
+    with pytest.raises(OptionError, match="whole_rows is True, but Denoiser knows no states"):
         new_model(options(head="pixels", **WHOLE))
+
+
+def hide(cells: torch.Tensor, region: np.ndarray) -> torch.Tensor:
+    return cells.masked_fill(torch.from_numpy(region), 6)
+
+
+@pytest.mark.parametrize("region", REGIONS.values(), ids=REGIONS)
+def test_hidden_cells_are_told_as_parts_of_whole_rows(picture, region):
+    torch.manual_seed(0)
+    model = with_random_weights(new_model(CELLS))
+    cells = torch.from_numpy(encode_cells(picture))[None]
+    seen = (hide(cells, region), torch.zeros(1, 3, 128, WIDTH), torch.ones(1))
+    raw = model(*seen, in_rows=False)
+    mask = torch.from_numpy(region)[None, None]
+    p = chain.marginals(chain.with_known(raw, mask, cells), begin=1.0)
+    inside = mask.expand_as(p)
+    torch.testing.assert_close(model(*seen).softmax(1)[inside], p[inside], rtol=0, atol=2e-4)
+
+
+def test_cells_remember_it_and_hand_it_on(tmp_path):
+    path = save_model(tmp_path / "cells", new_model(CELLS))
+    assert load_model(path).whole_rows
+    begun = new_model(options(init=str(path)))
+    assert isinstance(begun, CategoricalDenoiser)
+    assert begun.whole_rows
+
+
+@pytest.mark.parametrize("density", [None, 6])
+def test_cells_of_whole_rows_compose(picture, density):
+    torch.manual_seed(0)
+    model = with_random_weights(new_model(CELLS))
+    region = masks.bars(picture, 2, 3)
+    out = inpaint(model, picture, region, seed=1, steps=4, density=density)
+    assert np.array_equal(out[0][~region], picture[~region])
+    assert out.refused[0] == 0
 
 
 @pytest.mark.parametrize("method", ["conditioned", "repaint"])

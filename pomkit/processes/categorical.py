@@ -34,7 +34,7 @@ from ..music import masks
 from ..music.pixels import BORDER
 from ..music.tables import BAR
 from ..networks.hdit import HDiT, HDiTConfig
-from ..networks.local import Local, Part
+from ..networks.local import Local
 from . import chain
 from .cells import Cells
 from .contract import Drawn, Options, local_head, sized_network
@@ -44,10 +44,9 @@ from .samplers import Denoise
 from .schedules import settling_sigmas
 from .states import (
     CHORD_CHANNELS,
-    OFF,
     ONSET,
-    SUSTAIN,
     VELOCITIES,
+    box_of,
     chord_channels,
     decode_cells,
     encode_cells,
@@ -72,8 +71,6 @@ HALF_HIDDEN = 0.6
 HALF_OPEN = 1.0
 # Channels of a noisy pixel: red and green. Blue is nothing but noise.
 INKS = 2
-# A state that no row can have is as likely as this: its logarithm stays finite.
-LEAST_LIKELY = 1e-12
 
 
 class CategoricalDenoiser(GaussianNoise):
@@ -83,6 +80,7 @@ class CategoricalDenoiser(GaussianNoise):
     """
 
     head = "cells"
+    learns_rows = True
     options = frozenset(["sampler", "whole_notes"]) | Cells.options
     sampler = "dpmpp_2m_sde_half"
     # When every sustain is made to follow a note: what measured best (tests/benchmarks).
@@ -201,43 +199,10 @@ class CategoricalDenoiser(GaussianNoise):
 
         logits = answer.to(x) + self.offset.to(x)[:, None, None] + alone
         if self.whole_rows and in_rows:
-            logits = self.in_whole_rows(logits, mask, shown)
+            logits = chain.in_whole_rows(logits, mask, shown)
         if as_logits:
             return logits
         return self.mean_colour(torch.where(mask, logits.softmax(1), shown))
-
-    def in_whole_rows(self, logits: Tensor, mask: Tensor, shown: Tensor) -> Tensor:
-        """The log-probabilities of states in rows where every sustain follows a note.
-
-        Args:
-            logits: float (batch, states, h, w), what the chain is made of.
-            mask: bool (batch, 1, h, w), True = composed.
-            shown: float like logits, the known cells one-hot.
-
-        Returns:
-            float like logits.
-        """
-        part = box_of(mask)
-        if part is None:
-            return logits
-        rows, columns = part
-        is_other = chain.IMPOSSIBLE * (1 - shown[:, :, rows])  # (batch, states, rows, w)
-        asked = logits[:, :, rows, columns]
-        inside = torch.where(mask[:, :, rows, columns], asked, is_other[..., columns])
-
-        # What stands on both sides is known; at the picture's edges anything may.
-        begin = 1.0 if columns.start == 0 else 1 - shown[:, OFF, rows, columns.start - 1]
-        is_last = columns.stop == shown.shape[-1]
-        end = 1.0 if is_last else 1 - shown[:, SUSTAIN, rows, columns.stop]
-        off, sustain, onset = chain.kinds_of(inside, begin, end).clamp(min=LEAST_LIKELY).log()
-
-        # Among the onsets the velocities are as they were.
-        out = logits.clone()
-        out[:, OFF, rows, columns] = off
-        out[:, SUSTAIN, rows, columns] = sustain
-        alone = inside[:, ONSET:].logsumexp(1)  # (batch, rows, columns)
-        out[:, ONSET:, rows, columns] = inside[:, ONSET:] + (onset - alone)[:, None]
-        return out
 
     def evidence(self, x: Tensor) -> Tensor:
         """How near pixels, float (batch, 3, h, w), are to each colour: -|x - c|^2 / 2 by state.
@@ -368,12 +333,7 @@ class CategoricalDenoiser(GaussianNoise):
         ask = {"as_logits": True, "in_rows": False}
         logits = forward(noisy, batch["sigma"], **conditions, **ask)
 
-        # Cell by cell; or of whole rows, given what is known of them.
-        if self.whole_rows:
-            rows = chain.with_known(logits, mask[:, None], cells)
-            nats = -chain.log_likelihood(rows, cells, begin=1.0)  # (batch, h)
-        else:
-            nats = F.cross_entropy(logits, cells, reduction="none") * mask
+        nats = chain.surprise(logits, cells, mask, whole_rows=self.whole_rows)
         size = mask.flatten(1).sum(1).clamp(min=1)  # (batch,)
         return nats.flatten(1).sum(1) / (size * math.log(2))  # (batch,)
 
@@ -434,6 +394,7 @@ class CategoricalDenoiser(GaussianNoise):
             )
         new.network.load_state_dict(weights, strict=bool(old.config.local) or local is None)
 
+        new.whole_rows = model.whole_rows
         # A cells model says how likely a state is, this head how much likelier than anywhere.
         new.offset.copy_(-new.prior.log())
         return new
@@ -458,15 +419,6 @@ def notes_mask(x: Tensor) -> Tensor:
     mask = torch.zeros_like(x[:, :1], dtype=torch.bool)
     mask[:, :, BORDER:-BORDER] = True
     return mask
-
-
-def box_of(mask: Tensor) -> Part | None:
-    """The rows and columns in which any mask, bool (batch, 1, h, w), has a cell; None: has none."""
-    present = mask.flatten(0, 1).any(0)  # (h, w)
-    if not present.any():
-        return None
-    rows, columns = (present.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def hidden_share(sigma: Tensor) -> Tensor:

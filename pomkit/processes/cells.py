@@ -26,6 +26,7 @@ from ..errors import OptionError
 from ..music import masks
 from ..music.tables import BAR
 from ..networks.hdit import HDiT, HDiTConfig
+from . import chain
 from .contract import Drawn, Model, Options, Report, local_head, sized_network
 from .states import CHORD_CHANNELS, ONSET, VELOCITIES, chord_channels, decode_cells, encode_cells
 from .uncover import CALLS, CellModel, sample_cells
@@ -39,6 +40,7 @@ class Cells(Model):
     """A network that tells the state of every hidden cell; a family of the process contract."""
 
     process = "cells"
+    learns_rows = True
     options = frozenset(
         [
             "calls",
@@ -55,7 +57,12 @@ class Cells(Model):
     )
 
     def __init__(
-        self, network: HDiT, velocities: Sequence[int] = VELOCITIES, width: int = 512
+        self,
+        network: HDiT,
+        velocities: Sequence[int] = VELOCITIES,
+        width: int = 512,
+        *,
+        whole_rows: bool = False,
     ) -> None:
         """Take a network of the right channels.
 
@@ -63,6 +70,7 @@ class Cells(Model):
             network: takes `in_channels(bins)` channels and gives one for each state.
             velocities: the MIDI velocity of each onset bin.
             width: columns that are learned.
+            whole_rows: whether the network learned with the chain: a sustain follows a note.
 
         Raises:
             OptionError: the network has other channels.
@@ -70,6 +78,7 @@ class Cells(Model):
         super().__init__(network, width, network.config.span)
         self.velocities = tuple(velocities)
         self.states = ONSET + len(self.velocities)
+        self.whole_rows = whole_rows
 
         channels = (network.config.in_channels, network.config.out_channels)
         wanted = (self.in_channels(len(self.velocities)), self.states)
@@ -84,20 +93,26 @@ class Cells(Model):
         """Channels of the network's input: one for each state, one for hidden, the chord's."""
         return ONSET + bins + 1 + CHORD_CHANNELS
 
-    def forward(self, cells: Tensor, chords: Tensor, t: Tensor) -> Tensor:
+    def forward(self, cells: Tensor, chords: Tensor, t: Tensor, *, in_rows: bool = True) -> Tensor:
         """Say how likely each state of each cell is.
 
         Args:
             cells: int64 (batch, 128, width), states, or hidden (= `states`).
             chords: float (batch, 3, 128, width), see `states.chord_channels`.
             t: float (batch,), the hidden share of the region.
+            in_rows: where the network learned with the chain, give the states of whole rows;
+                False: what the chain is made of.
 
         Returns:
             Logits, float (batch, states, 128, width).
         """
         one_hot = chords.new_zeros(len(cells), self.states + 1, *cells.shape[1:])
         one_hot.scatter_(1, cells[:, None], 1)
-        return self.network(torch.cat([one_hot, chords], dim=1), t).float()
+        logits = self.network(torch.cat([one_hot, chords], dim=1), t).float()
+        if not (self.whole_rows and in_rows):
+            return logits
+        hidden = cells[:, None] == self.states
+        return chain.in_whole_rows(logits, hidden, one_hot[:, : self.states])
 
     def encode(self, picture: np.ndarray) -> np.ndarray:
         """The cells of a picture, uint8 (128, width, 3): int64 (128, width); see `states`."""
@@ -189,13 +204,15 @@ class Cells(Model):
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs: the network's configuration, the width, the velocities."""
-        return super().spec() | {"velocities": list(self.velocities)}
+        cells = {"velocities": list(self.velocities), "whole_rows": self.whole_rows}
+        return super().spec() | cells
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "Cells":
         """A model with fresh weights from what `spec` gave."""
         network = HDiT(HDiTConfig.from_dict(spec["network"]))
-        return cls(network, spec["velocities"], spec["width"])
+        whole_rows = spec.get("whole_rows", False)
+        return cls(network, spec["velocities"], spec["width"], whole_rows=whole_rows)
 
     @classmethod
     def from_options(cls, options: Any) -> "Cells":
@@ -206,7 +223,7 @@ class Cells(Model):
             out_channels=ONSET + len(VELOCITIES),
             local=local_head(options, usual=False),
         )
-        return cls(network, VELOCITIES, options.width)
+        return cls(network, VELOCITIES, options.width, whole_rows=options.whole_rows)
 
 
 def plan_of(options: Options, onsets: float | None) -> dict[str, Any]:

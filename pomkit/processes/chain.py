@@ -24,11 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .states import OFF, ONSET, SUSTAIN
+from .states import OFF, ONSET, SUSTAIN, box_of
 
 # Log-weight of what is impossible; sums of some of them are still finite.
 IMPOSSIBLE = -1e4
 LEAST_WEIGHT = 1e-30
+# A state that no row can have is as likely as this: its logarithm stays finite.
+LEAST_LIKELY = 1e-12
 # Columns that are walked one after the other; the blocks of so many are walked together.
 BLOCK = 16
 
@@ -343,6 +345,55 @@ def with_known(logits: Tensor, mask: Tensor, known: Tensor) -> Tensor:
     """
     other = F.one_hot(known, logits.shape[1]).movedim(-1, 1) == 0  # (batch, states, h, w)
     return torch.where(mask, logits, IMPOSSIBLE * other.to(logits))
+
+
+def in_whole_rows(logits: Tensor, mask: Tensor, shown: Tensor) -> Tensor:
+    """The log-probabilities of states in rows where every sustain follows a note.
+
+    Args:
+        logits: float (batch, states, h, w), what the chain is made of.
+        mask: bool (batch, 1, h, w), True = composed.
+        shown: float like logits, the known cells one-hot.
+
+    Returns:
+        float like logits.
+    """
+    part = box_of(mask)
+    if part is None:
+        return logits
+    rows, columns = part
+    is_other = IMPOSSIBLE * (1 - shown[:, :, rows])  # (batch, states, rows, w)
+    asked = logits[:, :, rows, columns]
+    inside = torch.where(mask[:, :, rows, columns], asked, is_other[..., columns])
+
+    # What stands on both sides is known; at the picture's edges anything may.
+    begin = 1.0 if columns.start == 0 else 1 - shown[:, OFF, rows, columns.start - 1]
+    is_last = columns.stop == shown.shape[-1]
+    end = 1.0 if is_last else 1 - shown[:, SUSTAIN, rows, columns.stop]
+    off, sustain, onset = kinds_of(inside, begin, end).clamp(min=LEAST_LIKELY).log()
+
+    # Among the onsets the velocities are as they were.
+    out = logits.clone()
+    out[:, OFF, rows, columns] = off
+    out[:, SUSTAIN, rows, columns] = sustain
+    alone = inside[:, ONSET:].logsumexp(1)  # (batch, rows, columns)
+    out[:, ONSET:, rows, columns] = inside[:, ONSET:] + (onset - alone)[:, None]
+    return out
+
+
+def surprise(logits: Tensor, cells: Tensor, mask: Tensor, *, whole_rows: bool) -> Tensor:
+    """How unlikely the masked cells are, in nats: float (batch, h), summed over each row.
+
+    Args:
+        logits: float (batch, states, h, w).
+        cells: int64 (batch, h, w), the states.
+        mask: bool (batch, h, w), True = counted; the other cells are known.
+        whole_rows: as parts of whole rows, given what is known of them; False: one by one.
+    """
+    if whole_rows:
+        return -log_likelihood(with_known(logits, mask[:, None], cells), cells, begin=1.0)
+    nats = F.cross_entropy(logits, cells, reduction="none") * mask
+    return nats.sum(-1)
 
 
 def _impossible_where(flags: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.windows import Window
-from ..errors import check_choice
+from ..errors import OptionError, check_choice
 from ..networks.hdit import CONFIGS, HDiT
 from ..networks.local import Local
 
@@ -186,12 +186,15 @@ class Model(nn.Module):
     Attributes:
         steps_per_beat: the grid of the music that it learned: 16ths, unless its specification says
             otherwise.
+        learns_rows: whether it can learn whole rows, see `chain`; `whole_rows`: whether it did.
     """
 
     process: ClassVar[str]
     options: ClassVar[frozenset[str]] = frozenset()
     composes_chords: ClassVar[bool] = False
     trains: ClassVar[bool] = True
+    learns_rows: ClassVar[bool] = False
+    whole_rows: bool = False
     steps_per_beat: int = 4
 
     def __init__(self, network: Any, width: int, span: int | None = None) -> None:
@@ -273,7 +276,13 @@ class Model(nn.Module):
         Args:
             model: a trained model, of any family.
             options: the `TrainOptions` of the run; its `process` is this family.
+
+        Raises:
+            OptionError: it shall learn whole rows and cannot.
         """
+        check_rows(type(model), options)
+        if options.whole_rows:
+            model.whole_rows = True
         return model
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
@@ -292,6 +301,15 @@ def sized_network(size: str, **changes: Any) -> HDiT:
     """An HDiT of one of the sizes in CONFIGS, with some fields changed; OptionError."""
     check_choice("model", size, CONFIGS)
     return HDiT(replace(CONFIGS[size], **changes))
+
+
+def check_rows(model: type[Model], options: Any) -> None:
+    """Raise OptionError where a model shall learn whole rows that knows no states of cells."""
+    if options.whole_rows and not model.learns_rows:
+        raise OptionError(
+            f"whole_rows is True, but {model.__name__} knows no states of cells; "
+            "leave it out, or choose cells, or edm with the head cells"
+        )
 
 
 def local_head(options: Any, *, usual: bool, noise: str = "log") -> Local | None:

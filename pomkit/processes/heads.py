@@ -9,10 +9,10 @@ A specification without a head is of version 0.1.0, which knew pixels alone.
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import OptionError, check_choice
+from ..errors import check_choice
 from .categorical import CategoricalDenoiser
 from .cells import Cells
-from .contract import Model, local_head
+from .contract import Model, check_rows, local_head
 from .edm import Denoiser, GaussianNoise
 
 HEADS: dict[str, type[GaussianNoise]] = {"cells": CategoricalDenoiser, "pixels": Denoiser}
@@ -35,8 +35,9 @@ class Edm(GaussianNoise):
     @classmethod
     def from_options(cls, options: Any) -> Model:
         """A model with fresh weights for a training run; OptionError for an unknown head."""
-        check_rows(options, named_head(options.head))
-        return named_head(options.head).from_options(options)
+        head = named_head(options.head)
+        check_rows(head, options)
+        return head.from_options(options)
 
     @classmethod
     def begin_with(cls, model: Model, options: Any) -> Model:
@@ -51,16 +52,4 @@ class Edm(GaussianNoise):
         """
         if options.head == "cells" and isinstance(model, Cells):
             model = CategoricalDenoiser.from_cells(model, local_head(options, usual=True))
-        check_rows(options, type(model))
-        if options.whole_rows and isinstance(model, CategoricalDenoiser):
-            model.whole_rows = True
-        return model
-
-
-def check_rows(options: Any, head: type[Model]) -> None:
-    """Raise OptionError where a head shall learn whole rows that knows no cells."""
-    if options.whole_rows and not issubclass(head, CategoricalDenoiser):
-        raise OptionError(
-            f"whole_rows is True, but a head of {head.__name__} learns no cells; "
-            "leave it out, or choose head cells"
-        )
+        return super().begin_with(model, options)

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..music.harmony import chords_by_step
 from ..music.palette import read_chords
 from ..music.pixels import BORDER, PITCHES, belonging, draw_spans, pitch_of_row, read_spans
+from ..networks.local import Part
 
 OFF = 0
 SUSTAIN = 1
@@ -166,3 +167,12 @@ def favour(logits: Tensor, hidden: Tensor, bias: Tensor) -> Tensor:
 def onset_odds(logits: Tensor) -> Tensor:
     """Log-odds of an onset of any velocity: float (batch, h, w) of (batch, states, h, w)."""
     return logits[:, ONSET:].logsumexp(1) - logits[:, :ONSET].logsumexp(1)
+
+
+def box_of(mask: Tensor) -> Part | None:
+    """The rows and columns in which any mask, bool (batch, 1, h, w), has a cell; None: has none."""
+    present = mask.flatten(0, 1).any(0)  # (h, w)
+    if not present.any():
+        return None
+    rows, columns = (present.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

@@ -39,7 +39,7 @@ class TrainOptions:
     warmup: int = option(200, "steps of linear warm-up")
     cooldown: float = option(0.2, "share of the steps, at the end, in which the rate falls to 0")
     sigma_density: str = option("auto", "edm: density of sigma, KIND[:a,b]; auto: the head's own")
-    whole_rows: bool = option(False, "edm, cells: learn rows in which every sustain follows a note")
+    whole_rows: bool = option(False, "learn whole rows: every sustain follows a note (not pixels)")
     weighting: str = option("unit", "edm, pixels: loss weight: unit, soft-min-snr, edm, snr")
     sigma_data: float = option(0.5, "edm, pixels: spread of the pixels about `centre`")
     centre: float = option(-1.0, "edm, pixels: the pixel that is 0 to the network; black is -1")

@@ -259,8 +259,12 @@ def test_the_command_line_counts_the_songs_bars(tmp_path, capsys):
     assert "in 4.0 masked bars" in capsys.readouterr().out
 
 
-def test_beats_are_the_notes_that_the_metre_counts():
-    assert beat_lines((0, 12, 24), ((0, 6, 8),), 4, 24).tolist() == list(range(0, 24, 2))
+def test_beats_are_those_that_musicians_count():
+    assert beat_lines((0, 12, 24), ((0, 6, 8),), 4, 24).tolist() == [0, 6, 12, 18]
+    assert beat_lines((0, 18), ((0, 9, 8),), 4, 18).tolist() == [0, 6, 12]
+    assert beat_lines((0, 12), ((0, 12, 16),), 4, 12).tolist() == [0, 3, 6, 9]
+    assert beat_lines((0, 6), ((0, 3, 8),), 4, 6).tolist() == [0, 2, 4]
+    assert beat_lines((0, 24), ((0, 6, 4),), 4, 24).tolist() == list(range(0, 24, 4))
     assert beat_lines((0, 12, 24), ((0, 3, 4),), 4, 24).tolist() == list(range(0, 24, 4))
     assert beat_lines((0, 14, 28), ((0, 7, 8),), 4, 28).tolist() == list(range(0, 28, 2))
     assert beat_lines((0, 16, 32, 44), ((0, 2, 2), (32, 3, 4)), 4, 44).tolist() == [
@@ -277,7 +281,8 @@ def test_beats_are_the_notes_that_the_metre_counts():
         ("3/4", 25, "bar 3:1"),
         ("3/4", 33, "bar 3:3"),
         ("6/8", 24, "bar 3:1"),
-        ("6/8", 35, "bar 3:6"),
+        ("6/8", 29, "bar 3:1"),
+        ("6/8", 35, "bar 3:2"),
         ("7/8", 41, "bar 3:7"),
         ("4/4", 47, "bar 3:4"),
         ("pickup", 3, "bar 1:1"),

@@ -27,6 +27,7 @@ def session():
     """A session on eight bars, of which the third and the fourth are marked."""
     made = Session(MODEL, pomkit.render(SONG, 128, 128))
     made.editor.add_bars(3, 4)
+    made.set(n=1)
     yield made
     made.close()
     assert not made.composing
@@ -104,6 +105,8 @@ def test_observers_are_told_of_everything(session, monkeypatch):
     session.inpaint(n=2, steps=3)
     session.choose(1)
     session.load(64)
+    session.sounds_now()
+    Session(MODEL, 16).sounds_now()
     assert set(told) == set(EVENTS)
 
 

@@ -17,8 +17,9 @@ from pomkit.data import songs
 from pomkit.music.grid import clock_of, seconds_of
 
 pytest.importorskip("ipycanvas")
-from pomkit.studio import KEY_NAMES, SETTINGS, Session, Studio  # noqa: E402
+from pomkit.studio import KEY_NAMES, SETTINGS, Session, Studio, editor, panel  # noqa: E402
 from pomkit.studio import session as module  # noqa: E402
+from pomkit.studio import strips as module_of_strips  # noqa: E402
 
 MODEL = pomkit.load_model("tiny", "cpu")
 SONG = pomkit.read_midi(songs()["auld_lang_syne"])
@@ -29,6 +30,7 @@ def studio():
     """A studio on eight bars, of which the third and the fourth are marked."""
     made = Studio(MODEL, pomkit.render(SONG, 128, 128))
     made.add_bars(3, 4)
+    made.set(n=1)
     yield made
     made.close()
     assert not made.session.composing
@@ -72,6 +74,7 @@ def test_every_call_of_a_session_works_on_a_studio(studio):
     assert np.array_equal(studio.picture, before)
     public = {name for name in vars(Session) if not name.startswith("_")}
     inner = {"observe", "perform", "say", "contents", "model", "composing"}
+    inner |= {"put_aside", "left_over", "state_before"}
     assert not [name for name in public - inner if not hasattr(studio, name)]
 
 
@@ -175,8 +178,8 @@ def test_live_pictures_are_drawn(studio, monkeypatch):
     before, mask = studio.picture, studio.mask
     studio.inpaint(steps=6)
     assert len(drawn) == 6 + 1  # and once more, when it is done
-    assert all(np.array_equal(picture[~mask], before[~mask]) for picture, _ in drawn)
-    assert np.array_equal(drawn[-1][0], studio.picture)
+    assert all(np.array_equal(state.picture[~mask], before[~mask]) for state, _ in drawn)
+    assert np.array_equal(drawn[-1][0].picture, studio.picture)
 
 
 def test_a_click_on_a_kept_picture_goes_there(studio):
@@ -188,7 +191,7 @@ def test_a_click_on_a_kept_picture_goes_there(studio):
     assert studio.place == 2
     assert np.array_equal(studio.picture, last)
     studio.controls["aside"].value = True
-    assert np.array_equal(studio.shown()[0], studio.history[2].before.picture)
+    assert np.array_equal(studio.shown()[0].picture, studio.history[2].before.picture)
 
 
 def test_whoever_listens_hears_another_candidate_at_once(studio):
@@ -213,6 +216,146 @@ def test_strips_that_have_nothing_to_choose_from_are_hidden(studio):
     assert shown() == ["overview", "candidates", "history"]
     studio.load(64)
     assert shown() == ["overview"]
+
+
+def facts_of(studio):
+    """What the page is told, beside what the painter tells."""
+    return json.loads(re.search("data-facts='(.*?)'", studio._counts.value)[1])
+
+
+def test_another_file_opens_at_bar_1_and_undo_goes_back(studio):
+    studio.inpaint(steps=1)
+    studio._offer(".mid")
+    studio.controls["left"].value = 16
+    before = studio.view
+    studio.load(SONG)
+    assert studio.view.left == 0
+    assert studio.link.value == ""
+    assert facts_of(studio)["musics"] == 1
+    studio.controls["left"].value = 128
+    studio.undo()
+    assert studio.view.left == 0
+    assert studio.view._replace(left=0, right=0) == before._replace(left=0, right=0)
+    assert facts_of(studio)["musics"] == 2
+    assert len(studio.history) == 2
+
+
+def test_a_sound_begins_a_bar_before_the_mask(studio):
+    studio.listen()
+    soon(lambda: studio.counts["sounds"])
+    assert facts_of(studio)["from"] == 16
+    studio.clear()
+    studio.listen()
+    soon(lambda: studio.counts["sounds"] == 2)
+    assert facts_of(studio)["from"] is None
+
+
+def test_the_button_is_disabled_where_nothing_can_be_composed_and_says_why(studio):
+    start = studio.controls["start"]
+    assert not start.disabled
+    assert start.tooltip == "compose bars 3-4, all pitches"
+    studio.clear()
+    assert start.disabled
+    assert "nothing is marked" in start.tooltip
+
+
+def test_an_error_is_shown_until_one_paints(studio):
+    studio.guarded(studio.choose)(5)
+    assert "there is no candidate 5" in studio.message.value
+    studio.add_bars(1)
+    assert studio.message.value == ""
+
+
+def test_strips_mark_what_undo_brings_back(studio):
+    studio.inpaint(n=2, steps=1)
+
+    def marked():
+        strips = (module_of_strips.candidate_thumbnails, module_of_strips.history_thumbnails)
+        return [[each.present for each in strip(studio.session)] for strip in strips]
+
+    assert marked() == [[True, False], [False, True]]
+    studio.choose(1)
+    assert marked() == [[False, True], [False, True]]
+    studio.undo()
+    studio.undo()
+    assert marked() == [[False, False], [True, False]]
+
+
+def test_a_cell_that_runs_again_offers_the_last_takes(monkeypatch):
+    class Shell:
+        run = 0
+
+        def get_parent(self):
+            return {"metadata": {"cellId": "one"}, "header": {"msg_id": str(Shell.run)}}
+
+    monkeypatch.setattr(panel, "get_ipython", Shell)
+    first, second = (Studio(MODEL, SONG.canonical()) for _ in range(2))
+    for studio in (first, second):
+        studio.add_bars(1)
+    second.inpaint(steps=1, n=1, seed=4)
+    picture = second.picture
+    Shell.run = 1
+    again, after = (Studio(MODEL, SONG.canonical()) for _ in range(2))
+    assert first.session._closed
+    assert second.session._closed
+    assert again.controls["bring_back"].layout.display == "none"
+    assert after.controls["bring_back"].layout.display == ""
+    assert "1 take of auld_lang_syne is kept" in after.message.value
+    Shell.run = 2
+    once_more, last = (Studio(MODEL, SONG.canonical()) for _ in range(2))
+    last.controls["bring_back"].click()
+    assert np.array_equal(last.picture, picture)
+    assert last.history[1].settings["seed"] == 4
+    for studio in (once_more, last):
+        studio.close()
+
+
+def count_calls(monkeypatch, *names):
+    """Lists of the pictures that functions of the editor read from now on."""
+    calls = []
+    for name in names:
+        real = getattr(editor, name)
+        monkeypatch.setattr(
+            editor, name, lambda what, real=real: (calls.append(what), real(what))[1]
+        )
+    return calls
+
+
+def test_drawing_again_reads_no_picture_and_draws_no_strip(studio, monkeypatch):
+    """However many takes there are."""
+    studio.inpaint(n=2, steps=1)
+    take = studio.history[1]
+    for seed in range(40):
+        picture = take.state.picture.copy()
+        picture[60, seed] = 0
+        studio.history.append(take._replace(state=take.state._replace(picture=picture)))
+    studio.redraw()
+    parsed = count_calls(monkeypatch, "parse")
+    drawn = []
+    thumbnail = module_of_strips.draw_thumbnail
+    monkeypatch.setattr(
+        module_of_strips, "draw_thumbnail", lambda *a, **k: (drawn.append(a), thumbnail(*a, **k))
+    )
+    studio.redraw()
+    studio.controls["zoom"].value = 12
+    studio.add_stroke([(3, 60), (9, 66)])
+    studio.undo()
+    assert (parsed, drawn) == ([], [])
+    studio.controls["pitches"].value = (50, 70)
+    assert parsed == []
+    assert len(drawn) == 1 + 2 + 42
+    drawn.clear()
+    studio.add_note(4, 70)
+    assert len(parsed) == 1
+    assert len(drawn) == 1  # the overview
+
+
+def test_a_page_that_opens_gets_all_strips(studio, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(module_of_strips, "draw_thumbnail", lambda *a, **k: drawn.append(a))
+    strip = studio.strips["history"].canvas
+    strip._handle_frontend_event(None, {"event": "client_ready"}, [])
+    assert len(drawn) == 2
 
 
 def test_a_saved_studio_shows_its_settings(studio, tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import pomkit
 from pomkit import OptionError, Song, masks, read_midi, render
 from pomkit.composing.region import Pictures
-from pomkit.studio import Session
+from pomkit.studio import Gesture, Session
 from pomkit.studio import session as module
 from pomkit.studio.editor import Editor
 from pomkit.studio.storage import open_contents, save_contents
@@ -49,6 +49,7 @@ def session():
     made = Session(MODEL, 16)
     made.open(DUO, "duo.mid")
     made.editor.add_bars(3, 4)
+    made.set(n=1)
     yield made
     made.close()
 
@@ -172,9 +173,9 @@ def test_a_second_region_leaves_the_first_one(session):
 def test_a_note_drawn_while_it_composes_is_in_the_song(session):
     begin = session._compose_candidates
 
-    def draw_and_compose(before, settings):
+    def draw_and_compose(*what):
         session.editor.add_note(0, 100, 3)
-        return begin(before, settings)
+        return begin(*what)
 
     session._compose_candidates = draw_and_compose
     session.inpaint(n=2, **QUICK)
@@ -420,9 +421,134 @@ def test_a_saved_studio_keeps_the_song_with_all_that_was_done(session, tmp_path)
     # And it goes on as it was.
     one, two = (each.save(tmp_path / "new.mid").read_bytes() for each in (session, other))
     assert one == two
-    other.editor.undo()
     other.go(0)
     assert np.array_equal(other.editor.song.notes, read_midi(DUO).notes)
+
+
+# One part
+
+
+def test_a_part_cuts_what_is_painted_and_another_one_cuts_it_anew(session):
+    editor = session.editor
+    whole, song, width = editor.mask, editor.song, editor.width
+    editor.part = "melody"
+    assert np.array_equal(editor.mask, whole & masks.melody(song, width=width))
+    assert session.mask_in_words() == "bars 3-4, melody"
+    editor.add_bars(6)
+    editor.part = "bass"
+    both = whole | masks.bars(width, 6, 6, editor.state.bars)
+    assert np.array_equal(editor.mask, both & masks.melody(song, "bass", width=width))
+    editor.part = None
+    assert np.array_equal(editor.mask, both)
+    for _ in range(4):
+        editor.undo()
+    assert editor.part is None
+    assert np.array_equal(editor.mask, whole)
+    editor.redo()
+    assert editor.part == "melody"
+
+
+def test_every_gesture_stays_within_the_part(session):
+    editor = session.editor
+    cells = masks.melody(editor.song, "bass", width=editor.width)
+    editor.clear()
+    editor.part = "bass"
+    for gesture in [
+        lambda: editor.add_box((30, 90), (0, 40)),
+        lambda: session.perform(Gesture("brush", [(30, 40), (60, 44)], radius=9)),
+        lambda: editor.preset("all"),
+        lambda: editor.add_bars(1, 2, erase=True),
+        editor.invert,
+    ]:
+        before = editor.mask
+        gesture()
+        assert not (editor.mask & ~cells).any()
+        assert not np.array_equal(editor.mask, before)
+
+
+def test_a_mask_that_is_set_is_of_all_parts(session):
+    editor = session.editor
+    editor.part = "bass"
+    editor.mask = masks.everything(editor.width)
+    assert editor.part is None
+    assert np.array_equal(editor.mask, masks.everything(editor.width))
+
+
+def test_there_must_be_such_a_part(session):
+    before = session.editor.state
+    with pytest.raises(OptionError, match="no part 'harp'"):
+        session.editor.part = "harp"
+    assert session.editor.state is before
+
+
+def test_new_notes_go_into_the_chosen_part_as_compose_has_it(session):
+    """A composer that writes high notes for the bass: the nearest part were the violin."""
+    editor = session.editor
+    editor.part = "bass"
+    mask, before = editor.mask, editor.song
+    picture = editor.picture
+    picture[mask] = 0
+    picture[127 - 44, 24:28] = (90, 90, 0)
+    picture[127 - 44, 24, 1] = 0
+    answer = picture[None].view(Pictures)
+    answer.__dict__.update(seconds=0.0, seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "inpaint", lambda *_, **__: answer)
+        session.inpaint(seed=1)
+    after = editor.song
+    violin = before.select("violin")
+    assert np.array_equal(after.notes[after.select("violin")], before.notes[violin])
+
+
+def test_the_chosen_part_composes_what_compose_gives_for_it(session):
+    editor = session.editor
+    song = editor.song
+    editor.part = "bass"
+    session.inpaint(**QUICK)
+    (expected,) = pomkit.compose(MODEL, song, editor.mask, part="bass", seed=1, calls=2)
+    assert editor.song == expected
+    assert session.take_names == ["the beginning", "bars 3-4, bass, take 1"]
+
+
+def test_the_pencil_writes_for_the_part_that_is_said(session):
+    editor = session.editor
+    near_the_bass = (4, 45)
+    editor.add_note(*near_the_bass, part="violin")
+    session.perform(Gesture("pencil", [(6, 46), (8, 46)], part="violin"))
+    editor.part = "melody"
+    editor.add_note(9, 47)
+    written = [note for note in editor.song.notes.tolist() if 45 <= note[2] <= 47]
+    violins = [note for note in written if note[3] == 90]
+    assert [(note[0], note[2], note[4]) for note in violins] == [(4, 45, 0), (6, 46, 0), (9, 47, 0)]
+    editor.add_note(12, 80, part="accompaniment")
+    assert (12, 2, 80, 90, 1) in editor.song.notes.tolist()
+    with pytest.raises(OptionError, match="no part 'harp'"):
+        editor.add_note(4, 60, part="harp")
+
+
+def test_a_saved_studio_keeps_the_chosen_part(session, tmp_path):
+    editor = session.editor
+    editor.part = "bass"
+    other = Session(MODEL, 16)
+    other.open(session.save(tmp_path / "all.npz"))
+    assert same_state(other.editor.state, editor.state)
+    other.editor.part = None
+    editor.part = None
+    assert np.array_equal(other.editor.mask, editor.mask)
+
+
+def test_some_parts_are_heard(session, monkeypatch):
+    heard = []
+    monkeypatch.setattr(module, "synthesize", lambda song, rate: heard.append(song))
+    monkeypatch.setattr(module, "mp3", lambda audio, rate: b"mp3")
+    module._mp3.cache_clear()
+    song = session.editor.song
+    for parts in ("bass", [0], ["violin", "bass"]):
+        session.sound(parts=parts)
+        assert np.array_equal(heard.pop().notes, song.notes[song.select(parts)])
+    module._mp3.cache_clear()
+    with pytest.raises(OptionError, match="no part 'harp'"):
+        session.sound(parts="harp")
 
 
 def test_a_damaged_list_of_touched_cells_is_refused(session, tmp_path):

@@ -161,7 +161,7 @@ def test_whoever_observes_an_editor_is_told_of_every_change():
 
 def test_a_class_with_an_editor_has_all_its_calls():
     public = {name for name in vars(Editor) if not name.startswith("_")}
-    assert public - {"take", "observe"} == set(vars(EditorCalls)) & public
+    assert public - {"take", "observe", "beside"} == set(vars(EditorCalls)) & public
 
 
 @pytest.mark.parametrize(

@@ -104,9 +104,11 @@ def beat_lines(
     steps_per_beat: int,
     end: int,
 ) -> np.ndarray:
-    """The steps before `end` at which beats begin: a beat is the note that the metre counts.
+    """The steps before `end` at which beats begin, as musicians count them.
 
-    So a bar of 3/4 has 3 beats, one of 6/8 has 6, and a bar begins with a beat.
+    A beat is the note that the metre names; where that is an eighth or shorter, and there are 6, 9,
+    12 of them and so on, three together. So a bar of 3/4 has 3 beats and one of 6/8 has 2, dotted
+    quarters. A bar begins with a beat.
 
     Args:
         bars: steps of the bar lines.
@@ -120,11 +122,11 @@ def beat_lines(
     whole_note = 4 * steps_per_beat
     lines = lines_until(bars, end, whole_note)
     changes = [step for step, _, _ in meters]
-    notes = np.array([4, *(denominator for _, _, denominator in meters)])  # (meters + 1,)
+    beats = np.array([1 / 4, *(_beat_of(*above_below) for _, *above_below in meters)])
 
     # A beat may be shorter than a step: then every step begins one.
     which = np.searchsorted(changes, lines[:-1], side="right")
-    lengths = np.maximum(whole_note / notes[which], 1)  # (bars,)
+    lengths = np.maximum(whole_note * beats[which], 1)  # (bars,)
     stops = np.minimum(lines[1:], end)  # (bars,)
     starts = lines[:-1]
     begins = [np.arange(*bar) for bar in zip(starts, stops, lengths, strict=True)]
@@ -132,3 +134,9 @@ def beat_lines(
     steps = np.unique(steps)
     steps.flags.writeable = False
     return steps
+
+
+def _beat_of(numerator: int, denominator: int) -> float:
+    """How long a beat of a time signature is, in whole notes."""
+    is_compound = denominator >= 8 and numerator > 3 and numerator % 3 == 0
+    return (3 if is_compound else 1) / denominator

@@ -58,6 +58,11 @@ LONGEST_NAME = 32
 ACCIDENTALS = str.maketrans({"♭": "b", "♯": "#", "𝄫": "bb", "𝄪": "##", "♮": ""})
 
 
+def pitch_name(pitch: int) -> str:
+    """A pitch as people say it: 60 is "C4"."""
+    return f"{ROOTS[pitch % 12]}{pitch // 12 - 1}"
+
+
 class Chord(NamedTuple):
     """A chord over a span of steps.
 

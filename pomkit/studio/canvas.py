@@ -5,7 +5,7 @@ drawn inside `with drawing():` reaches the page as one message.
 
     with drawing():
         draw_roll(canvas, view, bars)
-        draw_notes(canvas, view, picture, before=picture, colours="safe")
+        draw_notes(canvas, view, state, before=state, colours="safe")
 
 Read on: `painter`, which draws the roll, and `strips`, which draw small pictures.
 """
@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..music.palette import palette, read_chords
-from ..music.picture import parse
-from ..music.pixels import Mask, Picture, pitch_of_row, row_of_pitch
+from ..music.chords import Chord
+from ..music.palette import palette
+from ..music.pixels import Mask, pitch_of_row
 from ..music.tables import BAR
 from ..play.plot import BLACK_KEYS, COLOURS, SHORT
 from .controls import _CANVAS_MANAGER
-from .editor import LOCK
+from .editor import LOCK, State, new_among
 
 WIDTH = 840  # pixels of a canvas
 HEIGHT = 520  # pixels
@@ -192,9 +192,9 @@ def draw_bar_numbers(canvas: Any, view: Viewport, bars: Sequence[int]) -> None:
             canvas.fill_text(f"{number + 1}", x, RULER - 6)
 
 
-def draw_chords(canvas: Any, view: Viewport, picture: Picture) -> None:
-    """Draw the chords of a picture, uint8 (128, width, 3), on the ruler."""
-    for onset, duration, label in read_chords(picture):
+def draw_chords(canvas: Any, view: Viewport, chords: Sequence[Chord]) -> None:
+    """Draw chords on the ruler."""
+    for onset, duration, label in chords:
         x = view.across(onset)
         end = view.across(onset + duration)
         if x >= end:
@@ -210,27 +210,22 @@ def draw_chords(canvas: Any, view: Viewport, picture: Picture) -> None:
         canvas.fill_text(text[:letters], float(x) + 3, 13)
 
 
-def draw_notes(
-    canvas: Any, view: Viewport, picture: Picture, *, before: Picture, colours: str
-) -> None:
-    """Draw a picture's notes.
+def draw_notes(canvas: Any, view: Viewport, state: State, *, before: State, colours: str) -> None:
+    """Draw the notes of a picture.
 
     Args:
         canvas: of ipycanvas.
         view: what is shown.
-        picture: uint8 (128, width, 3).
-        before: like `picture`; notes that it lacks have the colours of new ones. Of another size:
-            none has.
+        state: its picture is drawn.
+        before: notes that its picture lacks have the colours of new ones. Where it has another
+            size: none has.
         colours: a key of `plot.COLOURS`.
     """
-    notes = parse(picture).notes
+    notes = state.read.notes
     pitch = notes["pitch"]
     onset = notes["onset"]
     loudness = 0.45 + 0.55 * notes["velocity"] / 127
-    new = np.zeros(len(notes), int)
-    if before.shape == picture.shape:
-        changed = (picture != before).any(axis=2)  # (128, width)
-        new = changed[row_of_pitch(pitch), onset].astype(int)
+    new = new_among(notes, state.picture, before.picture).astype(int)
 
     # The whole of every note, then its onset over it.
     colour_table = np.array(COLOURS[colours])

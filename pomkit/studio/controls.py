@@ -40,6 +40,7 @@ class Controls(dict[str, Any]):
     def __init__(self) -> None:
         super().__init__()
         self.message = ui.HTML()
+        self.tells_error = False
 
     def row(self, **controls: Any) -> Any:
         """A row of controls, from now on known by their names."""
@@ -89,8 +90,14 @@ class Controls(dict[str, Any]):
         """Show a text or an error."""
         known = isinstance(what, str | PomkitError)
         text = html.escape(f"{what}" if known else f"{type(what).__name__}: {what}")
-        wrong = isinstance(what, Exception)
-        self.message.value = f'<b style="color: #c5221f">{text}</b>' if wrong else text
+        self.tells_error = isinstance(what, Exception)
+        style = '<b style="color: #c5221f">{}</b>' if self.tells_error else "{}"
+        self.message.value = style.format(text)
+
+    def forget_error(self) -> None:
+        """Show no error any more, for what was done since is right."""
+        if self.tells_error:
+            self.tell("")
 
 
 def slider(low: float, high: float, value: float, *, text: str, tip: str = "") -> Any:

@@ -6,7 +6,12 @@ bars count from 1; a point is (step, pitch), both at cell centres.
 
     editor = Editor(song)
     editor.add_bars(9, 12)
+    editor.part = "melody"       # of these bars only the melody
     editor.undo()
+
+What is painted is the *selection*. While a `part` is chosen the mask is the selection within the
+cells of that part; another choice cuts the same selection anew. Who owns an editor may leave a
+value `beside` the state: undo brings it back with it.
 
 A picture holds less than a song does. So a State remembers the Song that was opened and the cells
 that were *touched* since, composed or drawn: `song` is that Song with what the picture has there.
@@ -21,6 +26,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,10 +36,12 @@ from ..music import masks
 from ..music.bars import beat_lines, lines_until
 from ..music.changes import Changed, ChangeReport, HomeTable, with_region
 from ..music.grid import Tempo, meters_of_bars
+from ..music.midi_codes import DRUMS
 from ..music.picture import parse, render
 from ..music.pixels import BORDER, PITCHES, Mask, Picture, check_picture, row_of_pitch
+from ..music.players import Players
 from ..music.song import Song
-from ..music.tables import NOTE_DTYPE
+from ..music.tables import NOTE_DTYPE, columns_of
 
 LEVELS = 200  # calls that undo can take back
 LOWEST_PITCH = BORDER  # under it, and over the highest one, are the chord rows
@@ -44,7 +52,7 @@ Music = Song | np.ndarray | int
 Points = Sequence[tuple[float, float]]
 
 
-class State(NamedTuple):
+class StateFields(NamedTuple):
     """What an operation may change. No array in it is written to again.
 
     Attributes:
@@ -55,9 +63,12 @@ class State(NamedTuple):
         origin: the Song that was opened; None: a picture or silence was.
         touched: the cells that were composed or drawn since, bool (128, width); None: no Song was
             opened.
-        homes: where notes begin that were moved, (step, pitch), and the numbers of their parts.
+        homes: where notes begin whose parts are known, (step, pitch), and the numbers of these.
         changed: the Song that was opened with what the picture has in the touched cells, and what
             could not be kept.
+        part: the one part that is marked and composed, a word of `masks.part_words`; None: all.
+        selection: what is painted, of which the mask is the cells of that part, bool (128, width);
+            None: the mask itself.
     """
 
     picture: Picture
@@ -68,6 +79,24 @@ class State(NamedTuple):
     touched: Mask | None = None
     homes: HomeTable = {}
     changed: Changed | None = None
+    part: str | None = None
+    selection: Mask | None = None
+
+
+class State(StateFields):
+    """The fields, and what is read from them; that is read once."""
+
+    def _replace(self, **fields: Any) -> "State":
+        """The state with other fields; of the same picture nothing is read again."""
+        state = super()._replace(**fields)
+        if "picture" not in fields and "read" in self.__dict__:
+            state.__dict__["read"] = self.read
+        return state
+
+    @cached_property
+    def read(self) -> Song:
+        """The picture read as a Song of one part: what is seen."""
+        return parse(self.picture)
 
     @property
     def steps_per_beat(self) -> int:
@@ -81,7 +110,7 @@ class State(NamedTuple):
 
     @property
     def beats(self) -> np.ndarray:
-        """The steps at which beats begin, int (beats,): of 6/8 there are six in a bar."""
+        """The steps at which beats begin, int (beats,): of 6/8 there are two in a bar."""
         width = self.mask.shape[1]
         meters = self.origin.meters if self.origin else ()
         if not meters:
@@ -89,25 +118,65 @@ class State(NamedTuple):
             meters = tuple(meters_of_bars(lines, self.steps_per_beat))
         return beat_lines(self.bars, meters, self.steps_per_beat, width)
 
-    @property
+    @cached_property
     def song(self) -> Song:
         """The Song that was opened with what has changed; else the picture read as a Song."""
         if self.changed is not None:
             return self.changed.song
-        return replace(parse(self.picture), bars=self.bars, name=self.name)
+        return replace(self.read, bars=self.bars, name=self.name)
 
     @property
     def report(self) -> ChangeReport:
         """What was changed in the Song that was opened, and what of it could not be kept."""
         return ChangeReport() if self.changed is None else self.changed.report
 
-    def redrawn(self, picture: Picture, region: Mask, homes: HomeTable | None = None) -> "State":
+    # The mask, and the part that cuts it
+
+    @cached_property
+    def words(self) -> str:
+        """The mask in words, "bars 5-8, melody"."""
+        return masks.in_words(self.mask, self.song, bars=self.bars, part=self.part)
+
+    @cached_property
+    def part_cells(self) -> Mask:
+        """The cells of the chosen part, of all where none is, bool (128, width)."""
+        width = self.mask.shape[1]
+        if self.part is None:
+            return np.ones((PITCHES, width), bool)
+        return masks.part_cells(self.song, self.part, width)
+
+    @property
+    def painted(self) -> Mask:
+        """What is painted, whichever part is chosen, bool (128, width)."""
+        return self.mask if self.selection is None else self.selection
+
+    def selected(self, selection: Mask) -> "State":
+        """The state with something else painted, bool (128, width), cut to the chosen part."""
+        if self.part is None:
+            return self._replace(mask=selection, selection=None)
+        return self._replace(mask=selection & self.part_cells, selection=selection)
+
+    def of_part(self, part: str | None) -> "State":
+        """The state with another part chosen, for the same selection; OptionError for none."""
+        return self._replace(part=part).selected(self.painted)
+
+    # The picture, and what it changes in the song
+
+    def redrawn(
+        self,
+        picture: Picture,
+        region: Mask,
+        homes: HomeTable | None = None,
+        part: str | None = None,
+    ) -> "State":
         """The state with another picture.
 
         Args:
             picture: uint8 (128, width, 3).
             region: the cells in which it may differ, bool (128, width).
             homes: the parts of notes that begin there, where these are known.
+            part: a word of `masks.part_words`: whose all other new notes are; None: they go to
+                the part that is nearest.
         """
         state = self._replace(picture=picture)
         if self.origin is None or self.touched is None:
@@ -115,6 +184,8 @@ class State(NamedTuple):
 
         # What is drawn anew forgets who played there.
         known = dict(homes or {})
+        if part is not None:
+            known = self._homes_in(part, state.read.notes, region) | known
         for (step, pitch), parts in self.homes.items():
             if not region[row_of_pitch(pitch), step]:
                 known[step, pitch] = parts
@@ -122,6 +193,48 @@ class State(NamedTuple):
         changed = with_region(self.origin, touched, picture, homes=known)
         changed = changed._replace(song=changed.with_remarks())
         return state._replace(touched=touched, homes=known, changed=changed)
+
+    def _homes_in(self, part: str, notes: np.ndarray, region: Mask) -> dict:
+        """The places in a region, bool (128, width), where notes begin, and who of a part plays.
+
+        Args:
+            part: a word of `masks.part_words`.
+            notes: of the new picture, NOTE_DTYPE (notes,).
+            region: bool (128, width).
+        """
+        inside = notes[region[row_of_pitch(notes["pitch"]), notes["onset"]]]
+        places = inside[["onset", "pitch"]].tolist()
+        homes = self.players_of(part, inside)
+        return {place: [home] for place, home in zip(places, homes, strict=False)}
+
+    def players_of(self, part: str, notes: np.ndarray) -> list[int]:
+        """The numbers of the parts that play new notes, NOTE_DTYPE (notes,), of one part.
+
+        Where several are meant, the nearest one plays each note; none, where no part is.
+        """
+        song = self.song
+        numbers = masks.part_numbers(song, part)
+        # Of many parts drums play nothing, unless they are meant.
+        pitched = [number for number in numbers if song.channels[number : number + 1] != (DRUMS,)]
+        numbers = pitched or numbers
+        return Players.of(song, numbers).nearest(columns_of(notes)).tolist() if numbers else []
+
+
+def new_among(notes: np.ndarray, picture: Picture, before: Picture) -> np.ndarray:
+    """Which notes begin where a picture differs from the one before, bool (notes,).
+
+    Args:
+        notes: that begin within the picture, NOTE_DTYPE (notes,).
+        picture: uint8 (128, width, 3).
+        before: the same of before; of another size: none is new.
+    """
+    pitch = notes["pitch"]
+    if picture.shape != before.shape:
+        return np.zeros(len(notes), bool)
+    cell = (row_of_pitch(pitch), notes["onset"])
+    differs = (picture[cell] != before[cell]).any(axis=1)
+    # In the border there are chords, whatever notes have such pitches.
+    return differs & (pitch >= LOWEST_PITCH) & (pitch <= HIGHEST_PITCH)
 
 
 def first_state(
@@ -161,6 +274,18 @@ def first_state(
     return state._replace(origin=song, touched=untouched, changed=Changed(song, ChangeReport()))
 
 
+class Present(NamedTuple):
+    """What is there now, and what undo brings back.
+
+    Attributes:
+        state: the picture, the mask and the rest.
+        beside: what the editor's owner keeps with it.
+    """
+
+    state: State
+    beside: Any = None
+
+
 class Editor:
     """A picture, a mask over it, and what was done to them.
 
@@ -177,10 +302,10 @@ class Editor:
     def __init__(
         self, music: Music = 256, mask: np.ndarray | None = None, bars: Sequence[int] | None = None
     ) -> None:
-        self._past = deque[State](maxlen=LEVELS)
-        self._future = deque[State]()
+        self._past = deque[Present](maxlen=LEVELS)
+        self._future = deque[Present]()
         self._observers: list[Callable[[], None]] = []
-        self._state = first_state(music, mask, bars)
+        self._present = Present(first_state(music, mask, bars))
 
     def observe(self, act: Callable[[], None]) -> None:
         """Let `act` be called after every change: a front end draws there."""
@@ -191,32 +316,66 @@ class Editor:
     @property
     def state(self) -> State:
         """The present state; nobody may write to its arrays."""
-        return self._state
+        return self._present.state
+
+    @property
+    def beside(self) -> Any:
+        """What the editor's owner keeps with the present state; may be set without a new level."""
+        return self._present.beside
+
+    @beside.setter
+    def beside(self, beside: Any) -> None:
+        """Keep something else with the present state."""
+        self._present = self._present._replace(beside=beside)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is something to take back."""
+        return len(self._past) > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether something was taken back."""
+        return len(self._future) > 0
 
     @property
     def picture(self) -> Picture:
         """The picture, uint8 (128, width, 3)."""
-        return self._state.picture.copy()
+        return self.state.picture.copy()
 
     @property
     def mask(self) -> Mask:
         """The mask, bool (128, width), True = regenerate; may be set to another one."""
-        return self._state.mask.copy()
+        return self.state.mask.copy()
 
     @mask.setter
     def mask(self, mask: Mask) -> None:
         """Mark what a mask (128, width) marks; PictureError where it does not fit the picture."""
-        self._change(mask=masks.check_mask(mask, self._state.picture).copy())
+        mask = masks.check_mask(mask, self.state.picture).copy()
+        self.take(self.state._replace(mask=mask, part=None, selection=None))
+
+    @property
+    def part(self) -> str | None:
+        """The one part that is marked and composed; may be set to another one, or None for all.
+
+        A word of `masks.part_words`: "melody", "accompaniment", or the name of a part.
+        """
+        return self.state.part
+
+    @part.setter
+    def part(self, part: str | None) -> None:
+        """Cut what is painted to a part; OptionError where there is none of that name."""
+        self.take(self.state.of_part(part))
 
     @property
     def song(self) -> Song:
         """The Song that was opened with what has changed since, or the picture read as one."""
-        return self._state.song
+        return self.state.song
 
     @property
     def width(self) -> int:
         """Steps of the picture."""
-        return self._state.mask.shape[1]
+        return self.state.mask.shape[1]
 
     # Other music
 
@@ -226,24 +385,30 @@ class Editor:
         """Take other music, a mask (128, width) and bar lines, given as to the class."""
         self.take(first_state(music, mask, bars))
 
-    def take(self, state: State) -> None:
-        """Take a whole state: one level of undo."""
-        with LOCK:
-            self._past.append(self._state)
-            self._future.clear()
-            self._state = state
-        self._tell()
+    def take(self, state: State, beside: Any = None) -> None:
+        """Take a whole state: one level of undo.
 
-    def _change(self, **fields: Any) -> None:
-        """Take the present state with other fields."""
-        self.take(self._state._replace(**fields))
+        Args:
+            state: it.
+            beside: what the editor's owner keeps with it; None: what is there now.
+        """
+        with LOCK:
+            self._past.append(self._present)
+            self._future.clear()
+            self._present = Present(state, self.beside if beside is None else beside)
+        self._tell()
 
     # The mask
 
     def paint(self, region: Mask, erase: bool = False) -> None:
-        """Add a region, bool (128, width), to the mask, or take it out."""
-        mask = self._state.mask
-        self.mask = mask & ~region if erase else mask | region
+        """Add a region, bool (128, width), to what is painted, or take it out."""
+        painted = self.state.painted
+        self._select(painted & ~region if erase else painted | region)
+
+    def _select(self, selection: Mask) -> None:
+        """Have nothing but a selection, bool (128, width), painted; PictureError."""
+        selection = masks.check_mask(selection, self.state.picture)
+        self.take(self.state.selected(selection))
 
     def add_stroke(self, points: Points, radius: float = 2.0, erase: bool = False) -> None:
         """Paint along `points` (step, pitch) with a brush of `radius` cells; two are a line."""
@@ -264,7 +429,7 @@ class Editor:
 
     def add_bars(self, first: int, last: int | None = None, erase: bool = False) -> None:
         """Paint whole bars, `first` to `last`, both included."""
-        self.paint(masks.bars(self.width, first, last, self._state.bars), erase)
+        self.paint(masks.bars(self.width, first, last, self.state.bars), erase)
 
     def preset(self, words: str) -> None:
         """Make the mask that words name, such as "melody", "bars:8-12" or "melody+chords".
@@ -273,18 +438,18 @@ class Editor:
             words: as `masks.from_text` reads them. Also "loop middle": the bars between the first
                 and the last quarter.
         """
-        count = len(self._state.bars)
+        count = len(self.state.bars)
         middle = f"bars:{count // 4 + 1}-{max(count - count // 4, 1)}"
         words = words.replace("loop middle", middle)
-        self.mask = masks.from_text(words, self.song, width=self.width)
+        self._select(masks.from_text(words, self.song, width=self.width))
 
     def invert(self) -> None:
         """Mark what is not marked and the reverse; the chord rows stay."""
-        self.mask = self._state.mask ^ masks.everything(self.width)
+        self._select(self.state.painted ^ masks.everything(self.width))
 
     def clear(self) -> None:
         """Mark nothing."""
-        self.mask = np.zeros_like(self._state.mask)
+        self._select(np.zeros_like(self.state.mask))
 
     # Notes
 
@@ -300,7 +465,15 @@ class Editor:
         order = np.argsort(notes[numbers], order=("onset", "duration"), kind="stable")
         return int(numbers[order[-1]]) if len(numbers) else None
 
-    def add_note(self, step: int, pitch: int, duration: int = 2, velocity: int = 90) -> None:
+    def add_note(
+        self,
+        step: int,
+        pitch: int,
+        duration: int = 2,
+        velocity: int = 90,
+        *,
+        part: str | None = None,
+    ) -> None:
         """Write a note; one of the same pitch that sounds there ends.
 
         Args:
@@ -308,13 +481,17 @@ class Editor:
             pitch: its MIDI number.
             duration: in steps.
             velocity: 1 to 127.
+            part: who plays it, a word of `masks.part_words`; None: the chosen part, or else the
+                one that is nearest.
 
         Raises:
-            OptionError: it would begin outside the picture or in the chord rows.
+            OptionError: it would begin outside the picture or in the chord rows; there is no such
+                part.
         """
         self._check_place(step, pitch)
         new = np.array([(step, duration, pitch, velocity, 0)], NOTE_DTYPE)
-        self._draw(new[:0], new)
+        part = part or self.part
+        self._draw(new[:0], new, self.state.players_of(part, new) if part else ())
 
     def move_note(self, number: int, step: int, pitch: int) -> None:
         """Let note `number` of `song.notes` begin at another step and pitch, in the same part.
@@ -367,8 +544,8 @@ class Editor:
             new: the note that comes, or none, NOTE_DTYPE (0 or 1,).
             players: the numbers of the parts that play it; none: it is not known.
         """
-        state = self._state
-        seen = parse(state.picture)
+        state = self.state
+        seen = state.read
         notes = seen.notes
         if len(old):
             notes = notes[~_begins_with(notes, old[0])]
@@ -397,13 +574,13 @@ class Editor:
         """Do again what was undone; False where there is nothing."""
         return self._travel(self._future, self._past)
 
-    def _travel(self, source: deque[State], target: deque[State]) -> bool:
-        """Go to the last state of `source`, and leave the present one in `target`."""
+    def _travel(self, source: deque[Present], target: deque[Present]) -> bool:
+        """Go to the last level of `source`, and leave the present one in `target`."""
         with LOCK:
             moves = len(source) > 0
             if moves:
-                target.append(self._state)
-                self._state = source.pop()
+                target.append(self._present)
+                self._present = source.pop()
         self._tell()
         return moves
 
@@ -441,8 +618,11 @@ class EditorCalls:
     state = Delegate("editor")
     picture = Delegate("editor")
     mask = Delegate("editor")
+    part = Delegate("editor")
     song = Delegate("editor")
     width = Delegate("editor")
+    can_undo = Delegate("editor")
+    can_redo = Delegate("editor")
     load = Delegate("editor")
     paint = Delegate("editor")
     add_stroke = Delegate("editor")

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ..music.chords import ROOTS
+from ..music.chords import pitch_name
 from ..music.grid import clock_of
-from ..music.pixels import Picture
 from .canvas import (
     HEIGHT,
     INK_LAYER,
@@ -36,7 +35,16 @@ from .canvas import (
     drawing,
 )
 from .controls import WIDE, Controls, MultiCanvas, display, slider, ui
-from .editor import HIGHEST_PITCH, LOCK, LOWEST_PITCH, Delegate, Editor, EditorCalls, Music
+from .editor import (
+    HIGHEST_PITCH,
+    LOCK,
+    LOWEST_PITCH,
+    Delegate,
+    Editor,
+    EditorCalls,
+    Music,
+    State,
+)
 from .tools import PRESETS, TOOLS, Drag, bar_range, perform
 
 PAUSE = 0.01  # seconds between drawings of a drag, so that none queue up
@@ -57,8 +65,8 @@ class MaskPainter(EditorCalls):
         controls: the widgets by their names.
         canvas: the roll, of ipycanvas.
         panel: all of it, for a page.
-        shown: a function that gives the picture to draw and the one before, from which new notes
-            differ, uint8 (128, width, 3) each; a studio puts its own there.
+        shown: a function that gives the state to draw and the one before, from which new notes
+            differ; a studio puts its own there.
 
     Raises:
         PictureError, OptionError: as Editor.
@@ -83,7 +91,7 @@ class MaskPainter(EditorCalls):
             sys.modules["google.colab"].output.enable_custom_widget_manager()
         self.editor = music if isinstance(music, Editor) else Editor(music, mask, bars)
         self.drag = Drag(self.editor)
-        self.shown: Callable[[], tuple[Picture, Picture]] = self._present
+        self.shown: Callable[[], tuple[State, State]] = self._present
         self._pointer = (0.0, 0.0)  # pixels (x, y)
         self._drawn_at = 0.0  # seconds, when the ink was drawn last
 
@@ -235,9 +243,9 @@ class MaskPainter(EditorCalls):
 
     # Drawing
 
-    def _present(self) -> tuple[Picture, Picture]:
-        """The picture, uint8 (128, width, 3), twice: nothing in it is new."""
-        return self.state.picture, self.state.picture
+    def _present(self) -> tuple[State, State]:
+        """The state twice: nothing in it is new."""
+        return self.state, self.state
 
     def redraw(self) -> None:
         """Draw all, after a change and when a page opens, and tell the page where things lie."""
@@ -247,12 +255,12 @@ class MaskPainter(EditorCalls):
             )
             view = self.view
             self._tell_facts(view)
-            picture, before = self.shown()
+            state, before = self.shown()
             canvas = self.canvas[PICTURE_LAYER]
             with drawing():
                 draw_roll(canvas, view, self.state.bars, self.state.beats)
-                draw_chords(canvas, view, picture)
-                draw_notes(canvas, view, picture, before=before, colours=self.value("colours"))
+                draw_chords(canvas, view, state.read.chords)
+                draw_notes(canvas, view, state, before=before, colours=self.value("colours"))
                 self._draw_ink(view)
 
     def _tell_facts(self, view: Viewport) -> None:
@@ -285,5 +293,5 @@ class MaskPainter(EditorCalls):
         bar, _ = bar_range(self.width, bars, [(step, 0)])
         first, last = np.searchsorted(self.state.beats, (bars[bar - 1], step), side="right")
         beat = max(int(last - first), 0) + 1
-        note = f"{ROOTS[pitch % 12]}{pitch // 12 - 1}, " if y >= RULER else ""
+        note = f"{pitch_name(pitch)}, " if y >= RULER else ""
         return f"{note}bar {bar}:{beat}"

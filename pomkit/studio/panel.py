@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from ..music.bars import bars_around
-from ..music.pixels import Picture
 from ..processes.contract import Model, methods_of
 from .controls import WIDE, display, get_ipython, slider, ui
-from .editor import Delegate, EditorCalls, Music
+from .editor import Delegate, EditorCalls, Music, State
 from .painter import MaskPainter
 from .sampling import SETTINGS, Setting, knows
 from .session import Session, in_background
+from .storage import Contents
 from .strips import Strip, Thumbnail, candidate_thumbnails, history_thumbnails
 
 # What the button "open" takes, and what the menu "save as" offers.
@@ -74,6 +74,12 @@ class Studio(EditorCalls):
     candidates = Delegate("session")
     chosen = Delegate("session")
     error = Delegate("session")
+    candidate_states = Delegate("session")
+    take_names = Delegate("session")
+    live = Delegate("session")
+    obstacle = Delegate("session")
+    aside = Delegate("session")
+    listen_from = Delegate("session")
     set = Delegate("session")
     advice = Delegate("session")
     stop = Delegate("session")
@@ -83,7 +89,10 @@ class Studio(EditorCalls):
     turn = Delegate("session")
     before = Delegate("session")
     title = Delegate("session")
+    mask_in_words = Delegate("session")
     sound = Delegate("session")
+    sounds_now = Delegate("session")
+    bring_back = Delegate("session")
     load = Delegate("session")
     save = Delegate("session")
     open = Delegate("session")
@@ -110,13 +119,14 @@ class Studio(EditorCalls):
         self.session = Session(model, music, mask, bars)
         self.painter = MaskPainter(self.session.editor)
         self.counts = {"sounds": 0, "files": 0}
+        self._musics = 0  # files and songs that were opened, int
         self._showing_settings = False
 
         self.strips = self._make_strips()
         self._lay_out()
         self._wire_controls()
         self._show_settings()
-        self._show_title()
+        self._show_state()
         self._tell_counts()
         self.painter.shown = self.shown
         self.session.observe(self.guarded(self._follow))
@@ -184,11 +194,12 @@ class Studio(EditorCalls):
         new = button(partial(self.listen, "new"), "only new", "play")
 
         aside = ui.ToggleButton(description="show before", tooltip="A/B: the picture before")
+        bring_back = button(self.bring_back, "bring back", "history")
         back = button(partial(self.turn, -1), "", "arrow-left", "the kept picture before")
         forward = button(partial(self.turn, +1), "", "arrow-right", "the kept picture after")
 
         sounds = {"listen": listen, "before": before, "new": new}
-        takes = {"aside": aside, "back": back, "forward": forward}
+        takes = {"aside": aside, "back": back, "forward": forward, "bring_back": bring_back}
         upload = ui.FileUpload(description="open", accept=OPENED)
         download = ui.Dropdown(options=DOWNLOADS)
         return self.painter.row(**sounds, **takes, upload=upload, download=download)
@@ -204,7 +215,7 @@ class Studio(EditorCalls):
             "history": make(takes, self.go),
         }
         for strip in strips.values():
-            strip.canvas.on_client_ready(self._draw_strips)
+            strip.canvas.on_client_ready(partial(self._draw_strips, again=True))
         return strips
 
     def _wire_controls(self) -> None:
@@ -261,27 +272,45 @@ class Studio(EditorCalls):
     def _follow(self, event: str) -> None:
         """Show what has changed in the session."""
         if event == "state":
-            self._show_title()
+            self.painter.controls.forget_error()
+            self._show_state()
             self._draw_strips()
         elif event == "live":
             self.redraw()
         elif event == "status":
             self._show_status()
+
+        # A message may tell of takes that were put aside.
         elif event == "message":
             self.tell(self.session.message)
+            self._show_state()
         elif event == "settings":
             self._show_settings()
         elif event == "music":
-            self.fit()
+            self._begin_at_bar_1()
 
-    def _show_title(self) -> None:
-        """Show which song it is."""
+    def _show_state(self) -> None:
+        """Show which song it is, and what can be done."""
         self.heading.value = f"<b>{html.escape(self.title)}</b>"
+        start = self.controls["start"]
+        start.disabled = bool(self.obstacle)
+        start.tooltip = self.obstacle or f"compose {self.mask_in_words()}"
+        bring_back = self.controls["bring_back"]
+        bring_back.layout.display = "" if self.aside else "none"
+        bring_back.tooltip = self.aside
+
+    def _begin_at_bar_1(self) -> None:
+        """Show other music from its beginning; the page forgets the loop and the file."""
+        self.link.value = ""
+        self._musics += 1
+        self._tell_counts()
+        self.controls["left"].value = 0
+        self.fit()
 
     def _show_status(self) -> None:
         """Show how far it is."""
         status = self.session.status
-        self.controls["start"].disabled = status.busy
+        self.controls["start"].disabled = bool(self.obstacle)
         self.controls["stop"].disabled = not status.busy
         self.controls["progress"].value = status.share
         self.controls["remaining"].value = status.remaining
@@ -300,12 +329,12 @@ class Studio(EditorCalls):
 
     # Drawing
 
-    def shown(self) -> tuple[Picture, Picture]:
-        """The picture that the roll shows and the one before, uint8 (128, width, 3) each."""
-        present = self.state.picture
-        before = self.before()
-        live = self.session.live
-        if live is not None and live.shape == before.shape:
+    def shown(self) -> tuple[State, State]:
+        """The state that the roll shows and the one before."""
+        present = self.state
+        before = self.session.state_before()
+        live = self.session.live_state
+        if live is not None and live.picture.shape == before.picture.shape:
             return live, present
         return (before if self.value("aside") else present), before
 
@@ -318,21 +347,22 @@ class Studio(EditorCalls):
         self.painter.redraw()
         self._draw_strips()
 
-    def _draw_strips(self) -> None:
-        """Draw the small pictures."""
+    def _draw_strips(self, again: bool = False) -> None:
+        """Draw the small pictures that have changed, or all of them again."""
         low, high = self.value("pitches")
         for strip in self.strips.values():
-            strip.draw(low, high, self.value("colours"))
+            strip.draw(low, high, self.value("colours"), again=again)
 
     # Sound and files in the page
 
     def listen(self, what: str = "now") -> None:
-        """Play a `sound` in the page, from where the last one was."""
+        """Play a `sound` in the page, from a bar before the mask; none: where the last one was."""
         in_background(self.guarded(self._send_sound), what)
 
     def _send_sound(self, what: str) -> None:
         """Make a sound and send it to the page."""
         sound = self.sound(what)
+        self.sounds_now()
         self._count("sounds")
         self.audio.value = sound
 
@@ -342,8 +372,9 @@ class Studio(EditorCalls):
         self._tell_counts()
 
     def _tell_counts(self) -> None:
-        """Write down, unseen in the page, how many there are."""
-        counts = json.dumps(self.counts)
+        """Write down, unseen in the page, how many there are, and where the next sound begins."""
+        facts = {"from": self.listen_from, "musics": self._musics}
+        counts = json.dumps(self.counts | facts)
         self._counts.value = f"<i class='pomkit-counts' data-facts='{counts}'></i>"
 
     def _upload(self) -> None:
@@ -383,11 +414,18 @@ class Studio(EditorCalls):
         parent: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
         self._cell = parent.get("metadata", {}).get("cellId")
         self._run = parent.get("header", {}).get("msg_id")
-        for other in [*OPEN]:
-            if other._cell == self._cell and other._run != self._run:
-                other.close()
+        older = [each for each in OPEN if each._cell == self._cell and each._run != self._run]
+        if older:
+            LEFT_OVER[self._cell] = [each.session.left_over() for each in older]
+        for each in older:
+            each.close()
         if self._cell:
-            OPEN.add(self)
+            OPEN[self] = None
+
+        # Of several studios of one cell each goes on after its own.
+        waiting = LEFT_OVER.get(self._cell)
+        if waiting:
+            self.session.put_aside(waiting.pop(0))
 
     def close(self) -> None:
         """End composing and take the panel out of the page."""
@@ -397,11 +435,13 @@ class Studio(EditorCalls):
         for widget in widgets:
             widgets += getattr(widget, "children", ())
             widget.close()
-        OPEN.discard(self)
+        OPEN.pop(self, None)
 
 
-# Those that notebook cells made.
-OPEN: set[Studio] = set()
+# Those that notebook cells made, in their order.
+OPEN: dict[Studio, None] = {}
+# By their cells, what those had that an earlier run made: the next ones may take it up.
+LEFT_OVER: dict[str, list[Contents | None]] = {}
 
 
 def control_of(setting: Setting) -> Any:

@@ -9,7 +9,7 @@
   const line = (column, value) => facts().clock.filter((each) => each[column] <= Math.max(value, 0)).pop();
   const secondOf = (step) => { const [first, second, pace] = line(0, step); return second + (step - first) * pace; };
   const stepOf = (second) => { const [first, begin, pace] = line(1, second); return first + (second - begin) / pace; };
-  let opened = null, time = 0, loop = null, pressed = 0, saved = null, drawn = null;
+  let opened = null, time = 0, loop = null, pressed = 0, saved = null, drawn = null, music = null, heard = null;
 
   const shape = (canvas) => ({parent: canvas.parentElement, left: canvas.offsetLeft, top: canvas.offsetTop,
                               width: canvas.clientWidth, height: canvas.clientHeight});
@@ -25,10 +25,16 @@
 
   function wire(audio, strip) {
     const step = (event) => (event.offsetX / strip.clientWidth) * facts().width;
-    audio.onloadedmetadata = () => {                         // another sound: go on where the last one was
+    audio.onloadedmetadata = () => {                         // another sound: from a bar before the mask, or go on
+      const now = facts();
+      if (now.sounds !== heard && now.from !== null) time = secondOf(now.from);
+      heard = now.sounds;
       audio.currentTime = Math.min(time, audio.duration);
-      if (facts().sounds !== opened.sounds) audio.play();    // but none plays because a page was opened
+      if (now.sounds !== opened.sounds) audio.play();        // but none plays because a page was opened
     };
+    audio.onplay = () => document.querySelectorAll("[class*='pomkit-'] audio").forEach((other) => {
+      if (other !== audio) other.pause();                    // one studio sounds at a time
+    });
     audio.onended = () => loop && audio.play();
     strip.onpointerdown = (event) => { pressed = step(event); };
     strip.onpointerup = (event) => {
@@ -46,6 +52,10 @@
     if (!audio || !strip || !find(".pomkit-facts") || !find(".pomkit-counts")) return;
     const now = facts(), part = (step) => step / now.width;
     opened ??= now;
+    if (music !== now.musics) {                              // other music: from its beginning, and no loop
+      if (music !== null) { time = 0; loop = null; audio.pause(); }
+      music = now.musics;
+    }
     if (!audio.onended || !strip.onpointerup) wire(audio, strip);
     if (audio.readyState) time = audio.currentTime;
     if (loop && time >= secondOf(loop[1])) audio.currentTime = secondOf(loop[0]);

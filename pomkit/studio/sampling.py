@@ -9,7 +9,7 @@ one value of each, and a panel makes one control of each.
 Read on: `session`, which composes with them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,58 +36,102 @@ class Setting:
     """One wish of the person who composes.
 
     Attributes:
+        name: by which `Session.set` knows it, the word of the papers.
         default: its first value; every value is of the same type.
-        text: its name in the panel.
+        label: its name in the panel, a plain word.
         tip: what it means, in a tooltip.
         low: the lowest value of a number.
         high: the highest value of a number.
         choices: the words to choose from; none: the models decide.
+        learned: the value that leaves it to the model, "auto" in a panel; None: there is none.
+        is_primary: whether it is wished often; others may stand under "More".
     """
 
+    name: str
     default: int | float | str
-    text: str
+    label: str = ""
     tip: str = ""
     low: float = 0
     high: float = 0
     choices: tuple[str, ...] = ()
+    learned: int | float | str | None = None
+    is_primary: bool = False
+
+    @property
+    def text(self) -> str:
+        """What a panel writes beside it: the label, or else the name."""
+        return self.label or self.name
 
     def fit(self, value: Any) -> Any:
         """A value in the setting's type; OptionError where it is none, or outside the range."""
         kind = type(self.default)
         if self.choices:
-            check_choice(self.text, value, self.choices)
+            check_choice(self.name, value, self.choices)
         try:
             value = kind(value)
         except (TypeError, ValueError, OverflowError) as fault:
             raise OptionError(
-                f"{self.text} is {shown(value)}, which is no {kind.__name__}; choose another value"
+                f"{self.name} is {shown(value)}, which is no {kind.__name__}; choose another value"
             ) from fault
         if kind in (int, float):
-            check_range(self.text, value, self.low, self.high)
+            check_range(self.name, value, self.low, self.high)
         return value
 
 
-SETTINGS = {
-    "seed": Setting(0, "seed", high=2**31 - 1),
-    "n": Setting(1, "candidates", "how many to compose at once", 1, 8),
-    "density": Setting(0.0, "density", "notes that begin per masked bar; 0: as learned", 0, 40),
-    "rank": Setting(False, "nearest density first"),
-    "temperature": Setting(
-        1.0, "temperature", "below 1 plays safe, above takes risks", low=0.1, high=2
+_ALL = [
+    Setting("seed", 0, high=2**31 - 1),
+    Setting("n", 3, "candidates", "how many to compose at once", 1, 8),
+    Setting(
+        "density",
+        0.0,
+        "Busy-ness",
+        "density: notes that begin per masked bar; 0: as learned",
+        high=40,
+        learned=0.0,
+        is_primary=True,
     ),
-    "guidance": Setting(
-        1.0, "guidance", "weight of the surroundings; 1: as learned", low=0, high=3
+    Setting("rank", False, "nearest Busy-ness first"),
+    Setting(
+        "percentile",
+        0,
+        "busiest first",
+        "which of the candidates comes first: 100 the busiest, 50 the middle one; 0: any",
+        high=100,
+        learned=0,
     ),
-    "steps": Setting(0, "steps", "network calls in one pass; 0: the method's own", 0, 64),
-    "U": Setting(1, "U", "times that each step is done: more notes, crazier", 1, 10),
-    "key_lock": Setting(0.0, "key lock", "0: free, 1: no new note off the scale", 0, 1),
-    "key": Setting("", "key", choices=("", *KEY_NAMES)),
-    "chord_lock": Setting(
-        0.0, "chord lock", "0: free, 1: new notes begin on tones of the chords above", 0, 1
+    Setting(
+        "temperature",
+        1.0,
+        "Wildness",
+        "temperature: below 1 plays safe, above takes risks; 1: as learned",
+        low=0.1,
+        high=2,
+        learned=1.0,
+        is_primary=True,
     ),
-    "model": Setting("", "model"),
-    "method": Setting("", "method"),
-}
+    Setting(
+        "guidance",
+        1.0,
+        tip="weight of the surroundings; 1: as learned",
+        low=0,
+        high=3,
+        learned=1.0,
+    ),
+    Setting("steps", 0, tip="network calls in one pass; 0: the method's own", high=64, learned=0),
+    Setting("U", 1, tip="times that each step is done: more notes, crazier", low=1, high=10),
+    Setting("key_lock", 0.0, "key lock", "0: free, 1: no new note off the scale", high=1),
+    Setting("key", "", choices=("", *KEY_NAMES), learned=""),
+    Setting(
+        "chord_lock",
+        0.0,
+        "chord lock",
+        "0: free, 1: new notes begin on tones of the chords above",
+        high=1,
+    ),
+    Setting("model", ""),
+    Setting("method", ""),
+]
+SETTINGS = {setting.name: setting for setting in _ALL}
 # The option of `inpaint` that a setting becomes; the others concern no model.
 OPTION_OF = {
     "density": "density",
@@ -147,6 +191,25 @@ def key_around(before: State) -> str:
     """The key of the notes outside the mask, "" where there are none."""
     known = np.where(before.mask[..., None], np.uint8(0), before.picture)
     return estimate_key(parse(known).notes)
+
+
+def order_of(pictures: Sequence[Picture], before: State, settings: Mapping[str, Any]) -> np.ndarray:
+    """The order in which candidates are shown, their numbers, int (n,).
+
+    Args:
+        pictures: the candidates, uint8 (n, 128, width, 3).
+        before: what they were composed from.
+        settings: with a `percentile`, the one that is so busy among them comes first, as in the
+            demo of the paper: at 100 the busiest one. Else, with `rank`, the one nearest to the
+            `density`. Else they stay as they were composed.
+    """
+    if settings["percentile"]:
+        counts = [onsets_per_bar(each, before.mask, before.bars) for each in pictures]
+        wish = np.percentile(counts, settings["percentile"], method="nearest")
+        return np.argsort(np.abs(counts - wish), kind="stable")
+    if settings["rank"]:
+        return density_order(pictures, before, settings["density"])
+    return np.arange(len(pictures))
 
 
 def density_order(pictures: Iterable[Picture], before: State, wish: float) -> np.ndarray:

@@ -12,16 +12,20 @@ shows what it then finds here: `editor.state`, `candidates`, `history`, `setting
 `message`. Who calls `observe` is told what has changed, as one of `EVENTS`, in the thread in which
 it changed.
 
-The law: composing changes the marked cells and nothing else, whatever is painted meanwhile.
-Read on: `panel`, a front end of widgets.
+The laws: composing changes the marked cells and nothing else, whatever is painted meanwhile. Undo
+brings back what was shown with the music, too: which take and which candidate is present, and the
+takes of a song that another one has replaced. No take is lost without a word: `bring_back`.
+Read on: `view`, all of it as plain values; `panel`, a front end of widgets.
 """
 
 import threading
 import time
+import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -29,18 +33,25 @@ from ..composing.region import inpaint
 from ..composing.song import grid_advice
 from ..errors import OptionError, PomkitError, check_choice
 from ..files import AnyPath
+from ..music.bars import bars_around
 from ..music.grid import DEFAULT_BPM
-from ..music.pixels import BORDER, PITCHES, Picture, row_of_pitch
-from ..music.song import Song
+from ..music.pixels import PITCHES, Picture
+from ..music.song import Parts, Song
 from ..music.tables import NOTE_DTYPE
 from ..play.audio import LISTEN_RATE, mp3, synthesize
 from ..processes.checkpoint import load_model, model_names
 from ..processes.contract import Model, methods_of
-from .editor import LOCK, Editor, Music, State, first_state
-from .sampling import SETTINGS, defaults, density_order, options_of
+from .editor import LOCK, Editor, Music, State, first_state, new_among
+from .sampling import SETTINGS, defaults, options_of, order_of
 from .storage import Contents, Take, open_contents, save_contents
 from .tools import Gesture, perform
 
+CLOSED = "this studio was closed; make another one"
+COMPOSING = "it is composing already; stop it first, or wait"
+NOTHING_MARKED = "nothing is marked; paint over what shall be new"
+BRING_BACK = "bring_back() takes them up again"
+# The name of a take that was not composed.
+BEGINNING = "the beginning"
 FRAME = 0.2  # seconds between live pictures, at least
 # So many parts stand in the title of a song by their names.
 PARTS_NAMED = 6
@@ -53,7 +64,8 @@ EVENTS = {
     "status": "status: what the composing thread does",
     "message": "message: a text or an error for the person",
     "settings": "settings, and with the model the methods that it has",
-    "music": "other music is here: the view should fit it",
+    "music": "other music is here: the view should fit it, from bar 1 on",
+    "silence": "another session sounds now: what this one plays shall stop",
 }
 
 
@@ -71,6 +83,42 @@ class Status(NamedTuple):
     remaining: str = ""
 
 
+class Shelf:
+    """What is kept of one piece of music.
+
+    Attributes:
+        takes: the kept pictures, from the first on.
+        candidates: of the last of them, uint8 (n, 128, width, 3).
+    """
+
+    def __init__(self, takes: list[Take], candidates: np.ndarray | None = None) -> None:
+        self.takes = takes
+        none = np.zeros((0, PITCHES, 1, 3), np.uint8)
+        self.candidates = none if candidates is None else candidates
+
+    @cached_property
+    def candidate_states(self) -> list[State]:
+        """The states that the candidates would make of the one that they were composed from."""
+        before = self.takes[-1].before
+        return [
+            before.redrawn(picture, before.mask, part=before.part) for picture in self.candidates
+        ]
+
+
+class Mark(NamedTuple):
+    """What is present on a shelf: undo brings it back with the state.
+
+    Attributes:
+        shelf: of the present music.
+        place: the number of the take that the present picture was made from.
+        take: that take, as it was then.
+    """
+
+    shelf: Shelf
+    place: int
+    take: Take
+
+
 class Session:
     """Music, a model, and all that was composed.
 
@@ -84,11 +132,7 @@ class Session:
         editor: the music and the mask.
         settings: a value of each of `SETTINGS`.
         dice: whether every composition draws a seed of its own.
-        candidates: of the last composition, uint8 (n, 128, width, 3).
-        chosen: the number of the candidate that was chosen.
-        history: the kept pictures, from the first on.
-        place: the number of the present one.
-        live: the picture while it is composed, uint8 (128, width, 3), or None.
+        live_state: the state while it is composed, or None.
         status: what the composing thread does.
         message: the last text or error for the person.
         error: what ended the last composition, or None.
@@ -98,6 +142,8 @@ class Session:
         CheckpointError: there is no such model.
         PictureError, OptionError: as Editor.
     """
+
+    _sounding: ClassVar[Callable[[], "Session | None"]] = lambda: None
 
     def __init__(
         self,
@@ -113,12 +159,14 @@ class Session:
         self.dice = True
 
         self.editor = Editor(music, mask, bars)
-        self.history = [Take(self.editor.state, self.editor.state, {})]
-        self.place = 0
-        self.candidates = np.zeros((0, PITCHES, 1, 3), np.uint8)
-        self.chosen = 0
+        first = Take(self.editor.state, self.editor.state, {})
+        self.editor.beside = Mark(Shelf([first]), 0, first)
+        self._shelf = self._mark.shelf
+        self._aside: Contents | None = None
+        # Undo may bring those back, too, with this shelf.
+        self._aside_from: Shelf | None = None
 
-        self.live: Picture | None = None
+        self.live_state: State | None = None
         self.status = Status()
         self.message: str | Exception = ""
         self.error: Exception | None = None
@@ -130,7 +178,7 @@ class Session:
         self._halt = threading.Event()
         self._next_frame = 0.0  # seconds, when the next live picture is due
         self._observers: list[Callable[[str], None]] = []
-        self.editor.observe(partial(self._tell, "state"))
+        self.editor.observe(self._follow)
 
     def observe(self, act: Callable[[str], None]) -> None:
         """Let `act` be called with the name of every event of `EVENTS`."""
@@ -140,6 +188,75 @@ class Session:
         """Tell all observers of an event."""
         for act in self._observers:
             act(event)
+
+    def _follow(self) -> None:
+        """Tell that there may be another state, perhaps of other music."""
+        mark = self._mark
+        with LOCK:
+            # Undo may have brought another candidate of the same take back.
+            mark.shelf.takes[mark.place] = mark.take
+            is_other = mark.shelf is not self._shelf
+            self._shelf = mark.shelf
+
+        # What is composed is not for this music; what was put aside may be back.
+        if is_other:
+            self.stop()
+        if is_other and mark.shelf is self._aside_from:
+            self._aside = self._aside_from = None
+        if isinstance(self.message, Exception):
+            self.say("")
+        self._tell("state")
+        if is_other:
+            self._tell("music")
+
+    # What is kept, and what of it is present
+
+    @property
+    def _mark(self) -> Mark:
+        """What is present."""
+        return self.editor.beside
+
+    @property
+    def history(self) -> list[Take]:
+        """The kept pictures of the present music, from the first on."""
+        return self._mark.shelf.takes
+
+    @property
+    def place(self) -> int:
+        """The number of the kept picture that the present one was made from."""
+        return self._mark.place
+
+    @property
+    def candidates(self) -> np.ndarray:
+        """Those of the last composition, uint8 (n, 128, width, 3)."""
+        return self._mark.shelf.candidates
+
+    @property
+    def chosen(self) -> int | None:
+        """The number of the candidate that is present; None: another picture is."""
+        mark = self._mark
+        is_last = mark.place == len(mark.shelf.takes) - 1
+        return mark.take.chosen if is_last and len(mark.shelf.candidates) else None
+
+    @property
+    def candidate_states(self) -> list[State]:
+        """What each candidate would make of the music that it was composed for."""
+        return self._mark.shelf.candidate_states
+
+    @property
+    def take_names(self) -> list[str]:
+        """The kept pictures in words: "the beginning", "bars 5-8, take 1", "bars 5-8, take 2"."""
+        count = Counter[str]()
+        names = []
+        for take in self.history:
+            count[take.words] += 1
+            names.append(f"{take.words}, take {count[take.words]}" if take.words else BEGINNING)
+        return names
+
+    @property
+    def live(self) -> Picture | None:
+        """The picture while it is composed, uint8 (128, width, 3), or None."""
+        return None if self.live_state is None else self.live_state.picture
 
     # What a person wishes
 
@@ -206,9 +323,9 @@ class Session:
     def start(self, **settings: Any) -> None:
         """Begin to compose in a thread; OptionError while it does, and after `close`."""
         if self._closed:
-            raise OptionError("this studio was closed; make another one")
+            raise OptionError(CLOSED)
         if self.composing:
-            raise OptionError("it is composing already; stop it first, or wait")
+            raise OptionError(COMPOSING)
         self.set(**settings)
         if self.dice and "seed" not in settings:
             self.set(seed=int(np.random.default_rng().integers(2**31)))
@@ -217,7 +334,18 @@ class Session:
         self.error = None
         self._report(Status(True, remaining="begins ..."))
         self._idle.clear()
-        self._thread = in_background(self._compose, self.editor.state, dict(self.settings))
+        with LOCK:
+            began = self.editor.state, self._mark.shelf
+        self._thread = in_background(self._compose, *began, dict(self.settings))
+
+    @property
+    def obstacle(self) -> str:
+        """Why composing cannot begin now, in words; "" where it can."""
+        if self._closed:
+            return CLOSED
+        if self.status.busy:
+            return COMPOSING
+        return "" if self.editor.state.mask.any() else NOTHING_MARKED
 
     def advice(self) -> str:
         """What to know before the chosen model composes this music, "" where there is nothing."""
@@ -252,10 +380,10 @@ class Session:
         self.stop()
         self._idle.wait()
 
-    def _compose(self, before: State, settings: dict[str, Any]) -> None:
+    def _compose(self, before: State, shelf: Shelf, settings: dict[str, Any]) -> None:
         """What the thread does: it composes, and tells how that ended."""
         try:
-            self.say(self._compose_candidates(before, settings))
+            self.say(self._compose_candidates(before, shelf, settings))
         except InterruptedError:
             self.say("Stopped; the picture is as it was.")
         except Exception as fault:
@@ -263,36 +391,36 @@ class Session:
             self.say(self.error)
         finally:
             try:
-                self.live = None
+                self.live_state = None
                 self._report(Status())
                 self._tell("live")
             finally:
                 self._idle.set()
 
-    def _compose_candidates(self, before: State, settings: dict[str, Any]) -> str:
+    def _compose_candidates(self, before: State, shelf: Shelf, settings: dict[str, Any]) -> str:
         """Compose, keep the candidates, take the first, and say how it went."""
         if not before.mask.any():
-            raise OptionError("nothing is marked; paint over what shall be new, then press Inpaint")
+            raise OptionError(NOTHING_MARKED)
         model = self._models[settings["model"]]
         options = options_of(model, before, settings)
         advice = grid_advice(model, before.song)
         if advice:
             self.say(advice)
-        hear = partial(self._hear, time.monotonic())
+        hear = partial(self._hear, time.monotonic(), before)
         pictures = inpaint(
             model, before.picture, before.mask, bars=before.bars, callback=hear, **options
         )
         candidates = np.asarray(pictures)
-        if settings["rank"]:
-            candidates = candidates[density_order(candidates, before, settings["density"])]
+        candidates = candidates[order_of([*candidates], before, settings)]
 
         with LOCK:
             # Other music may have been opened since the last network call.
-            if self._halt.is_set():
+            if self._halt.is_set() or shelf is not self._mark.shelf:
                 raise InterruptedError
-            self.candidates = candidates
-            self.live = None
-            self.history.append(Take(before, before, settings))
+            self.live_state = None
+            shelf.takes.append(Take(before, before, settings))
+            shelf.candidates = candidates
+            shelf.__dict__.pop("candidate_states", None)
             self._choose(0)
         said = f"{len(pictures)} composed in {pictures.seconds:.1f} s with seed {pictures.seed}"
         return "; ".join(filter(None, [said + self._losses_in_words(), advice]))
@@ -305,7 +433,7 @@ class Session:
         notes = "note or end of a note was" if losses == 1 else "notes or ends of notes were"
         return f"; {losses} {notes} not kept, see song.report.remarks"
 
-    def _hear(self, started: float, event: dict[str, Any]) -> None:
+    def _hear(self, started: float, before: State, event: dict[str, Any]) -> None:
         """The sampler's callback: progress, a live picture now and then, the end where wished."""
         if self._halt.is_set():
             raise InterruptedError
@@ -315,7 +443,7 @@ class Session:
         self._report(Status(True, share, f"{share:.0%}, {seconds_left:.0f} s left"))
 
         if now > self._next_frame:
-            self.live = event["preview"]()[0]
+            self.live_state = before._replace(picture=event["preview"]()[0])
             self._next_frame = now + FRAME
             self._tell("live")
 
@@ -357,18 +485,17 @@ class Session:
             # Only what was marked then: what was drawn beside it meanwhile stays.
             marked = take.before.mask
             picture = np.where(marked[..., None], self.candidates[number], state.picture)
-            state = state.redrawn(picture, marked)
-            self.history[-1] = take._replace(state=state._replace(mask=marked))
-            self.place = len(self.history) - 1
-            self.chosen = number
-            self.editor.take(state)
+            state = state.redrawn(picture, marked, part=take.before.part)
+            take = take._replace(state=state._replace(mask=marked), chosen=number)
+            place = len(self.history) - 1
+            self.editor.take(state, Mark(self._mark.shelf, place, take))
 
     def go(self, place: int) -> None:
         """Take a kept picture, its mask too, from `history`; OptionError for none."""
         if not 0 <= place < len(self.history):
             raise OptionError(f"there is no kept picture {place}; there are {len(self.history)}")
-        self.place = place
-        self.editor.take(self.history[place].state)
+        take = self.history[place]
+        self.editor.take(take.state, Mark(self._mark.shelf, place, take))
 
     def turn(self, by: int) -> None:
         """Go back (-1) or forward (+1) among the kept pictures."""
@@ -380,7 +507,7 @@ class Session:
         Returns:
             uint8 (128, width, 3), as wide as the present one.
         """
-        return self._state_before().picture
+        return self.state_before().picture
 
     @property
     def title(self) -> str:
@@ -400,33 +527,54 @@ class Session:
         more = [f"{others} more"] if others > 0 else []
         return f"{line}: {', '.join([*song.parts[:PARTS_NAMED], *more])}"
 
-    def _state_before(self) -> State:
+    def state_before(self) -> State:
         """The state that the present one was made from, or, of another width, the present one."""
         present = self.editor.state
-        before = self.history[self.place].before
+        before = self._mark.take.before
         return before if before.picture.shape == present.picture.shape else present
+
+    def mask_in_words(self) -> str:
+        """What is marked, "bars 5-8, melody", for the music that it was marked in."""
+        state = self.editor.state
+        before = self._mark.take.before
+        return before.words if state.mask is before.mask else state.words
 
     # Sound
 
-    def sound(self, what: str = "now") -> bytes:
+    @property
+    def listen_from(self) -> int | None:
+        """The step from which one listens: a bar before the mask; None: nothing is marked."""
+        state = self.editor.state
+        return bars_around(state.mask, state.bars).start if state.mask.any() else None
+
+    def sounds_now(self) -> None:
+        """Say that this session sounds; the one that sounded is told the event "silence"."""
+        other = Session._sounding()
+        Session._sounding = weakref.ref(self)
+        if other is not None and other is not self:
+            other._tell("silence")
+
+    def sound(self, what: str = "now", parts: Parts | None = None) -> bytes:
         """MP3 of the song "now", as it was "before", or of the "new" notes alone.
 
         It has the song's tempi and instruments.
 
+        Args:
+            what: "now", "before" or "new".
+            parts: names or numbers of the parts that are heard, or one; None: all.
+
         Raises:
-            OptionError: there is no such sound.
+            OptionError: there is no such sound, or no such part.
         """
         check_choice("sound", what, ("now", "before", "new"))
-        before = self._state_before()
+        before = self.state_before()
         state = before if what == "before" else self.editor.state
         song = state.song
         notes = song.notes
+        if parts is not None:
+            notes = notes[song.select(parts)]
         if what == "new":
-            changed = (state.picture != before.picture).any(axis=2)  # (128, width)
-            # There are chords, whatever notes have such pitches.
-            changed[:BORDER] = False
-            changed[-BORDER:] = False
-            notes = notes[changed[row_of_pitch(notes["pitch"]), notes["onset"]]]
+            notes = notes[new_among(notes, state.picture, before.picture)]
         return _mp3(notes.tobytes(), *(getattr(song, sign) for sign in HEARD))
 
     # Music and files
@@ -434,12 +582,17 @@ class Session:
     def load(
         self, music: Music, mask: np.ndarray | None = None, bars: Sequence[int] | None = None
     ) -> None:
-        """Take other music, with a mask (128, width) and bar lines, and begin a new history."""
-        self._begin(Contents(first_state(music, mask, bars)))
+        """Take other music, with a mask (128, width) and bar lines, and begin a new history.
+
+        The takes that there were are put aside: undo and `bring_back` have them.
+        """
+        kept = self._begin(Contents(first_state(music, mask, bars)))
+        if kept:
+            self.say(kept)
 
     def contents(self) -> Contents:
         """All that a file keeps."""
-        return Contents(self.editor.state, self.history, self.place, self.settings)
+        return Contents(self.editor.state, [*self.history], self.place, dict(self.settings))
 
     def save(self, path: AnyPath) -> Path:
         """Write what a path's end asks for, atomically.
@@ -462,6 +615,8 @@ class Session:
     def open(self, source: AnyPath | bytes, name: str = "") -> None:
         """Take a MIDI file, a picture (white paint: the mask) or a saved studio.
 
+        The takes that there were are put aside: undo and `bring_back` have them.
+
         Args:
             source: its path, or its bytes.
             name: of the file, where bytes are given.
@@ -470,26 +625,74 @@ class Session:
             MidiError, PictureError: it cannot be read, or is none of these.
         """
         contents = open_contents(source, name)
-        self._begin(contents)
+        kept = self._begin(contents)
+        name = name or (Path("the file") if isinstance(source, bytes) else Path(source)).name
+        told = in_number(self.editor.state.song.report.remarks, "song.report.remarks")
+        self.say("; ".join(filter(None, [f"{name} is open{told}", kept, self.advice()])))
+
+    def put_aside(self, contents: Contents | None) -> None:
+        """Keep what another studio had, for `bring_back`, and say so; None: it had nothing."""
+        if contents is not None:
+            self._aside = contents
+            self._aside_from = None
+            self.say(f"{takes_of(contents, 'kept')}; {BRING_BACK}")
+
+    @property
+    def aside(self) -> str:
+        """What `bring_back` would take up, in words, "3 takes of waltz"; "" for nothing."""
+        return takes_of(self._aside) if self._aside else ""
+
+    def left_over(self) -> Contents | None:
+        """What another session may take up after this one: its takes, or those put aside."""
+        return self.contents() if len(self.history) > 1 else self._aside
+
+    def bring_back(self) -> None:
+        """Take up the takes that were put aside, and put aside the present ones.
+
+        Aside are those of the music that was open before, or of the studio that an earlier run of
+        the same notebook cell has made.
+
+        Raises:
+            OptionError: there are none.
+        """
+        if self._aside is None:
+            raise OptionError("no takes were put aside; there is nothing to bring back")
+        contents = self._aside
+        self._aside = self._aside_from = None
+        kept = self._begin(contents)
+        self.say("; ".join(filter(None, [takes_of(contents, "back"), kept])))
+
+    def _begin(self, contents: Contents) -> str:
+        """Go on with what was read or loaded; what is being composed is thrown away.
+
+        Returns:
+            What to say of the takes that there were; "" where there were none.
+        """
+        self.stop()
+        kept = ""
+        if len(self.history) > 1:
+            self._aside = self.contents()
+            self._aside_from = self._mark.shelf
+            kept = f"{takes_of(self._aside, 'kept')}; undo or {BRING_BACK}"
+
+        takes = [*contents.takes] or [Take(contents.state, contents.state, {})]
+        mark = Mark(Shelf(takes), contents.place, takes[contents.place])
+        self.editor.take(contents.state, mark)
         for setting, value in contents.settings.items():
             # A model may not be here any more; then the present one stays.
             try:
                 self.set(**{setting: value})
             except PomkitError:
                 continue
+        return kept
 
-        name = name or (Path("the file") if isinstance(source, bytes) else Path(source)).name
-        told = in_number(self.editor.state.song.report.remarks, "song.report.remarks")
-        self.say("; ".join(filter(None, [f"{name} is open{told}", self.advice()])))
 
-    def _begin(self, contents: Contents) -> None:
-        """Go on with what was read or loaded; what is being composed is thrown away."""
-        self.stop()
-        self.history = [*contents.takes] or [Take(contents.state, contents.state, {})]
-        self.place = contents.place
-        self.candidates = self.candidates[:0]
-        self.editor.take(contents.state)
-        self._tell("music")
+def takes_of(contents: Contents, where: str = "") -> str:
+    """How many compositions are kept, and of what: "3 takes of waltz", "1 take of it is back"."""
+    count = len(contents.takes) - 1
+    noun, verb = ("take", "is") if count == 1 else ("takes", "are")
+    words = f"{count} {noun} of {contents.state.name or 'the music'}"
+    return f"{words} {verb} {where}" if where else words
 
 
 def in_number(remarks: Sequence[str], where: str) -> str:

@@ -39,17 +39,24 @@ ZIP = b"PK"
 
 
 class Take(NamedTuple):
-    """A picture that was kept, and how it was made: with the last two it can be made again.
+    """A picture that was kept, and how it was made: with `before` and `settings` it can be again.
 
     Attributes:
         state: what was kept.
         before: what it was made from.
         settings: what the model was asked for; empty: nothing was composed.
+        chosen: which of the candidates it is; files do not keep those.
     """
 
     state: State
     before: State
     settings: dict[str, Any]
+    chosen: int = 0
+
+    @property
+    def words(self) -> str:
+        """What was composed: "bars 5-8", "bars 5-8, melody"; "" where nothing was."""
+        return self.before.words.removesuffix(", all pitches") if self.settings else ""
 
 
 class Contents(NamedTuple):
@@ -134,6 +141,8 @@ def save_states(path: AnyPath, states: Sequence[State], about: dict[str, Any]) -
 def _state_arrays(state: State, i: int) -> dict[str, Any]:
     """The arrays that hold state number `i`, but for the song that was opened."""
     arrays = {"picture": state.picture, "mask": state.mask, "bars": state.bars, "name": state.name}
+    if state.part is not None:
+        arrays |= {"part": state.part, "selection": state.painted}
     if state.touched is not None:
         homes = [(*place, part) for place, parts in state.homes.items() for part in parts]
         arrays["touched"] = state.touched
@@ -250,12 +259,16 @@ def _state(file: Any, i: int, origin: Song | None) -> State:
     picture = file[f"picture{i}"]
     state = first_state(picture, file[f"mask{i}"], file[f"bars{i}"])
     state = state._replace(name=str(file[f"name{i}"]))
+    if f"part{i}" in file:
+        selection = masks.check_mask(file[f"selection{i}"], picture)
+        state = state._replace(part=str(file[f"part{i}"]), selection=selection)
     if origin is None:
         return state
 
     # What is drawn again is as it was.
     begun = first_state(origin)
-    state = begun._replace(mask=state.mask, bars=state.bars, name=state.name)
+    again = {name: getattr(state, name) for name in ("mask", "bars", "name", "part", "selection")}
+    state = begun._replace(**again)
     touched = masks.check_mask(file[f"touched{i}"], picture)
     homes: dict[tuple[int, int], list[int]] = {}
     for step, pitch, part in file[f"homes{i}"].tolist():

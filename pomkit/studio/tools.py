@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import check_choice
 from ..music import masks
 from ..music.pixels import PITCHES, Mask
-from .editor import HIGHEST_PITCH, LOWEST_PITCH, Editor, Points
+from .editor import HIGHEST_PITCH, LOWEST_PITCH, Editor, Points, State
 
 PRESETS = ("melody", "accompaniment", "continuation", "loop middle", "chords", "all")
 PitchRange = tuple[int, int]
@@ -34,12 +34,14 @@ class Gesture(NamedTuple):
         path: of the pointer, points (step, pitch), one at least.
         erase: take out of the mask, or delete a note.
         radius: of the brush and the line, in cells.
+        part: who plays what the pencil writes, as in `Editor.add_note`.
     """
 
     tool: str
     path: Points
     erase: bool = False
     radius: float = 2.0
+    part: str | None = None
 
 
 def perform(editor: Editor, gesture: Gesture) -> None:
@@ -94,9 +96,10 @@ class Tool:
         """Paint them."""
         editor.paint(self.region(editor, gesture), gesture.erase)
 
-    def preview(self, mask: Mask, region: Mask, erase: bool) -> Mask:
-        """The mask as it will be after painting a region, bool (128, width) all."""
-        return mask & ~region if erase else mask | region
+    def preview(self, state: State, region: Mask, erase: bool) -> Mask:
+        """The mask as it will be after painting a region, bool (128, width) both."""
+        painted = state.painted
+        return state.selected(painted & ~region if erase else painted | region).mask
 
 
 class Brush(Tool):
@@ -203,15 +206,15 @@ class Pencil(Tool):
         pitch, (start, stop) = self.place(editor, gesture, number)
         moves = np.ptp(np.round(gesture.path), axis=0).any()
         if number is None and not gesture.erase:
-            editor.add_note(start, pitch, max(stop - start, 2))
+            editor.add_note(start, pitch, max(stop - start, 2), part=gesture.part)
         elif number is not None and gesture.erase:
             editor.remove_note(number)
         elif number is not None and moves:
             editor.move_note(number, start, pitch)
 
-    def preview(self, mask: Mask, region: Mask, erase: bool) -> Mask:
+    def preview(self, state: State, region: Mask, erase: bool) -> Mask:
         """The mask with the note over it, bool (128, width)."""
-        return mask | region
+        return state.mask | region
 
 
 TOOLS: dict[str, Tool] = {
@@ -296,8 +299,8 @@ class Drag:
 
     def mask(self) -> Mask:
         """The editor's mask, bool (128, width), as it will be when the drag has ended."""
-        mask = self._editor.state.mask
-        if not self._gesture.path or self._region.shape != mask.shape:
-            return mask
+        state = self._editor.state
+        if not self._gesture.path or self._region.shape != state.mask.shape:
+            return state.mask
         tool = TOOLS[self._gesture.tool]
-        return tool.preview(mask, self._region, self._gesture.erase)
+        return tool.preview(state, self._region, self._gesture.erase)

@@ -17,8 +17,8 @@ FOLDERS = [name for name in pomkit.FLOORS if (PACKAGE / name).is_dir()]
 WITHOUT_TORCH = ["errors", "files", "faces", "music", "play", "data"]
 HEAVY = [
     "torch", "matplotlib", "mido", "pretty_midi", "scipy", "mir_eval", "IPython", "ipywidgets",
-    "ipycanvas", "soundfile", "accelerate", "PIL", "platformdirs", "tqdm", "joblib", "pandas",
-    "safetensors", "music21", "verovio",
+    "ipycanvas", "anywidget", "soundfile", "accelerate", "PIL", "platformdirs", "tqdm", "joblib",
+    "pandas", "safetensors", "music21", "verovio",
 ]  # fmt: skip
 FILES = sorted(
     f.relative_to(PACKAGE).as_posix() for f in PACKAGE.rglob("*.py") if f.name != "__init__.py"

@@ -1,6 +1,7 @@
 """The studio: paint, compose, listen, paint again (notebook 08).
 
-Reading order: editor, controls, canvas, tools, painter, sampling, storage, session, strips, panel.
+Reading order: editor, controls, canvas, tools, painter, sampling, storage, session, strips, roll,
+panel.
 
 Without a front end:
 
@@ -16,6 +17,7 @@ With widgets:
 - `canvas`: drawing of roll, notes and ink.
 - `painter`: an editor on a canvas.
 - `strips`: rows of small pictures.
+- `roll`: the page of the studio, one widget with its scripts.
 - `panel`: the studio, a session and a painter in one panel.
 """
 

@@ -1,0 +1,577 @@
+// ----------------------------------------------------------------------------------------------------- the desk
+
+/** Dark where the notebook's theme is dark. */
+function isDark() {
+  const { jpThemeLight } = document.body.dataset;
+  if (jpThemeLight) return jpThemeLight === "false";
+  const [red, green, blue, alpha = 1] = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).map(Number);
+  return alpha > 0 && 0.3 * red + 0.6 * green + 0.1 * blue < 110;
+}
+
+/** Holds all together: what came down, what is shown, and what goes up. */
+class Desk {
+  constructor(model, el) {
+    this.model = model;
+    this.id = crypto.getRandomValues(new Uint32Array(1))[0];
+    this.sent = 0; // the number of the last message
+    this.waiting = new Map(); // messages without an answer: number and time
+    this.pending = []; // gestures without an answer
+    Object.assign(this, { tool: "brush", part: "all", radius: 2, paperColours: false, aside: false });
+    Object.assign(this, { loop: null, loopWished: false, following: true, fineWished: false });
+    Object.assign(this, { showing: null, ghost: null, said: null, extent: null, lastExtent: null });
+    this.view = new Viewport();
+    this.theme = THEMES.light;
+    this.song = model.get("song");
+    this.clock = new Clock(this.song.clock);
+    this.build(el);
+    this.readAll();
+    this.listen();
+  }
+
+  get(name) {
+    return this.model.get(name);
+  }
+
+  build(el) {
+    this.ground = make("canvas", { "aria-hidden": "true" });
+    this.ink = make("canvas", { className: "ink", "aria-hidden": "true" });
+    this.playhead = make("div", { className: "playhead" });
+    this.roll = make("div", { className: "roll", tabIndex: 0, role: "application", "aria-label": "piano roll" }, this.ground, this.ink, this.playhead);
+    this.overview = make("canvas", { className: "overview", role: "img", "aria-label": "the whole song; drag to see another part" });
+    this.head = make("div", { className: "playhead" });
+    this.hand = new Hand(this);
+    this.player = new Player(this);
+    this.more = new More(this);
+    this.transport = new Transport(this);
+    this.tools = new Tools(this);
+    this.floating = new Floating(this);
+    this.foot = new Foot(this);
+    this.help = makeHelp(this);
+    const zoomOut = button("Zoom out", () => this.zoom(0.8), { text: "−", key: "-", kind: "slim" });
+    const zoomIn = button("Zoom in", () => this.zoom(1.25), { text: "+", key: "+", kind: "slim" });
+    const corner = make("div", { className: "corner" }, zoomOut, zoomIn);
+    this.stage = make("div", { className: "stage" }, this.roll, corner, this.floating.root, this.more.root, this.help);
+    const overall = make("div", { className: "overall" }, this.overview, this.head);
+    const rows = [this.transport.root, this.tools.root, this.stage, overall, this.foot.root];
+    this.root = make("div", { className: "pomkit-studio", role: "group", "aria-label": "pomkit studio", "data-lm-suppress-shortcuts": "true" }, ...rows);
+    this.root.desk = this; // for tests
+    el.append(this.root);
+    listenToKeys(this);
+    this.listenToOverview();
+    // After a click keys are the roll's; who came by Tab stays at the button.
+    this.root.addEventListener("click", (event) => event.detail && event.target.closest("button") && this.takeFocus());
+  }
+
+  // What comes down
+
+  listen() {
+    const on = (names, act) => names.forEach((name) => this.model.on(`change:${name}`, act));
+    on(["song", "notes", "before", "mask", "within", "candidates"], () => this.readSoon());
+    on(["words", "chosen", "takes", "place", "settings", "controls", "message", "can"], () => this.update());
+    on(["message"], () => (this.said = null));
+    on(["status"], () => this.showStatus());
+    on(["live"], () => this.showLive());
+    this.model.on("change:composed", () => this.hearComposed());
+    this.model.on("msg:custom", (content, buffers) => this.take(content, buffers));
+    this.resized = new ResizeObserver(() => this.resize());
+    this.resized.observe(this.roll);
+    this.themed = new MutationObserver(() => this.update());
+    this.themed.observe(document.body, { attributes: true });
+  }
+
+  /** Several traits change together: they are read once, before the next frame. */
+  readSoon() {
+    if (this.readPlanned) return;
+    this.readPlanned = true;
+    queueMicrotask(() => {
+      this.readPlanned = false;
+      this.readAll();
+      this.update();
+    });
+  }
+
+  readAll() {
+    const before = this.now && this.notes();
+    this.song = this.get("song");
+    this.clock = new Clock(this.song.clock);
+    const { width } = this.song;
+    this.now = readNotes(this.get("notes"));
+    this.was = readNotes(this.get("before"));
+    this.live = readNotes(this.get("live"));
+    this.candidates = this.get("candidates").map(readNotes);
+    this.cells = readCells(this.get("mask"), width);
+    this.within = this.get("within")?.byteLength ? readCells(this.get("within"), width) : null;
+    this.showing = null;
+    this.measureMask();
+    if (this.number !== undefined && this.number !== this.song.number) this.takeOtherMusic();
+    else if (before && !sameNotes(before, this.notes())) this.soundChanged();
+    this.number = this.song.number;
+  }
+
+  takeOtherMusic() {
+    this.player.pause();
+    this.player.at = 0;
+    this.loop = null;
+    this.pending = [];
+    this.part = "all";
+    this.lastExtent = null;
+    this.player.dropFine();
+    this.fit();
+  }
+
+  /** Other notes are shown, so others sound. */
+  soundChanged() {
+    if (this.fineWished && !this.get("status").busy) this.askFine();
+    else this.player.refresh();
+  }
+
+  /** A message of the kernel to this page. */
+  take(content, buffers) {
+    if (content.view !== this.id) return;
+    if (content.do === "file") this.download(content.name, buffers[0]);
+    if (content.do === "fine") this.player.takeFine(buffers[0]);
+    if (content.do !== "done") return;
+    for (const number of [...this.waiting.keys()]) if (number <= content.n) this.waiting.delete(number);
+    this.pending = this.pending.filter((each) => each.n > content.n);
+    this.update();
+  }
+
+  download(name, bytes) {
+    const url = URL.createObjectURL(new Blob([bytes]));
+    const link = make("a", { href: url, download: name });
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(url), 60000);
+  }
+
+  // What goes up
+
+  /** Send a message; its number is given back. */
+  send(content, buffers) {
+    const n = ++this.sent;
+    this.waiting.set(n, performance.now());
+    this.model.send({ ...content, view: this.id, n }, undefined, buffers);
+    setTimeout(() => this.foot.tell(), SLOW + 50);
+    return n;
+  }
+
+  /** Ask whether the kernel answers. */
+  ping() {
+    if (!this.waiting.size) this.send({ do: "ping" });
+  }
+
+  isKernelBusy() {
+    const [oldest] = this.waiting.values();
+    return oldest !== undefined && performance.now() - oldest > SLOW;
+  }
+
+  /** Send a gesture and show until the answer what it will do. */
+  gesture({ tool, path, erase = false, draft = null }) {
+    const gesture = { tool, path, erase, radius: this.radius };
+    const marks = !["pencil", "length"].includes(tool);
+    const region = marks ? regionOf(this, gesture) : null;
+    const n = this.send({ do: "gesture", ...gesture, part: this.part });
+    this.pending.push({ n, region, erase, draft });
+    this.said = null;
+    this.measureMask();
+    if (this.extent && marks && !this.player.playing) this.player.at = this.barBeforeMask();
+    this.update();
+  }
+
+  compose() {
+    if (this.hand.open.length) this.hand.closePolygon();
+    if (!this.extent) return this.say("nothing is marked: paint over what shall be new, then press Compose", true);
+    this.wished = true;
+    this.said = null;
+    this.player.synth.context.resume();
+    this.setAside(false);
+    this.send({ do: "compose" });
+  }
+
+  /** After composing it plays by itself, from one bar before the mask. */
+  hearComposed() {
+    if (!this.wished) return;
+    this.wished = false;
+    this.readAll();
+    if (this.loopWished) this.setLoop(this.loopRange());
+    if (this.fineWished) this.askFine(this.barBeforeMask());
+    else this.player.play(this.barBeforeMask());
+  }
+
+  choice() {
+    return this.showing ?? this.get("chosen");
+  }
+
+  /** The next candidate, or the one before: seen and heard at once. */
+  turn(by) {
+    const count = this.candidates.length;
+    if (!count) return;
+    this.aside = false;
+    this.ghost = null;
+    this.showing = (this.choice() + by + count) % count;
+    this.send({ do: "choose", number: this.showing });
+    this.soundChanged();
+    this.update();
+  }
+
+  keep() {
+    this.send({ do: "keep" });
+  }
+
+  // What is shown
+
+  /** The notes that are seen and heard. */
+  notes() {
+    if (this.aside) return this.was;
+    if (this.get("status").busy && this.live.length) return this.live;
+    return this.candidates?.[this.showing] ?? this.now;
+  }
+
+  shownCells() {
+    const { held, region, erases, kind } = this.hand;
+    const drags = held && kind !== "pencil" && kind !== "loop";
+    const changes = drags ? [...this.pending, { region, erase: erases }] : this.pending;
+    if (!changes.length) return this.cells;
+    const cells = this.cells.slice();
+    for (const change of changes) {
+      if (change.region?.length === cells.length) paint(cells, change, this.within);
+    }
+    return cells;
+  }
+
+  draftNotes() {
+    const { hand } = this;
+    const drafts = this.pending.map((each) => each.draft);
+    if (hand.held && hand.kind === "pencil") drafts.push(hand.draft());
+    return drafts.filter(Boolean);
+  }
+
+  /** Which steps and pitches the mask spans. */
+  measureMask() {
+    const { width } = this.song;
+    const cells = this.shownCells();
+    this.marked = new Uint8Array(width);
+    let [low, high] = [PITCHES, -1];
+    for (let i = 0; i < cells.length; i++) {
+      if (!cells[i]) continue;
+      const pitch = PITCHES - 1 - Math.floor(i / width);
+      this.marked[i % width] = 1;
+      low = Math.min(low, pitch);
+      high = Math.max(high, pitch);
+    }
+    const first = this.marked.indexOf(1);
+    this.extent = first < 0 ? null : { first, last: this.marked.lastIndexOf(1) + 1, low, high };
+    this.lastExtent = this.extent ?? this.lastExtent;
+  }
+
+  markedSteps() {
+    return this.marked;
+  }
+
+  noteAt(step, pitch) {
+    const covers = (note) => note.pitch === Math.round(pitch) && note.onset <= step + 0.5 && step + 0.5 < note.end;
+    return this.notes().filter(covers).pop() ?? null;
+  }
+
+  /** The bar lines before and after a step. */
+  barAround(step) {
+    const { bars, width } = this.song;
+    const after = bars.findIndex((bar) => bar > step);
+    const i = (after < 0 ? bars.length : after) - 1;
+    return [bars[Math.max(i, 0)] ?? 0, bars[i + 1] ?? width];
+  }
+
+  barAndBeat(step) {
+    const { bars, beats } = this.song;
+    const [from] = this.barAround(Math.max(step, 0));
+    const beat = beats.filter((each) => each >= from && each <= Math.max(step, 0) + 0.01).length;
+    return `${bars.indexOf(from) + 1}:${Math.max(beat, 1)}`;
+  }
+
+  barBeforeMask() {
+    const box = this.extent ?? this.lastExtent;
+    return box ? this.barAround(this.barAround(box.first)[0] - 1)[0] : 0;
+  }
+
+  loopRange() {
+    const box = this.extent ?? this.lastExtent;
+    return box ? [this.barBeforeMask(), this.barAround(box.last - 1)[1]] : [0, this.song.width];
+  }
+
+  brushes() {
+    return this.tool === "brush" || this.tool === "erase";
+  }
+
+  // What a person does that the kernel need not know
+
+  setTool(name) {
+    this.tool = name;
+    this.hand.open = [];
+    this.update();
+  }
+
+  setRadius(radius) {
+    this.radius = clamp(radius, 1, 12);
+    this.update();
+  }
+
+  setPart(name) {
+    this.part = name === this.part || !["all", ...this.song.chips].includes(name) ? "all" : name;
+    this.send({ do: "part", name: this.part });
+    this.update();
+  }
+
+  setColours(paper) {
+    this.paperColours = paper;
+    this.update();
+  }
+
+  setAside(aside) {
+    if (aside === this.aside) return;
+    this.aside = aside;
+    this.soundChanged();
+    this.update();
+  }
+
+  setGhost(by) {
+    const count = this.candidates.length;
+    this.ghost = by && count > 1 ? this.candidates[(this.choice() + by + count) % count] : null;
+    this.drawInk();
+  }
+
+  setLoop(range) {
+    this.loop = range;
+    this.loopWished = range !== null;
+    if (range && this.player.playing) this.player.play(range[0]);
+    else if (range) this.player.at = range[0];
+    this.update();
+  }
+
+  toggleLoop() {
+    this.setLoop(this.loop ? null : this.loopRange());
+  }
+
+  toggleFine() {
+    this.fineWished = !this.fineWished;
+    if (this.fineWished) this.askFine();
+    else this.player.dropFine();
+    this.update();
+  }
+
+  /** Ask the kernel for FluidSynth's sound; where it plays, or from a step on, that goes on with it. */
+  askFine(from) {
+    const { player } = this;
+    player.wanted = from ?? (player.playing ? player.position() : undefined);
+    this.send({ do: "fine", what: this.aside ? "before" : "now" });
+  }
+
+  goTo(step) {
+    this.player.seek(step);
+    const { view } = this;
+    if (step < view.left || step >= view.right) view.scroll(step - view.left - 8, this.song.width);
+    this.update();
+  }
+
+  goBar(by) {
+    const [from, to] = this.barAround(this.player.position());
+    this.goTo(by > 0 ? Math.min(to, this.song.width - 1) : this.barAround(from - 1)[0]);
+  }
+
+  /** Mark the bar at the playhead, or take the one before out: marking without a mouse. */
+  markBar(by) {
+    const at = this.player.position();
+    const bar = by > 0 ? this.barAround(at) : this.barAround(this.barAround(at)[0] - 1);
+    const path = [[bar[0], 60], [bar[1] - 1, 60]];
+    this.gesture({ tool: "bars", path, erase: by < 0 });
+    this.goTo(by > 0 ? Math.min(bar[1], this.song.width - 1) : bar[0]);
+  }
+
+  shift(pitches) {
+    this.view.shift(pitches);
+    this.draw();
+  }
+
+  zoom(factor) {
+    this.view.zoomAt(this.hand.over ? this.hand.x : this.view.width / 2, factor, this.song.width);
+    this.draw();
+  }
+
+  toggleMore() {
+    this.help.hidden = true;
+    this.more.root.hidden = !this.more.root.hidden;
+    this.update();
+  }
+
+  toggleHelp() {
+    this.more.root.hidden = true;
+    this.help.hidden = !this.help.hidden;
+    if (!this.help.hidden) this.help.querySelector("button").focus();
+  }
+
+  /** The nearest thing that can be closed, stopped or dropped. */
+  escape() {
+    if (this.hand.open.length || this.hand.held) return this.hand.drop();
+    if (!this.help.hidden || !this.more.root.hidden) {
+      this.help.hidden = this.more.root.hidden = true;
+      return this.takeFocus();
+    }
+    if (this.get("status").busy) return this.send({ do: "stop" });
+    if (this.extent) this.send({ do: "mark", words: "clear" });
+  }
+
+  say(text, wrong = false) {
+    this.said = { text, wrong };
+    this.update();
+  }
+
+  takeFocus() {
+    this.roll.focus({ preventScroll: true });
+  }
+
+  /** How far it is; what is composed should be seen. */
+  showStatus() {
+    const { busy } = this.get("status");
+    this.floating.update();
+    this.foot.tell();
+    if (busy === this.wasBusy) return;
+    this.wasBusy = busy;
+    const { view, extent } = this;
+    const isAway = extent && (extent.first < view.left || extent.first >= view.right);
+    if (busy && isAway) view.scroll(this.barAround(extent.first)[0] - view.left - 8, this.song.width);
+    this.update();
+  }
+
+  /** The picture while it is composed. */
+  showLive() {
+    this.live = readNotes(this.get("live"));
+    this.draw();
+  }
+
+  listenToOverview() {
+    const go = (event) => {
+      const { view, song, overview } = this;
+      const step = (event.offsetX / overview.clientWidth) * song.width;
+      view.scroll(step - (view.left + view.right) / 2, song.width);
+      this.following = false;
+      this.draw();
+    };
+    this.overview.addEventListener("pointerdown", (event) => {
+      this.overview.setPointerCapture(event.pointerId);
+      this.takeFocus();
+      go(event);
+    });
+    this.overview.addEventListener("pointermove", (event) => event.buttons && go(event));
+  }
+
+  // Drawing
+
+  /** Show the pitches in use and eight bars; a wide panel shows more. */
+  fit() {
+    const { view, song } = this;
+    [view.low, view.high] = song.pitches;
+    const bar = song.bars.length > 1 ? (song.bars[song.bars.length - 1] - song.bars[0]) / (song.bars.length - 1) : 16;
+    view.zoom = (Math.min(view.width, 900) - KEYS_WIDTH) / Math.min(8 * bar, song.width);
+    view.left = 0;
+  }
+
+  resize() {
+    const { view, roll } = this;
+    if (!roll.clientWidth) return;
+    view.width = roll.clientWidth;
+    view.height = roll.clientHeight;
+    if (!this.fitted) this.fit();
+    this.fitted = true;
+    view.scroll(0, this.song.width);
+    this.renderAll();
+  }
+
+  /** Draw all before the next frame. */
+  draw() {
+    this.plan("all");
+  }
+
+  update() {
+    this.plan("panels");
+  }
+
+  drawInk() {
+    this.plan("ink");
+  }
+
+  plan(what) {
+    this.planned ??= new Set();
+    if (!this.planned.size) requestAnimationFrame(() => this.render());
+    this.planned.add(what);
+  }
+
+  render() {
+    const { planned } = this;
+    this.planned = new Set();
+    if (planned.has("panels")) return this.renderAll();
+    if (!planned.has("all")) return drawInk(this);
+    this.renderRoll();
+    this.floating.place();
+  }
+
+  renderRoll() {
+    drawGround(this);
+    drawInk(this);
+    drawOverview(this);
+    this.placePlayhead();
+  }
+
+  renderAll() {
+    this.theme = isDark() ? THEMES.dark : THEMES.light;
+    mark(this.root, "data-theme", isDark() ? "dark" : "light");
+    this.view.ratio = window.devicePixelRatio || 1;
+    this.measureMask();
+    for (const panel of [this.transport, this.tools, this.more, this.foot]) panel.update();
+    const label = `piano roll of ${this.song.title}; marked: ${this.get("words") || "nothing"}`;
+    mark(this.roll, "aria-label", label);
+    if (!this.fitted) return;
+    this.renderRoll();
+    this.floating.update();
+    if (this.player.playing) this.tick();
+  }
+
+  /** While it plays: the playhead of every frame; the roll follows it. */
+  tick() {
+    if (this.ticking) return;
+    this.ticking = true;
+    const frame = () => {
+      this.ticking = this.player.playing && this.root.isConnected;
+      if (this.ticking) requestAnimationFrame(frame);
+      this.placePlayhead();
+      this.transport.tick();
+    };
+    requestAnimationFrame(frame);
+  }
+
+  placePlayhead() {
+    const { view, song, player } = this;
+    const at = player.position();
+    const away = at < view.left || at > view.right - 2;
+    if (player.playing && this.following && away && !this.hand.held) {
+      view.scroll(at - view.left - 4, song.width);
+      this.draw();
+    }
+    const x = view.across(at);
+    this.playhead.style.transform = `translateX(${x}px)`;
+    put(this.playhead, "hidden", x < KEYS_WIDTH || x > view.width);
+    this.head.style.transform = `translateX(${(at / song.width) * this.overview.clientWidth}px)`;
+  }
+
+  close() {
+    this.player.close();
+    this.resized.disconnect();
+    this.themed.disconnect();
+  }
+}
+
+function render({ model, el }) {
+  const desk = new Desk(model, el);
+  return () => desk.close();
+}
+
+export default { render };

@@ -1,0 +1,398 @@
+// --------------------------------------------------------------------------------------------------- the panels
+
+const TOOLS = [
+  ["brush", "brush: paint freely", "1"],
+  ["box", "box: from corner to corner", "2"],
+  ["lasso", "lasso: draw round a region, or click its corners", "3"],
+  ["pencil", "pencil: write notes, drag them, drag their edges; double click deletes", "4"],
+  ["erase", "erase: take out of the mask; so does a right drag, or Alt with any tool", "5"],
+];
+const DOWNLOADS = [
+  ["", "Save as ..."],
+  [".mid", "MIDI"],
+  [".wav", "sound, WAV"],
+  [".png", "picture, PNG"],
+  [".mask.png", "picture with mask, PNG"],
+  [".npz", "studio, to open again"],
+];
+const OPENED = ".mid,.midi,.png,.jpg,.jpeg,.gif,.bmp,.webp,.npz";
+
+const pressed = (element, on) => mark(element, "aria-pressed", on);
+
+/** One line: play, loop, where, title with the tempo, undo, files, help. */
+class Transport {
+  constructor(desk) {
+    this.desk = desk;
+    this.play = button("Play", () => desk.player.toggle(), { icon: "play", text: "Play", key: "Space", kind: "wide" });
+    this.loop = button("Loop", () => desk.toggleLoop(), { icon: "loop", text: "Loop", key: "L" });
+    this.where = make("output", { className: "where", "aria-label": "playhead" });
+    this.title = make("span", { className: "title" });
+    this.undo = button("Undo", () => desk.send({ do: "undo" }), { icon: "undo", key: "Ctrl+Z" });
+    this.redo = button("Redo", () => desk.send({ do: "redo" }), { icon: "redo", key: "Ctrl+Shift+Z" });
+    this.file = make("input", { type: "file", accept: OPENED, hidden: true, "aria-label": "file to open" });
+    this.file.addEventListener("change", () => this.sendFile());
+    const open = button("Open a file", () => this.file.click(), { text: "Open" });
+    this.save = make("select", { title: "Save as ...", "aria-label": "Save as" });
+    for (const [value, text] of DOWNLOADS) this.save.append(make("option", { value, textContent: text }));
+    this.save.addEventListener("change", () => this.sendSave());
+    const help = button("Keys", () => desk.toggleHelp(), { text: "?", key: "?" });
+    const left = [this.play, this.loop, this.where];
+    const right = [this.undo, this.redo, open, this.save, help, this.file];
+    this.root = make("div", { className: "line", role: "toolbar", "aria-label": "transport" }, ...left, this.title, ...right);
+  }
+
+  async sendFile() {
+    const [file] = this.file.files;
+    if (!file) return;
+    const bytes = await file.arrayBuffer();
+    this.file.value = "";
+    this.desk.send({ do: "open", name: file.name }, [bytes]);
+  }
+
+  sendSave() {
+    if (this.save.value) this.desk.send({ do: "save", suffix: this.save.value });
+    this.save.value = "";
+  }
+
+  update() {
+    const { desk } = this;
+    const word = desk.player.playing ? "Pause" : "Play";
+    if (this.word !== word) {
+      this.word = word;
+      this.play.replaceChildren(icon(word.toLowerCase()), make("span", { textContent: word }));
+      this.play.setAttribute("aria-label", word);
+    }
+    pressed(this.loop, desk.loop !== null);
+    put(this.title, "textContent", desk.song.title);
+    put(this.title, "title", desk.song.title);
+    put(this.undo, "disabled", !desk.get("can").undo);
+    put(this.redo, "disabled", !desk.get("can").redo);
+    this.tick();
+  }
+
+  tick() {
+    put(this.where, "textContent", `bar ${this.desk.barAndBeat(this.desk.player.position())}`);
+  }
+}
+
+/** One line: tools, parts, Busy-ness, Wildness, More. */
+class Tools {
+  constructor(desk) {
+    this.desk = desk;
+    this.tools = TOOLS.map(([name, tip, key]) => {
+      const made = button(name, () => desk.setTool(name), { icon: name, key });
+      made.title = `${tip} (${key})`;
+      made.dataset.tool = name;
+      return made;
+    });
+    const smaller = button("Smaller brush", () => desk.setRadius(desk.radius - 1), { text: "−", key: "[", kind: "slim" });
+    const bigger = button("Bigger brush", () => desk.setRadius(desk.radius + 1), { text: "+", key: "]", kind: "slim" });
+    this.size = make("span", { className: "size", title: "the brush's radius, in cells" });
+    this.brush = make("span", { className: "group brush", role: "group", "aria-label": "brush size" }, smaller, this.size, bigger);
+    this.chips = make("span", { className: "group" });
+    this.others = make("select", { "aria-label": "other parts", title: "a selection takes only this part" });
+    this.others.addEventListener("change", () => desk.setPart(this.others.value));
+    this.parts = make("span", { className: "group parts", role: "group", "aria-label": "part" }, this.chips, this.others);
+    this.busyness = new Setting(desk, "density", "Busy-ness", (value) => (value > 0 ? `${value} a bar` : "auto"));
+    this.wildness = new Setting(desk, "temperature", "Wildness", (value) => (value === 1 ? "usual" : value.toFixed(1)));
+    this.more = button("More settings", () => desk.toggleMore(), { text: "More", icon: "more" });
+    const tools = make("span", { className: "group", role: "group", "aria-label": "tools" }, ...this.tools);
+    const settings = make("span", { className: "group settings" }, this.busyness.root, this.wildness.root, this.more);
+    this.root = make("div", { className: "line", role: "toolbar", "aria-label": "tools" }, tools, this.brush, this.parts, settings);
+  }
+
+  update() {
+    const { desk } = this;
+    for (const made of this.tools) pressed(made, made.dataset.tool === desk.tool);
+    put(this.size, "textContent", String(desk.radius));
+    this.brush.classList.toggle("unused", !desk.brushes());
+    this.updateParts();
+    this.busyness.update();
+    this.wildness.update();
+    mark(this.more, "aria-expanded", !desk.more.root.hidden);
+  }
+
+  /** Chips for the parts that every song has, a menu for those of this one. */
+  updateParts() {
+    const { desk } = this;
+    const chips = ["all", ...desk.song.chips.slice(0, 2)];
+    const others = desk.song.chips.slice(2);
+    if (this.names !== desk.song.chips.join("|")) {
+      this.names = desk.song.chips.join("|");
+      const chip = (name) => button(name, () => desk.setPart(name), { text: SHORT[name] ?? name, key: PART_KEYS[name], kind: "chip" });
+      this.chips.replaceChildren(...chips.map(chip));
+      const option = (name) => make("option", { value: name, textContent: name });
+      this.others.replaceChildren(make("option", { value: "all", textContent: "part ..." }), ...others.map(option));
+      this.others.hidden = !others.length;
+    }
+    [...this.chips.children].forEach((made, i) => pressed(made, chips[i] === desk.part));
+    put(this.others, "value", others.includes(desk.part) ? desk.part : "all");
+  }
+}
+
+/** A control of one of the session's settings: a slider, a number, a menu or a check box. */
+class Setting {
+  constructor(desk, name, text, words) {
+    Object.assign(this, { desk, name, words });
+    this.label = make("span", { className: "name", textContent: text });
+    this.shown = make("output", { className: "value" });
+    this.root = make("label", { className: `setting ${name}` }, this.label);
+  }
+
+  /** The control itself, once the kernel has said what kind it is. */
+  build(spec) {
+    this.kind = spec.kind;
+    this.input = spec.kind === "menu" ? make("select") : make("input", { type: INPUTS[spec.kind] });
+    this.input.dataset.setting = this.name;
+    this.root.title = spec.tip;
+    if (spec.kind === "range") Object.assign(this.input, { min: spec.low, max: spec.high, step: spec.step });
+    if (spec.kind === "number") Object.assign(this.input, { min: spec.low, max: spec.high, step: 1 });
+    this.input.addEventListener("input", () => this.tell());
+    this.input.addEventListener("change", () => this.desk.send({ do: "set", name: this.name, value: this.value() }));
+    this.root.append(...(this.kind === "check" ? [this.input] : [this.input, this.shown]));
+  }
+
+  value() {
+    if (this.kind === "check") return this.input.checked;
+    return this.kind === "menu" ? this.input.value : Number(this.input.value);
+  }
+
+  tell() {
+    const value = this.value();
+    if (this.kind === "range") put(this.shown, "textContent", this.words ? this.words(value) : String(value));
+  }
+
+  update() {
+    const spec = this.desk.get("controls").find((each) => each.name === this.name);
+    if (!spec) return;
+    if (!this.input) this.build(spec);
+    put(this.input, "disabled", !spec.enabled);
+    const choices = JSON.stringify(spec.choices);
+    if (this.kind === "menu" && this.choices !== choices) {
+      this.choices = choices;
+      const option = ([textContent, value]) => make("option", { textContent, value });
+      this.input.replaceChildren(...spec.choices.map(option));
+    }
+    const value = this.desk.get("settings")[this.name];
+    if (this.kind === "check") put(this.input, "checked", value);
+    else if (this.input !== document.activeElement || this.kind === "menu") put(this.input, "value", String(value));
+    this.tell();
+  }
+}
+const INPUTS = { range: "range", number: "number", check: "checkbox" };
+const SHORT = { accompaniment: "accomp." };
+const PART_KEYS = { melody: "M", accompaniment: "A" };
+const ON_THE_LINE = ["density", "temperature"]; // these stand under plain words on the line of tools
+
+/** All other settings, with the paper's names, and the colours. */
+class More {
+  constructor(desk) {
+    this.desk = desk;
+    this.settings = new Map();
+    const colours = make("select", { "data-setting": "colours" });
+    colours.append(make("option", { value: "calm", textContent: "calm" }), make("option", { value: "picture", textContent: "red and green" }));
+    colours.addEventListener("change", () => desk.setColours(colours.value === "picture"));
+    this.colours = make("label", { className: "setting" }, make("span", { className: "name", textContent: "colours" }), colours);
+    this.fine = button("Fine sound", () => desk.toggleFine(), { text: "fine sound", key: "F" });
+    this.fine.title = "Fine sound (F): the kernel plays the song with a soundfont; else the page plays at once";
+    const words = [["all", "mark all"], ["invert", "invert the mask"], ["clear", "mark nothing"]];
+    const marks = words.map(([mark, text]) => button(text, () => desk.send({ do: "mark", words: mark }), { text }));
+    this.marks = make("div", { className: "buttons" }, this.fine, ...marks);
+    this.root = make("div", { className: "sheet more", role: "group", "aria-label": "more settings", hidden: true });
+  }
+
+  update() {
+    if (this.root.hidden) return;
+    for (const spec of this.desk.get("controls")) {
+      if (ON_THE_LINE.includes(spec.name) || this.settings.has(spec.name)) continue;
+      this.settings.set(spec.name, new Setting(this.desk, spec.name, spec.text));
+      this.root.append(this.settings.get(spec.name).root);
+    }
+    this.root.append(this.colours, this.marks);
+    for (const setting of this.settings.values()) setting.update();
+    pressed(this.fine, this.desk.fineWished);
+  }
+}
+
+/** The bar that floats at the mask: compose, go through the candidates, compare, keep. */
+class Floating {
+  constructor(desk) {
+    this.desk = desk;
+    this.compose = button("Compose", () => desk.compose(), { text: "Compose", key: "C", kind: "primary" });
+    this.stop = button("Stop", () => desk.send({ do: "stop" }), { text: "Stop", key: "Esc", kind: "primary" });
+    this.progress = make("progress", { max: 1, "aria-label": "composed so far" });
+    this.back = button("Candidate before", () => desk.turn(-1), { icon: "left", key: "," });
+    this.number = make("output", { className: "number" });
+    this.next = button("Next candidate", () => desk.turn(+1), { icon: "right", key: "." });
+    this.aside = button("Before / after", () => desk.setAside(!desk.aside), { text: "before/after", key: "\\" });
+    this.keep = button("Keep", () => desk.keep(), { text: "Keep", key: "K" });
+    for (const [made, by] of [[this.back, -1], [this.next, 1]]) {
+      made.addEventListener("pointerenter", () => desk.setGhost(by));
+      made.addEventListener("pointerleave", () => desk.setGhost(0));
+    }
+    const choice = [this.back, this.number, this.next, this.aside, this.keep];
+    this.choice = make("span", { className: "group" }, ...choice);
+    this.root = make("div", { className: "floating", role: "toolbar", "aria-label": "compose" }, this.compose, this.stop, this.progress, this.choice);
+  }
+
+  update() {
+    const { desk } = this;
+    const { busy, share } = desk.get("status");
+    const count = desk.candidates.length;
+    const { extent } = desk;
+    put(this.root, "hidden", !busy && !extent && !count);
+    put(this.compose, "hidden", busy);
+    put(this.compose, "disabled", !extent);
+    put(this.stop, "hidden", !busy);
+    put(this.progress, "hidden", !busy);
+    put(this.progress, "value", share);
+    put(this.choice, "hidden", busy || !count);
+    put(this.number, "textContent", `${desk.choice() + 1} of ${count}`);
+    pressed(this.aside, desk.aside);
+    this.root.classList.toggle("away", desk.hand.held);
+
+    // Its size is asked for only where it may have changed: that lays out the page.
+    const look = [this.root.hidden, busy, count].join();
+    if (this.look !== look) this.size = [this.root.offsetWidth, this.root.offsetHeight];
+    this.look = look;
+    this.place();
+  }
+
+  /** Under the mask where there is room, else at the foot of the roll. */
+  place() {
+    if (this.root.hidden) return;
+    const { view, extent, lastExtent } = this.desk;
+    const [width, height] = this.size;
+    const box = extent ?? lastExtent;
+    const middle = box ? (view.across(box.first) + view.across(box.last)) / 2 : view.width / 2;
+    const x = clamp(middle - width / 2, KEYS_WIDTH + 4, Math.max(view.width - width - 4, KEYS_WIDTH + 4));
+    const below = box ? view.down(box.low - 1) + 8 : Infinity;
+    const y = clamp(below, RULER + 4, view.height - height - 8);
+    this.root.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
+  }
+}
+
+const WAITS = { text: "the kernel is busy; what you do is kept until it answers" };
+
+/** What stands under the roll: the kept takes, one line of messages. */
+class Foot {
+  constructor(desk) {
+    this.desk = desk;
+    this.takes = make("div", { className: "takes", role: "group", "aria-label": "kept takes" });
+    this.words = make("span", { className: "words", "aria-live": "polite" });
+    this.message = make("span", { className: "message", role: "status" });
+    this.root = make("div", { className: "foot" }, this.takes, make("div", { className: "line told" }, this.words, this.message));
+  }
+
+  update() {
+    const { desk } = this;
+    const takes = desk.get("takes");
+    const place = desk.get("place");
+    if (this.names !== takes.join("|")) {
+      this.names = takes.join("|");
+      const chip = (name, i) => button(`take: ${name}`, () => desk.send({ do: "go", place: i }), { text: name, kind: "chip" });
+      this.takes.replaceChildren(...takes.map(chip));
+      this.takes.scrollLeft = this.takes.scrollWidth;
+    }
+    [...this.takes.children].forEach((made, i) => pressed(made, i === place));
+    put(this.words, "textContent", desk.get("words"));
+    this.tell();
+  }
+
+  tell() {
+    const { desk } = this;
+    const { busy, remaining } = desk.get("status");
+    const message = desk.said ?? desk.get("message");
+    const composing = { text: `composing: ${remaining}` };
+    const told = desk.isKernelBusy() ? WAITS : busy ? composing : message;
+    put(this.message, "textContent", told.text ?? "");
+    this.message.classList.toggle("wrong", told.wrong === true);
+    desk.root.classList.toggle("waits", desk.isKernelBusy());
+  }
+}
+
+// ----------------------------------------------------------------------------------------------------- the keys
+
+// Key, what it does in words, and how. Every one has a button, or is a drag of the mouse.
+const SHORTCUTS = [
+  ["Space", "play or pause", (desk) => desk.player.toggle()],
+  ["Home", "to the beginning", (desk) => desk.goTo(0)],
+  ["End", "to the end", (desk) => desk.goTo(desk.song.width)],
+  ["ArrowLeft", "one bar back", (desk) => desk.goBar(-1)],
+  ["ArrowRight", "one bar on", (desk) => desk.goBar(+1)],
+  ["Shift+ArrowRight", "mark this bar and go on", (desk) => desk.markBar(+1)],
+  ["Shift+ArrowLeft", "go back and take that bar out of the mask", (desk) => desk.markBar(-1)],
+  ["ArrowUp", "higher pitches", (desk) => desk.shift(+2)],
+  ["ArrowDown", "lower pitches", (desk) => desk.shift(-2)],
+  ["1", "brush", (desk) => desk.setTool("brush")],
+  ["2", "box", (desk) => desk.setTool("box")],
+  ["3", "lasso", (desk) => desk.setTool("lasso")],
+  ["4", "pencil", (desk) => desk.setTool("pencil")],
+  ["5", "erase", (desk) => desk.setTool("erase")],
+  ["[", "smaller brush", (desk) => desk.setRadius(desk.radius - 1)],
+  ["]", "bigger brush", (desk) => desk.setRadius(desk.radius + 1)],
+  ["M", "only the melody, or all again", (desk) => desk.setPart("melody")],
+  ["A", "only the accompaniment, or all again", (desk) => desk.setPart("accompaniment")],
+  ["C", "compose what is marked", (desk) => desk.compose()],
+  ["Ctrl+Enter", "compose what is marked", (desk) => desk.compose()],
+  [",", "the candidate before", (desk) => desk.turn(-1)],
+  [".", "the next candidate", (desk) => desk.turn(+1)],
+  ["\\", "before / after", (desk) => desk.setAside(!desk.aside)],
+  ["K", "keep the candidate", (desk) => desk.keep()],
+  ["L", "loop the mask, or the song", (desk) => desk.toggleLoop()],
+  ["F", "fine sound, or the page's own", (desk) => desk.toggleFine()],
+  ["Delete", "delete the notes in the mask", (desk) => desk.send({ do: "empty" })],
+  ["Ctrl+Z", "undo", (desk) => desk.send({ do: "undo" })],
+  ["Ctrl+Shift+Z", "redo", (desk) => desk.send({ do: "redo" })],
+  ["+", "zoom in", (desk) => desk.zoom(1.25)],
+  ["-", "zoom out", (desk) => desk.zoom(0.8)],
+  ["Enter", "close the lasso", (desk) => desk.hand.closePolygon()],
+  ["Escape", "close, stop, or mark nothing", (desk) => desk.escape()],
+  ["?", "show these keys", (desk) => desk.toggleHelp()],
+];
+const OTHER_NAMES = { " ": "Space", "=": "+", Backspace: "Delete", "Ctrl+Y": "Ctrl+Shift+Z" };
+
+/** The name of a key as SHORTCUTS has it. */
+function keyName(event) {
+  const single = event.key.length === 1;
+  const letter = /^[a-z]$/i.test(event.key);
+  const modifiers = [];
+  if (event.ctrlKey || event.metaKey) modifiers.push("Ctrl");
+  if (event.shiftKey && (!single || (letter && modifiers.length))) modifiers.push("Shift");
+  const key = OTHER_NAMES[event.key] ?? (single ? event.key.toUpperCase() : event.key);
+  const name = [...modifiers, key].join("+");
+  return OTHER_NAMES[name] ?? name;
+}
+
+/** Keys stay inside the panel, or the notebook would cut cells; but it saves, and Tab goes through the buttons. */
+function listenToKeys(desk) {
+  desk.root.addEventListener("keydown", (event) => {
+    const name = keyName(event);
+    const field = event.target.closest("input, select");
+    const native = event.target.closest("button") && ["Space", "Enter"].includes(name);
+    const act = SHORTCUTS.find(([key]) => key === name)?.[2];
+    if ((event.ctrlKey || event.metaKey) && (!act || field)) return;
+    event.stopPropagation();
+    if (field && name === "Escape") return desk.takeFocus();
+    if (!act || field || native || event.altKey) return;
+    event.preventDefault();
+    act(desk);
+  });
+}
+
+function makeHelp(desk) {
+  const rows = SHORTCUTS.map(([key, words]) => {
+    const shown = key.replace("Arrow", "").replace("Escape", "Esc");
+    return make("div", {}, make("kbd", { textContent: shown }), make("span", { textContent: words }));
+  });
+  const mouse = [
+    ["drag on the ruler", "mark bars; with Alt: loop; a click plays from there"],
+    ["drag on the keys", "mark pitches; a click sounds"],
+    ["wheel", "through time; Ctrl: zoom; Alt or Shift: through pitches"],
+    ["right drag, Alt", "erase"],
+    ["Tab, Shift+Tab", "to the next button, and out of the studio"],
+    ["Ctrl+S", "saves the notebook"],
+  ].map(([act, words]) => make("div", {}, make("kbd", { textContent: act }), make("span", { textContent: words })));
+  const close = button("Close", () => desk.toggleHelp(), { text: "Close", key: "Esc" });
+  return make("div", { className: "sheet help", role: "dialog", "aria-label": "keys", hidden: true }, close, ...rows, ...mouse);
+}

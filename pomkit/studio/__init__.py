@@ -1,7 +1,7 @@
 """The studio: paint, compose, listen, paint again (notebook 08).
 
-Reading order: editor, controls, canvas, tools, painter, sampling, storage, session, strips, roll,
-panel.
+Reading order: editor, controls, canvas, tools, painter, sampling, storage, session, view, strips,
+roll, panel.
 
 Without a front end:
 
@@ -10,6 +10,7 @@ Without a front end:
 - `sampling`: the settings, and what a model is asked for.
 - `storage`: what is kept, and its files.
 - `session`: an editor, a model, candidates, takes, sounds; all that a front end needs.
+- `view`: a session as plain values.
 
 With widgets:
 
@@ -34,6 +35,7 @@ __all__, _face, __dir__ = face(
         "sampling": "SETTINGS KEY_NAMES options_of",
         "storage": "Take SAVERS IMAGES",
         "session": "Session FRAME",
+        "view": "",
         "strips": "STRIP TITLE",
         "panel": "Studio OPEN",
     },

@@ -1,0 +1,281 @@
+"""A session as plain values: all that a page needs to draw it, without a widget.
+
+    piece(session, "notes")                      # int32 (notes, 6)
+    piece(session, "mask")["words"]              # "bars 5-8, melody"
+    for name in CHANGES["state"]: ...            # what may have changed with an event
+
+Each of `PIECES` is one function of a session. What they give are numbers, texts, lists and dicts
+that JSON knows, tables of notes, and bytes; nobody needs to know more than this file to write a
+front end. A table of notes has the columns `COLUMNS`; steps count from 0, pitches are MIDI numbers.
+
+The law: `mask_of_bits` gives back the mask, and the notes of a table are those of the song that the
+picture shows.
+Read on: `panel`, a front end of widgets.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..data.mask_mix import onsets_per_bar
+from ..errors import PomkitError
+from ..music import masks
+from ..music.chords import Chord
+from ..music.grid import clock_of
+from ..music.midi_codes import DRUMS
+from ..music.palette import palette
+from ..music.pixels import PITCHES, Mask
+from ..processes.contract import methods_of
+from .editor import HIGHEST_PITCH, LOWEST_PITCH, State, new_among
+from .sampling import SETTINGS, Setting, knows
+from .session import Session
+
+# Of a table of notes; new is 1 where the picture before has no such note.
+COLUMNS = ("onset", "duration", "pitch", "velocity", "part", "new")
+KINDS = {bool: "bool", int: "int", float: "float", str: "text"}
+
+
+def piece(session: Session, name: str) -> Any:
+    """What `PIECES` tells of a session by one name."""
+    return PIECES[name](session)
+
+
+# Notes
+
+
+def note_table(state: State, before: State) -> np.ndarray:
+    """The notes that a picture shows, each in its part.
+
+    Args:
+        state: whose notes they are.
+        before: notes that its picture lacks are new; of another size: none is.
+
+    Returns:
+        int32 (notes, 6), the `COLUMNS`, by onset.
+    """
+    notes = state.song.notes
+    pitch = notes["pitch"]
+    is_seen = (pitch >= LOWEST_PITCH) & (pitch <= HIGHEST_PITCH)
+    notes = notes[is_seen & (notes["onset"] < state.mask.shape[1])]
+    is_new = new_among(notes, state.picture, before.picture)
+    fields = [notes[name] for name in COLUMNS[:-1]]
+    return np.stack([*fields, is_new], axis=1).astype(np.int32)  # (notes, 6)
+
+
+def tell_notes(session: Session) -> np.ndarray:
+    """The notes of the present picture, int32 (notes, 6)."""
+    return note_table(session.editor.state, session.state_before())
+
+
+def tell_notes_before(session: Session) -> np.ndarray:
+    """The notes of the picture that the present one was made from, int32 (notes, 6)."""
+    before = session.state_before()
+    return note_table(before, before)
+
+
+def tell_live(session: Session) -> np.ndarray | None:
+    """The notes of the picture while it is composed, int32 (notes, 6), or None."""
+    live = session.live_state
+    if live is None:
+        return None
+    # The song is told when it is done; the picture alone knows no parts.
+    seen = live._replace(origin=None, touched=None, changed=None)
+    return note_table(seen, session.editor.state)
+
+
+# The song
+
+
+def tell_song(session: Session) -> dict[str, Any]:
+    """What is under the notes: bars, beats, chords, and when each step sounds.
+
+    Returns:
+        title, name, width in steps; bars and beats, the steps at which they begin; clock, a line
+        (step, second, seconds of a step) for each tempo; parts, each with name, program, channel,
+        whether it is drums; chords (onset, duration, label, colour); low and high, the pitches
+        that are used; steps_per_beat.
+    """
+    state = session.editor.state
+    pitch = state.read.notes["pitch"]
+    parts = range(len(state.song.parts))
+
+    told: dict[str, Any] = {
+        "title": session.title,
+        "name": state.name,
+        "width": state.mask.shape[1],
+    }
+    told |= {"bars": list(state.bars), "beats": state.beats.tolist()}
+    told["clock"] = clock_of(state.tempi, state.steps_per_beat)
+    told["steps_per_beat"] = state.steps_per_beat
+    told["parts"] = [tell_part(state, number) for number in parts]
+    told["chords"] = [tell_chord(chord) for chord in state.read.chords]
+
+    # Of silence, the octave from C4 on.
+    told["low"] = int(min(pitch, default=60))
+    told["high"] = int(max(pitch, default=72))
+    return told
+
+
+def tell_chord(chord: Chord) -> tuple[int, int, str, str]:
+    """Onset, duration and label of a chord, and its colour, "#rrggbb"."""
+    return (*chord, "#" + bytes(palette()[chord.label]).hex())
+
+
+def tell_part(state: State, number: int) -> dict[str, Any]:
+    """Name, program and channel of a part of the song, and whether it is drums."""
+    song = state.song
+    channel = song.channels[number]
+    return {
+        "name": song.parts[number],
+        "program": song.programs[number],
+        "channel": channel,
+        "drums": channel == DRUMS,
+    }
+
+
+# The mask
+
+
+def bits_of_mask(mask: Mask) -> bytes:
+    """A mask, bool (128, width), as bits: rows of whole bytes, the first step the highest bit."""
+    return np.packbits(mask, axis=1).tobytes()
+
+
+def mask_of_bits(bits: bytes, width: int) -> Mask:
+    """The mask, bool (128, width), that `bits_of_mask` told."""
+    rows = np.frombuffer(bits, np.uint8).reshape(PITCHES, -1)  # (128, bytes)
+    return np.unpackbits(rows, axis=1, count=width).astype(bool)
+
+
+def tell_mask(session: Session) -> dict[str, Any]:
+    """What is marked.
+
+    Returns:
+        bits, as `bits_of_mask`; words; part, the chosen one or None, and parts to choose from;
+        start and stop, of the marked steps (0, 0: none); listen, the step from which one listens
+        (-1: none); undo and redo, whether there is something.
+    """
+    editor = session.editor
+    state = editor.state
+    start, stop = marked_steps(state.mask)
+    listen = session.listen_from
+
+    # What, of which part, where, and whether it can be taken back.
+    told: dict[str, Any] = {"bits": bits_of_mask(state.mask), "words": session.mask_in_words()}
+    told |= {"part": state.part, "parts": masks.part_words(state.song)}
+    told |= {"start": start, "stop": stop, "listen": -1 if listen is None else listen}
+    return told | {"undo": editor.can_undo, "redo": editor.can_redo}
+
+
+def marked_steps(mask: Mask) -> tuple[int, int]:
+    """The first marked step of a mask, bool (128, width), and that after the last; 0, 0: none."""
+    columns = np.flatnonzero(mask.any(axis=0))
+    return (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
+
+
+# Takes and candidates
+
+
+def tell_takes(session: Session) -> dict[str, Any]:
+    """The names of the kept pictures, place (the present one), and what could be brought back."""
+    return {
+        "names": session.take_names,
+        "place": session.place,
+        "bring_back": session.aside,
+    }
+
+
+def tell_candidates(session: Session) -> dict[str, Any]:
+    """The candidates of the last composition.
+
+    Returns:
+        tables of the notes that begin in what was composed, int32 (notes, 6) each; chosen (-1:
+        another picture is present); start and stop of the composed steps; notes_per_bar of each.
+    """
+    before = session.history[-1].before
+    start, stop = marked_steps(before.mask)
+    tables = []
+    busy = []
+
+    # Of each candidate the notes that begin where it was composed.
+    for state in session.candidate_states:
+        table = note_table(state, before)
+        row = PITCHES - 1 - table[:, COLUMNS.index("pitch")]
+        tables.append(table[before.mask[row, table[:, 0]]])
+        busy.append(onsets_per_bar(state.picture, before.mask, before.bars))
+    chosen = -1 if session.chosen is None else session.chosen
+    told = {"tables": tables, "notes_per_bar": busy, "chosen": chosen}
+    return told | {"start": start, "stop": stop}
+
+
+# Wishes, and how it goes
+
+
+def tell_settings(session: Session) -> list[dict[str, Any]]:
+    """Each of `SETTINGS`, with what it is set to."""
+    return [tell_setting(session, setting) for setting in SETTINGS.values()]
+
+
+def tell_setting(session: Session, setting: Setting) -> dict[str, Any]:
+    """A setting.
+
+    Returns:
+        name, label, paper (the word of the papers), tip, kind ("bool", "int", "float", "text"),
+        value, default, low, high, choices, learned (the value that means "auto", or None), known
+        (whether the model takes it), primary (whether it is wished often).
+    """
+    name = setting.name
+    told = {each: getattr(setting, each) for each in ("tip", "default", "low", "high", "learned")}
+    told |= {"name": name, "label": setting.text, "paper": name, "primary": setting.is_primary}
+    told["kind"] = KINDS[type(setting.default)]
+    told["value"] = session.settings[name]
+    told["known"] = knows(session.model, name)
+
+    # The models decide about some.
+    choices = {"model": session.model_names, "method": list(methods_of(session.model))}
+    told["choices"] = choices.get(name, list(setting.choices))
+    return told
+
+
+def tell_status(session: Session) -> dict[str, Any]:
+    """How far composing is, and what there is to say.
+
+    Returns:
+        busy, share from 0 to 1, remaining in words; message, and whether it is wrong, an error;
+        obstacle, why composing cannot begin; advice, what to know before it does.
+    """
+    message = session.message
+    text = f"{message}"
+    if isinstance(message, Exception) and not isinstance(message, PomkitError):
+        text = f"{type(message).__name__}: {message}"
+    told = {"message": text, "wrong": isinstance(message, Exception)}
+    return {**session.status._asdict(), **told} | tell_composing(session)
+
+
+def tell_composing(session: Session) -> dict[str, str]:
+    """Why composing cannot begin, and what to know before it does."""
+    return {"obstacle": session.obstacle, "advice": session.advice()}
+
+
+PIECES: dict[str, Callable[[Session], Any]] = {
+    "song": tell_song,
+    "notes": tell_notes,
+    "before": tell_notes_before,
+    "mask": tell_mask,
+    "takes": tell_takes,
+    "candidates": tell_candidates,
+    "settings": tell_settings,
+    "status": tell_status,
+    "live": tell_live,
+}
+# The pieces that may have changed with each of the session's events.
+CHANGES = {
+    "state": ("song", "notes", "before", "mask", "takes", "candidates", "status"),
+    "live": ("live",),
+    "status": ("status",),
+    "message": ("status", "takes"),
+    "settings": ("settings", "status"),
+    "music": tuple(PIECES),
+    "silence": (),
+}

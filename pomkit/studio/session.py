@@ -132,6 +132,7 @@ class Session:
         editor: the music and the mask.
         settings: a value of each of `SETTINGS`.
         dice: whether every composition draws a seed of its own.
+        composed: how many times something was composed.
         live_state: the state while it is composed, or None.
         status: what the composing thread does.
         message: the last text or error for the person.
@@ -166,6 +167,7 @@ class Session:
         # Undo may bring those back, too, with this shelf.
         self._aside_from: Shelf | None = None
 
+        self.composed = 0
         self.live_state: State | None = None
         self.status = Status()
         self.message: str | Exception = ""
@@ -418,6 +420,7 @@ class Session:
             if self._halt.is_set() or shelf is not self._mark.shelf:
                 raise InterruptedError
             self.live_state = None
+            self.composed += 1
             shelf.takes.append(Take(before, before, settings))
             shelf.candidates = candidates
             shelf.__dict__.pop("candidate_states", None)

@@ -6,7 +6,7 @@
 
 Each of `PIECES` is one function of a session. What they give are numbers, texts, lists and dicts
 that JSON knows, tables of notes, and bytes; nobody needs to know more than this file to write a
-front end. A table of notes has the columns `COLUMNS`; steps count from 0, pitches are MIDI numbers.
+front end. A table of notes has the columns `NOTE_COLUMNS`; steps count from 0, pitches are MIDI numbers.
 
 The law: `mask_of_bits` gives back the mask, and the notes of a table are those of the song that the
 picture shows.
@@ -32,8 +32,8 @@ from .sampling import SETTINGS, Setting, knows
 from .session import Session
 
 # Of a table of notes; new is 1 where the picture before has no such note.
-COLUMNS = ("onset", "duration", "pitch", "velocity", "part", "new")
-KINDS = {bool: "bool", int: "int", float: "float", str: "text"}
+NOTE_COLUMNS = ("onset", "duration", "pitch", "velocity", "part", "new")
+VALUE_KINDS = {bool: "bool", int: "int", float: "float", str: "text"}
 
 
 def piece(session: Session, name: str) -> Any:
@@ -44,7 +44,7 @@ def piece(session: Session, name: str) -> Any:
 # Notes
 
 
-def note_table(state: State, before: State) -> np.ndarray:
+def table_of(state: State, before: State) -> np.ndarray:
     """The notes that a picture shows, each in its part.
 
     Args:
@@ -52,26 +52,26 @@ def note_table(state: State, before: State) -> np.ndarray:
         before: notes that its picture lacks are new; of another size: none is.
 
     Returns:
-        int32 (notes, 6), the `COLUMNS`, by onset.
+        int32 (notes, 6), the `NOTE_COLUMNS`, by onset.
     """
     notes = state.song.notes
     pitch = notes["pitch"]
     is_seen = (pitch >= LOWEST_PITCH) & (pitch <= HIGHEST_PITCH)
     notes = notes[is_seen & (notes["onset"] < state.mask.shape[1])]
     is_new = new_among(notes, state.picture, before.picture)
-    fields = [notes[name] for name in COLUMNS[:-1]]
+    fields = [notes[name] for name in NOTE_COLUMNS[:-1]]
     return np.stack([*fields, is_new], axis=1).astype(np.int32)  # (notes, 6)
 
 
 def tell_notes(session: Session) -> np.ndarray:
     """The notes of the present picture, int32 (notes, 6)."""
-    return note_table(session.editor.state, session.state_before())
+    return table_of(session.editor.state, session.state_before())
 
 
 def tell_notes_before(session: Session) -> np.ndarray:
     """The notes of the picture that the present one was made from, int32 (notes, 6)."""
     before = session.state_before()
-    return note_table(before, before)
+    return table_of(before, before)
 
 
 def tell_live(session: Session) -> np.ndarray | None:
@@ -81,7 +81,7 @@ def tell_live(session: Session) -> np.ndarray | None:
         return None
     # The song is told when it is done; the picture alone knows no parts.
     seen = live._replace(origin=None, touched=None, changed=None)
-    return note_table(seen, session.editor.state)
+    return table_of(seen, session.editor.state)
 
 
 # The song
@@ -153,8 +153,9 @@ def tell_mask(session: Session) -> dict[str, Any]:
 
     Returns:
         bits, as `bits_of_mask`; words; part, the chosen one or None, and parts to choose from;
-        start and stop, of the marked steps (0, 0: none); listen, the step from which one listens
-        (-1: none); undo and redo, whether there is something.
+        within, the bits of that part's cells (none: all); start and stop, of the marked steps
+        (0, 0: none); listen, the step from which one listens (-1: none); undo and redo, whether
+        there is something.
     """
     editor = session.editor
     state = editor.state
@@ -164,6 +165,7 @@ def tell_mask(session: Session) -> dict[str, Any]:
     # What, of which part, where, and whether it can be taken back.
     told: dict[str, Any] = {"bits": bits_of_mask(state.mask), "words": session.mask_in_words()}
     told |= {"part": state.part, "parts": masks.part_words(state.song)}
+    told["within"] = bits_of_mask(state.part_cells) if state.part else b""
     told |= {"start": start, "stop": stop, "listen": -1 if listen is None else listen}
     return told | {"undo": editor.can_undo, "redo": editor.can_redo}
 
@@ -178,11 +180,17 @@ def marked_steps(mask: Mask) -> tuple[int, int]:
 
 
 def tell_takes(session: Session) -> dict[str, Any]:
-    """The names of the kept pictures, place (the present one), and what could be brought back."""
+    """The kept pictures.
+
+    Returns:
+        names; place, the number of the present one; bring_back, what could be, in words; composed,
+        how many times something was.
+    """
     return {
         "names": session.take_names,
         "place": session.place,
         "bring_back": session.aside,
+        "composed": session.composed,
     }
 
 
@@ -190,20 +198,15 @@ def tell_candidates(session: Session) -> dict[str, Any]:
     """The candidates of the last composition.
 
     Returns:
-        tables of the notes that begin in what was composed, int32 (notes, 6) each; chosen (-1:
-        another picture is present); start and stop of the composed steps; notes_per_bar of each.
+        tables of the notes that the song has with each, int32 (notes, 6); chosen (-1: another
+        picture is present); start and stop of the composed steps; notes_per_bar that each has
+        there.
     """
     before = session.history[-1].before
     start, stop = marked_steps(before.mask)
-    tables = []
-    busy = []
-
-    # Of each candidate the notes that begin where it was composed.
-    for state in session.candidate_states:
-        table = note_table(state, before)
-        row = PITCHES - 1 - table[:, COLUMNS.index("pitch")]
-        tables.append(table[before.mask[row, table[:, 0]]])
-        busy.append(onsets_per_bar(state.picture, before.mask, before.bars))
+    states = session.candidate_states
+    tables = [table_of(state, before) for state in states]
+    busy = [onsets_per_bar(state.picture, before.mask, before.bars) for state in states]
     chosen = -1 if session.chosen is None else session.chosen
     told = {"tables": tables, "notes_per_bar": busy, "chosen": chosen}
     return told | {"start": start, "stop": stop}
@@ -228,7 +231,7 @@ def tell_setting(session: Session, setting: Setting) -> dict[str, Any]:
     name = setting.name
     told = {each: getattr(setting, each) for each in ("tip", "default", "low", "high", "learned")}
     told |= {"name": name, "label": setting.text, "paper": name, "primary": setting.is_primary}
-    told["kind"] = KINDS[type(setting.default)]
+    told["kind"] = VALUE_KINDS[type(setting.default)]
     told["value"] = session.settings[name]
     told["known"] = knows(session.model, name)
 

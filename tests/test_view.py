@@ -69,7 +69,7 @@ def test_the_song(session):
 
 def test_notes_are_those_that_the_picture_shows_with_their_parts(session):
     table = view.piece(session, "notes")
-    assert table.shape[1] == len(view.NOTE_COLUMNS)
+    assert table.shape[1] == len(view.TABLE_COLUMNS)
     seen = JIG.notes[JIG.notes["pitch"] > 7]
     assert table[:, :5].tolist() == [list(note) for note in seen.tolist()]
     assert not table[:, 5].any()

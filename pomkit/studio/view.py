@@ -6,7 +6,8 @@
 
 Each of `PIECES` is one function of a session. What they give are numbers, texts, lists and dicts
 that JSON knows, tables of notes, and bytes; nobody needs to know more than this file to write a
-front end. A table of notes has the columns `NOTE_COLUMNS`; steps count from 0, pitches are MIDI numbers.
+front end. A table of notes has the columns `TABLE_COLUMNS`; steps count from 0, pitches are MIDI
+numbers.
 
 The law: `mask_of_bits` gives back the mask, and the notes of a table are those of the song that the
 picture shows.
@@ -32,7 +33,7 @@ from .sampling import SETTINGS, Setting, knows
 from .session import Session
 
 # Of a table of notes; new is 1 where the picture before has no such note.
-NOTE_COLUMNS = ("onset", "duration", "pitch", "velocity", "part", "new")
+TABLE_COLUMNS = ("onset", "duration", "pitch", "velocity", "part", "new")
 VALUE_KINDS = {bool: "bool", int: "int", float: "float", str: "text"}
 
 
@@ -52,14 +53,14 @@ def table_of(state: State, before: State) -> np.ndarray:
         before: notes that its picture lacks are new; of another size: none is.
 
     Returns:
-        int32 (notes, 6), the `NOTE_COLUMNS`, by onset.
+        int32 (notes, 6), the `TABLE_COLUMNS`, by onset.
     """
     notes = state.song.notes
     pitch = notes["pitch"]
     is_seen = (pitch >= LOWEST_PITCH) & (pitch <= HIGHEST_PITCH)
     notes = notes[is_seen & (notes["onset"] < state.mask.shape[1])]
     is_new = new_among(notes, state.picture, before.picture)
-    fields = [notes[name] for name in NOTE_COLUMNS[:-1]]
+    fields = [notes[name] for name in TABLE_COLUMNS[:-1]]
     return np.stack([*fields, is_new], axis=1).astype(np.int32)  # (notes, 6)
 
 

@@ -87,6 +87,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         help="below 1 plays safe, above 1 takes risks (not with a head for pixels)",
     ),
     "--guidance": dict(type=float, default=1.0, help="weight of the known surroundings"),
+    "--chords": dict(
+        choices=("estimate", "none"),
+        default="estimate",
+        help="what the model is shown of a song that names no chords: those that are estimated "
+        "from the song as it is, or none; neither is written into the file",
+    ),
     "--salvage": dict(action="store_true", help="of a damaged MIDI file take what can be read"),
     "--quiet": dict(action="store_true", help="print nothing but errors"),
 }
@@ -258,6 +264,7 @@ def ask_model(options: argparse.Namespace, task: Assignment) -> tuple["ComposedS
             options.candidates,
             part=task.parts,
             start=options.start,
+            chords=options.chords == "estimate",
             callback=progress,
             **sampling,
         )

@@ -27,7 +27,7 @@ from .judge.report import (  # noqa: F401
     write_report,
     write_samples,
 )
-from .judge.tasks import SHAPES, TASKS, X, held_out  # noqa: F401
+from .judge.tasks import CHORDS, SHAPES, TASKS, X, held_out  # noqa: F401
 from .judge.tasks import TestWindow as Window  # noqa: F401
 from .judge.tasks import shape_cells as drawn  # noqa: F401
 from .play import plot
@@ -39,7 +39,9 @@ QUICK_COUNT = 12
 # Samples in the figure beside a model's card.
 PAIRS = 4
 # Options of `inpaint` that the judge itself sets.
-JUDGES_OWN = {"n", "seed", "callback"}
+JUDGES_OWN = {"n", "seed", "callback", "chords", "bars"}
+# What --chords may ask for: rows with the annotated chords, and rows as most files come.
+BOTH = ("annotated", "none")
 
 
 def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
@@ -54,6 +56,7 @@ def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
     card = card_path(o.model)
     methods = [options.pop("method")] if "method" in options else methods_of(model)
     count = min(o.count, QUICK_COUNT) if o.quick else o.count
+    chords = list(BOTH) if o.chords == "both" else [o.chords]
     weights = json.loads(card.read_text())["sha256"]
     settings = {
         "model": card.stem,
@@ -62,12 +65,13 @@ def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
         "windows": count,
         "seed": o.seed,
         "methods": methods,
+        "chords": chords,
         **options,
     }
 
     songs = corpus.split(o.split).songs
     training = corpus.split("train").songs
-    judge = Judge(model, songs, training, count, methods, o.seed, **options)
+    judge = Judge(model, songs, training, count, methods, o.seed, chords=chords, **options)
     report = open_report(o.out, settings)
     for task in o.tasks:
         if task not in report["tasks"]:
@@ -76,7 +80,7 @@ def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
                 pairs = [(sample.before, sample.after) for sample in samples[:PAIRS]]
                 plot.save_pairs(card.with_suffix(".png"), pairs, samples[0].mask)
 
-    draw_measures(o.out / "measures.png", report["tasks"], methods)
+    draw_measures(o.out / "measures.png", report["tasks"], list(judge.model_rows))
     print(as_markdown(report["tasks"]))
     if o.write_card:
         write_card(card, report)
@@ -127,6 +131,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quick = f"at most {QUICK_COUNT} windows for each task: minutes on two cores"
     add("--quick", action="store_true", help=quick)
     add("--seed", type=int, default=0, help="seed of windows and samples")
+    add(
+        "--chords",
+        default="both",
+        choices=[*CHORDS, "both"],
+        help="what the model is shown: annotated chords, those estimated from the song as it is, "
+        "none, as in most files; both: annotated, and once more with none",
+    )
     add("--write-card", action="store_true", help="put the table into the model's .json file")
 
     # Whatever `inpaint` understands is an option, too.

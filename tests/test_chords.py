@@ -185,6 +185,18 @@ def test_the_report_of_a_file_counts_and_names_the_chords_that_are_not_understoo
     assert "3 chords not understood and left out: C:aug7, Bb:what" in song.report.remarks
 
 
+def test_drums_are_not_heard_in_chords():
+    """A drum's number is no pitch: a file read with its drums has the same chords."""
+    harmony = notes_of(*((0, 16, pitch, 80, 0) for pitch in (48, 52, 55)))
+    drums = notes_of(*((4 * i, 4, 37, 127, 1) for i in range(4)))
+    alone = Song(harmony, parts=("piano",), channels=(0,)).with_chords()
+    both = Song(
+        np.concatenate([harmony, drums]), parts=("piano", "drums"), channels=(0, 9)
+    ).with_chords()
+    assert alone.chords == (Chord(0, 16, "C:maj"),)
+    assert both.chords == alone.chords
+
+
 def test_chords_are_found_in_pop909(corpus_archive):
     songs = data.read_corpus(corpus_archive, progress=False).split("valid").songs
     right = total = 0

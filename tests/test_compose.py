@@ -11,6 +11,7 @@ from splice_laws import found
 import pomkit
 from pomkit import OptionError, PictureError, Song, masks, render
 from pomkit.__main__ import main
+from pomkit.music.changes import ChangeReport
 
 QUICK = {"calls": 2, "seed": 1}
 
@@ -67,7 +68,7 @@ def test_a_song_in_songs_out(model, song):
 
 def test_it_composes_what_inpaint_composes(model, song):
     mask = masks.bars(song, 3, 5)
-    songs = pomkit.compose(model, song, mask, n=2, **QUICK)
+    songs = pomkit.compose(model, song, mask, n=2, chords=None, **QUICK)
     bars = song.bar_lines().tolist()
     pictures = pomkit.inpaint(model, render(song), mask, n=2, bars=bars, **QUICK)
     assert np.array_equal(songs.pictures, pictures)
@@ -79,6 +80,69 @@ def test_it_composes_what_inpaint_composes(model, song):
     for new, picture in zip(songs, pictures, strict=True):
         struck = render(new)[..., 0] > 0
         assert np.array_equal(struck[mask], (picture[..., 0] > 0)[mask])
+
+
+def test_a_song_without_chords_is_composed_with_those_that_are_heard_in_it(model, song):
+    """As if its file named them; but they come neither into the picture nor into the song."""
+    mask = masks.bars(song, 3, 5)
+    songs = pomkit.compose(model, song, mask, **QUICK)
+    named = song.with_chords()
+    told = pomkit.compose(model, named, mask, **QUICK)
+    assert song.chords == ()
+    assert named.chords
+    assert np.array_equal(songs.pictures[0][8:120], told.pictures[0][8:120])
+    assert np.array_equal(songs.pictures[0][~mask], render(song)[~mask])
+    assert songs[0].chords == ()
+    assert songs[0].to_midi().data == told[0].to_midi().data
+
+
+def test_the_report_says_how_many_chords_the_model_was_shown(model, song):
+    songs = pomkit.compose(model, song, "bars:3-5", **QUICK)
+    count = len(song.with_chords().chords)
+    sentence = f"chords estimated from the song, which names none, and shown to the model: {count}"
+    assert songs.reports[0].chords_shown == count
+    assert sentence in songs[0].report.remarks
+    assert ChangeReport(chords_shown=count).losses == 0
+
+
+@pytest.mark.parametrize("off", [None, False])
+def test_no_chords_are_heard_where_nobody_wants_them(model, song, off):
+    songs = pomkit.compose(model, song, "bars:3-5", chords=off, **QUICK)
+    picture = pomkit.inpaint(
+        model, render(song), songs.mask, bars=song.bar_lines().tolist(), **QUICK
+    )
+    assert np.array_equal(songs.pictures, picture)
+    assert songs.reports[0].chords_shown == 0
+
+
+def test_chords_that_the_song_names_are_the_ones_that_count(model, song):
+    named = song.with_chords()
+    songs = [pomkit.compose(model, named, "bars:3-5", chords=on, **QUICK) for on in (True, None)]
+    assert songs[0] == songs[1]
+    assert songs[0].reports[0].chords_shown == 0
+
+
+def test_chords_may_be_asked_for(model, song):
+    asked = [pomkit.Chord(0, song.end, "F#:maj")]
+    songs = pomkit.compose(model, song, "bars:3-5", chords=asked, **QUICK)
+    assert songs.reports[0].chords_shown == 0
+    assert pomkit.picture.read_chords(songs.pictures[0]) == tuple(asked)
+
+
+def test_masked_chord_rows_are_composed_and_not_heard(model, song):
+    """Who asks for chords in a region gets them in the song; outside it stays without."""
+    mask = masks.bars(song, 3, 5, chords=True)
+    (new,) = pomkit.compose(model, song, mask, **QUICK)
+    start, end = song.bar_lines()[[2, 5]].tolist()
+    assert new.chords
+    assert all(start <= onset and onset + long <= end for onset, long, _ in new.chords)
+
+
+def test_an_excerpt_is_shown_the_chords_of_its_own_bars(model, song):
+    mask = masks.everything(24)
+    songs = pomkit.compose(model, song, mask, start=36, **QUICK)
+    told = pomkit.compose(model, song.with_chords(), mask, start=36, **QUICK)
+    assert np.array_equal(songs.pictures[0][8:120], told.pictures[0][8:120])
 
 
 def test_the_same_seed_gives_the_same_songs(model, song):
@@ -170,6 +234,19 @@ def test_the_command_line_gives_the_users_file_back(path, song, tmp_path, capsys
     notes = [[n for n in each if n.end <= start or n.start >= end] for each in walked]
     assert notes[0] == notes[1]
     assert len(notes[0]) == 60
+
+
+def test_the_command_line_says_which_chords_it_heard_and_leaves_them_out_of_the_file(
+    path, song, tmp_path, capsys
+):
+    arguments = [str(path), "--mask", "bars:3", "--calls", "2", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert f"and shown to the model: {len(song.with_chords().chords)}" in said
+    assert "pixels changed outside the mask: 0" in said
+    assert pomkit.read_midi(tmp_path / "result.mid").chords == ()
+    assert main([*arguments, "--chords", "none"]) == 0
+    assert "shown to the model" not in capsys.readouterr().out
 
 
 def test_the_command_line_knows_parts_by_number_and_refuses_others(path, tmp_path, capsys):

@@ -110,6 +110,49 @@ def test_chance_is_below_real_music(judge):
     assert chance["kld"] > real["kld"]
 
 
+def test_a_row_stands_there_for_each_way_that_files_come(model, songs, monkeypatch):
+    """What the model is shown is no change of the picture, and the chords to keep stay known."""
+    shown = []
+
+    def silence(model, picture, mask, **options):
+        shown.append(len(read_chords(picture)))
+        return np.where(mask[..., None], 0, picture)[None].astype(np.uint8)
+
+    monkeypatch.setattr("pomkit.judge.judging.inpaint", silence)
+    ways = ("annotated", "none", "estimated")
+    judge = evaluate.Judge(model, songs, count=1, progress=False, chords=ways)
+    rows = judge("loop middle")
+    names = ["uncover", "uncover, chords none", "uncover, chords estimated"]
+    assert [row for row in rows if row.startswith("uncover")] == names
+    annotated, none, estimated = shown
+    assert annotated == 1
+    assert none == 0
+    assert estimated >= 1
+    assert all(rows[name]["changed_outside"] == [0, 0, 0] for name in names)
+    assert all("chord_accuracy" in rows[name] for name in names)
+
+
+def test_the_chords_that_a_model_is_shown_do_not_change_what_it_is_held_against(model, songs):
+    judge = evaluate.Judge(model, songs, count=4, progress=False, chords=("none",), steps=2)
+    alone = evaluate.Judge(model, songs, count=4, progress=False, steps=2)
+    rows = judge("continuation")
+    assert rows["real"] == alone("continuation")["real"]
+    assert "uncover" not in rows
+    for before, mask, after in judge.samples:
+        assert np.array_equal(before[~mask], after[~mask])
+
+
+def test_fragments_and_voice_leading_stand_beside_the_real_music(judge):
+    rows = judge("melody")
+    for row in ("real", "chance", "permuted", "copy", "nearest", "uncover"):
+        assert {"note_length_over_real", "leaps", "turns", "broken_notes"} <= set(rows[row])
+    assert rows["real"]["note_length_over_real"] == [1, 1, 1]
+    assert rows["real"]["one_step_notes_minus_real"] == [0, 0, 0]
+    assert rows["chance"]["note_length_over_real"][0] == pytest.approx(0.5)
+    assert rows["chance"]["one_step_notes_minus_real"][0] == pytest.approx(1)
+    assert rows["chance"]["leaps"][0] > rows["real"]["leaps"][0]
+
+
 def test_melodies_share_sequences_with_the_training_songs(judge):
     assert judge("melody")["real"]["longest_shared"][0] >= 2
 
@@ -239,6 +282,8 @@ def test_the_command_goes_on_where_it_stopped(command, asked, tmp_path, capsys):
     first = read_report(tmp_path / "out")
     assert list(first["tasks"]) == ["melody"]
     assert first["settings"]["steps"] == 2
+    assert first["settings"]["chords"] == ["annotated", "none"]
+    assert "uncover, chords none" in first["tasks"]["melody"]
 
     # With other settings it begins again; with the same it adds what is missing.
     hot = [*command, "--temperature", "0.9"]
@@ -293,6 +338,8 @@ def test_a_card_is_written_where_no_task_has_a_window(command, songs, tmp_path):
 def test_wrong_requests_are_told(model, tmp_path, capsys):
     path = str(save_model(tmp_path / "model", model))
     assert evaluate.main([path, "--data", str(tmp_path / "nothing")]) == 2
+    with pytest.raises(OptionError, match="chords"):
+        evaluate.Judge(model, make_songs(3), chords=("guessed",))
     for wrong in (["--dance", "2"], ["--steps"], ["--picture", "1"]):
         with pytest.raises(SystemExit):
             evaluate.main([path, "--data", "x", *wrong])

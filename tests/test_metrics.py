@@ -99,6 +99,61 @@ def test_values_by_hand():
     assert value["pitch_classes"].sum() == pytest.approx(1)
 
 
+def test_fragments_by_hand():
+    """C4 of six steps in three pieces, an E4 of one step, and a G4 after a rest of the same."""
+    rows = [(0, 3, 60, 80, 0), (3, 1, 60, 80, 0), (4, 2, 60, 80, 0), (8, 1, 64, 80, 0)]
+    rows += [(10, 2, 67, 80, 0), (13, 2, 67, 80, 0)]
+    found = describe([picture_of(rows)])
+    assert found["one_step_notes"][0] == 2 / 6
+    assert found["broken_notes"][0] == 2 / 6
+
+
+def test_whole_notes_have_no_fragments_and_their_pieces_only():
+    whole = [(8 * i, 8, 60 + i, 80, 0) for i in range(4)]
+    pieces = [(8 * i + j, 1, 60 + i, 80, 0) for i in range(4) for j in range(8)]
+    found = describe([picture_of(whole), picture_of(pieces)])
+    assert found["one_step_notes"].tolist() == [0, 1]
+    assert found["broken_notes"].tolist() == [0, 7 / 8]
+
+
+def test_notes_of_other_clips_break_none():
+    """The one ends where the other begins, but in another picture."""
+    found = describe([picture_of([(0, 4, 60, 80, 0)]), picture_of([(4, 4, 60, 80, 0)])])
+    assert found["broken_notes"].tolist() == [0, 0]
+
+
+def test_voice_leading_by_hand():
+    """The highest notes: C5 E5 E5 C6 D5 F5; below them an accompaniment, which does not count."""
+    line = [72, 76, 76, 84, 74, 77]
+    rows = [(4 * i, 4, pitch, 80, 0) for i, pitch in enumerate(line)]
+    rows += [(4 * i, 4, 48, 80, 0) for i in range(6)]
+    found = describe([picture_of(rows)])
+    assert found["leaps"][0] == 2 / 5  # +4 0 +8 -10 +3
+    assert found["turns"][0] == 2 / 3
+    assert found["mean_interval"][0] == 25 / 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_line_upside_down_or_backwards_moves_alike(seed):
+    rng = np.random.default_rng(seed)
+    line = rng.integers(50, 80, 16).tolist()
+    turned = [130 - pitch for pitch in line]
+    clips = [
+        picture_of([(2 * i, 2, pitch, 80, 0) for i, pitch in enumerate(each)])
+        for each in (line, turned, line[::-1])
+    ]
+    found = describe(clips)
+    for name in ("leaps", "turns", "mean_interval"):
+        assert found[name] == pytest.approx(found[name][0]), name
+
+
+def test_a_line_without_a_move_leads_no_voice():
+    found = describe([picture_of([(0, 4, 60, 80, 0)]), picture_of([])])
+    assert np.isnan(found["leaps"]).all()
+    assert np.isnan(found["turns"]).all()
+    assert np.isnan(found["mean_interval"]).all()
+
+
 def test_silence_has_no_statistics_but_numbers():
     found = describe(np.zeros((2, 128, 40, 3), np.uint8))
     assert np.isnan(found["pitch_class_entropy"]).all()

@@ -457,6 +457,29 @@ def test_a_random_song_of_any_width_can_be_composed(seed, width):
     assert session.editor.picture.shape == (128, width, 3)
 
 
+def test_music_without_chords_is_composed_with_those_that_are_heard_in_it(session):
+    """They steer what is composed, and leave no trace on the picture, live or finished."""
+    silent = SONG.with_notes(SONG.notes, chords=()).without_source()
+    picture, bars = pomkit.render(silent, 128, 128), range(0, 128, 16)
+    session.load(picture, masks.bars(128, 3, 4), bars)
+    before, song = session.editor.picture, session.editor.song
+    lives = []
+    session.observe(lambda event: lives.append(session.live) if event == "live" else None)
+    session.inpaint(seed=5, steps=6)
+    told = pomkit.inpaint(
+        MODEL, before, session.editor.mask, seed=5, steps=6, bars=bars,
+        chords=song.with_chords().chords,
+    )  # fmt: skip
+    heard = session.candidates[0]
+    assert np.array_equal(heard[8:120], told[0][8:120])
+    assert all(not live[:8].any() for live in [*lives, heard] if live is not None)
+    assert "chords heard in the song were shown" in session.message
+
+    plain = session.inpaint(seed=5, steps=6, heard_chords=False)
+    assert "chords heard" not in session.message
+    assert not np.array_equal(plain[0], heard)
+
+
 def test_the_first_settings_are_in_their_ranges():
     for name, setting in SETTINGS.items():
         assert setting.fit(setting.default) == setting.default, name

@@ -7,9 +7,12 @@
 The song is drawn as a picture, `inpaint` composes that, and `music.changes` says what the picture
 changes in the song: which notes go, which come, and in which part. Tempi, metres, instruments, the
 file that the song was read from, and every note without a cell in the mask stay.
+
+A song that names no chords is shown to the model with those that are heard in it (`hearing`).
 """
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +20,12 @@ import numpy as np
 from ..errors import OptionError, PomkitWarning, shown
 from ..music import masks
 from ..music.changes import ChangeReport, mask_of_parts, with_region
+from ..music.chords import Chord
 from ..music.picture import render
 from ..music.pixels import Mask
 from ..music.song import Parts, Song
 from ..processes.contract import Model
+from .hearing import show_chords
 from .region import Pictures, inpaint, model_of
 
 
@@ -61,6 +66,7 @@ def compose(
     *,
     part: Parts | None = None,
     start: int = 0,
+    chords: Sequence[Chord] | bool | None = True,
     **options: Any,
 ) -> ComposedSongs:
     """Compose a region of a song anew; nothing outside it changes.
@@ -68,6 +74,9 @@ def compose(
     New notes go to the part that is nearest by pitch and time, never to drums (see
     `music.players`). What could not be kept stands in the songs' `report.remarks`, too. Where the
     song's grid is not the one that the model learned, a PomkitWarning says so first.
+
+    Where the song names no chords, the model is shown those that are estimated from it as it is;
+    the report says how many. They are written neither into the song nor into its file.
 
     Args:
         model: what `load_model` gives, or what it takes: a name, or a path.
@@ -78,6 +87,8 @@ def compose(
         part: names or numbers of the only parts that may change, or one; None: all. The model
             sees the other parts.
         start: the step of the song that is column 0 of the mask.
+        chords: True: the song's own, or else estimated ones. None or False: the song's own only.
+            Others are written into the picture first, as by `inpaint`.
         options: those of `inpaint`, such as seed. `bars` are the song's where they are not given.
 
     Returns:
@@ -104,9 +115,16 @@ def compose(
     picture = render(song, start, width)
     lines = song.bar_lines(start + width) - start
     options = {"bars": lines[lines >= 0].tolist()} | options
-    pictures = inpaint(model, picture, mask, n=n, **options)
+    if not isinstance(chords, bool):
+        options["chords"] = chords
+
+    # Chords that are only heard are shown to the model, and taken back from what it gives.
+    shown = show_chords(song, picture, mask, start=start, wanted=chords is True)
+    pictures = inpaint(model, shown.picture, mask, n=n, **options)
+    shown.take_back(pictures)
 
     changes = [with_region(song, mask, after, start=start, part=part) for after in pictures]
+    changes = [changed.noting(chords_shown=shown.count) for changed in changes]
     songs = ComposedSongs(changed.with_remarks() for changed in changes)
     songs.pictures = pictures
     songs.mask = mask

@@ -22,6 +22,7 @@ from ..music.pixels import PITCHES, row_of_pitch
 from ..play import plot
 from .clips import Notes
 from .discriminator import Verdict
+from .statistics import struck_again
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,18 +57,6 @@ def _together(low: int, high: int) -> Callable[[Notes], np.ndarray]:
 def _on_line(lines: int, apart: int) -> Callable[[Notes], np.ndarray]:
     """Notes that begin on every `lines`-th step, but not on every `apart`-th."""
     return lambda notes: (notes["onset"] % lines == 0) & (notes["onset"] % apart > 0)
-
-
-def struck_again(notes: Notes) -> np.ndarray:
-    """Notes that begin where a note of the same pitch ends, bool (notes,): one note may be broken.
-
-    Args:
-        notes: of one window, NOTE_DTYPE (notes,).
-    """
-    end = notes["onset"] + notes["duration"]
-    ends = set(zip(notes["pitch"].tolist(), end.tolist(), strict=True))
-    begins = zip(notes["pitch"].tolist(), notes["onset"].tolist(), strict=True)
-    return np.array([begin in ends for begin in begins], bool)
 
 
 # Name of a kind -> which notes of a window are of it, bool (notes,).

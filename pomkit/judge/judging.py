@@ -11,7 +11,9 @@ In four steps, each a method:
 3. `measure`: numerators and denominators of every measure, for each row and window.
 4. `bootstrap` and `assemble`: values and intervals over draws of songs.
 
-What the rows and columns mean stands in `report.HOW_TO_READ`.
+A model has a row for each of its methods, and for each way that files come: with annotated chords,
+or, as most files, with none (`tasks.CHORDS`). What the rows and columns mean stands in
+`report.HOW_TO_READ`.
 
 **A new measure** has one of three homes, and is one function and one line in a table there:
 `statistics.STATISTICS` (of a clip), `metrics.REGION_MEASURES` (of a composition beside what was
@@ -28,6 +30,7 @@ from tqdm.auto import tqdm
 
 from ..composing.region import inpaint
 from ..errors import OptionError, check_choice
+from ..music import masks
 from ..music.picture import render
 from ..music.pixels import Mask, Picture
 from ..music.song import Song
@@ -38,10 +41,13 @@ from .intervals import DRAWS, INTERVAL, draw_songs
 from .likeness import FEATURES, compare
 from .metrics import Region, longest_shared, shuffled
 from .statistics import describe
-from .tasks import TASKS, Task, TestWindow, held_out
+from .tasks import CHORDS, TASKS, Task, TestWindow, as_brought, held_out
 
 # So many real windows for each that is composed.
 REAL_WINDOWS = 4
+# Measures that stand in a table once more: less the real music's, and over it.
+MINUS_REAL = ("in_scale", "on_grid", "one_step_notes", "broken_notes", "leaps", "turns")
+OVER_REAL = ("chord_accuracy", "note_length", "mean_interval")
 # Decimals of the values of a table.
 DIGITS = 4
 
@@ -58,7 +64,7 @@ Shares = dict[str, np.ndarray]
 
 
 class Sample(NamedTuple):
-    """What the model's first method composed: pictures uint8 (128, width, 3), mask (128, width)."""
+    """What the model's first row composed: pictures uint8 (128, width, 3), mask (128, width)."""
 
     before: Picture
     mask: Mask
@@ -71,7 +77,7 @@ class TaskResult(NamedTuple):
     Attributes:
         task: its name.
         rows: row -> measure -> [value, low, high]; what is not defined is left out.
-        samples: what the model's first method composed, a sample for each window.
+        samples: what the model's first row composed, a sample for each window.
     """
 
     task: str
@@ -102,6 +108,7 @@ class Judge:
         methods: Sequence[str] | None = None,
         seed: int = 0,
         progress: bool = True,
+        chords: Sequence[str] = ("annotated",),
         **options: Any,
     ) -> None:
         """Prepare a judge.
@@ -114,10 +121,11 @@ class Judge:
             methods: of the model, a row each; None: all that it has.
             seed: of windows and samples.
             progress: whether a bar shows how far it is.
+            chords: what the model is shown of a song's chords, of `tasks.CHORDS`: a row each.
             options: those of `inpaint`.
 
         Raises:
-            OptionError: there are no songs, or no windows are asked for.
+            OptionError: there are no songs, no windows are asked for, or no such chords.
         """
         if not songs or count < 1:
             raise OptionError(
@@ -128,6 +136,11 @@ class Judge:
         self.songs = list(songs)
         self.count = count
         self.methods = methods or methods_of(model)
+        for way in chords:
+            check_choice("chords", way, CHORDS)
+        self.model_rows = {
+            row_of(method, way): (method, way) for method in self.methods for way in chords
+        }
         self.seed = seed
         self.progress = progress
         self.options = options
@@ -199,12 +212,28 @@ class Judge:
         if self.markov and task.kind == "melody":
             fills["markov"] = self.markov(picture, mask, rng)
 
-        for method in self.methods:
-            pictures = inpaint(
-                self.model, picture, mask, seed=self.seed + index, method=method, **self.options
-            )
-            fills[method] = np.asarray(pictures[0])
+        for row in self.model_rows:
+            fills[row] = self.compose(index, question, row)
         return fills
+
+    def compose(self, index: int, question: Question, row: str) -> Picture:
+        """Compose one window by the model, uint8 (128, width, 3).
+
+        Args:
+            index: the number of the window, which is the seed.
+            question: the window and its mask.
+            row: one of `model_rows`.
+        """
+        method, chords = self.model_rows[row]
+        window, mask = question
+        shown = as_brought(window, chords)
+        pictures = inpaint(
+            self.model, shown, mask, seed=self.seed + index, method=method, **self.options
+        )
+
+        # What it was shown of the chords is no part of its answer.
+        known_chords = masks.chords(mask) & ~mask
+        return np.where(known_chords[..., None], window.picture, pictures[0])
 
     def measure(self, questions: Sequence[Question], fills: Sequence[Fill]) -> Counts:
         """Numerators and denominators of every measure, (2, rows, windows) each."""
@@ -246,11 +275,11 @@ class Judge:
         shares = dict(zip(counts, pooled, strict=True))
 
         # The same beside the real music, which is the first row.
-        for name in ("in_scale", "on_grid"):
+        for name in MINUS_REAL:
             shares[f"{name}_minus_real"] = shares[name] - shares[name][0]
-        accuracy = shares["chord_accuracy"]
         with np.errstate(invalid="ignore", divide="ignore"):
-            shares["chord_accuracy_over_real"] = accuracy / accuracy[0]
+            for name in OVER_REAL:
+                shares[f"{name}_over_real"] = shares[name] / shares[name][0]
         return shares
 
     def assemble(
@@ -295,11 +324,16 @@ class Judge:
         return draw_songs(songs, len(self.songs), self.seed)
 
     def _samples(self, questions: Sequence[Question], fills: Sequence[Fill]) -> list[Sample]:
-        """What the model's first method made of each window."""
+        """What the model's first row made of each window."""
         samples = []
         for (window, mask), fill in zip(questions, fills, strict=True):
-            samples.append(Sample(window.picture, mask, fill[self.methods[0]]))
+            samples.append(Sample(window.picture, mask, fill[next(iter(self.model_rows))]))
         return samples
+
+
+def row_of(method: str, chords: str) -> str:
+    """The name of a model's row: its method, and what it was shown, if not annotated chords."""
+    return method if chords == "annotated" else f"{method}, chords {chords}"
 
 
 def means_of_statistics(clips: Clips, training: baselines.Training | None) -> Counts:

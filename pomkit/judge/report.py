@@ -31,6 +31,8 @@ COLUMNS = {
     "on_grid": "on 8th grid",
     "chord_accuracy": "chord accuracy",
     "chord_tones": "chord tones",
+    "note_length_over_real": "note length / real",
+    "one_step_notes_minus_real": "one-step notes - real",
     "filled": "mask filled",
     "note_f1": "note F1",
     "longest_shared": "longest shared",
@@ -51,7 +53,9 @@ songs. Rows:
   the mask; "permuted": no music, made to fool the measures: its pitches dealt anew among its notes.
 - "copy": the bars before the mask; "nearest": the training bars whose surroundings match best;
   "markov": an order-2 chain.
-- "uncover", "conditioned", "repaint": the model.
+- "uncover", "conditioned", "repaint": the model, which is shown the annotated chords where they are
+  not masked; "chords none", "chords estimated": shown none, as in most files, or those that are
+  estimated from the song as it is.
 
 Columns:
 
@@ -61,6 +65,9 @@ Columns:
 - in scale, on 8th grid: of the whole song; chord accuracy: root and kind of third, estimated from
   the result, are the known chord's; chord tones: notes that belong to it; note F1: against the
   music that was there (`metrics.Region`).
+- note length / real, one-step notes - real: fragments; in "sets" also broken notes, which begin
+  where one of their pitch ends, and the voice leading of the highest notes: leaps of more than 7
+  semitones, turns, mean interval (`judge.statistics`).
 - longest shared: notes of the longest sequence that also stands in a training song; leak: pixels
   changed outside the mask."""
 

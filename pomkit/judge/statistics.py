@@ -10,8 +10,11 @@ steps from column 0; a beat is 4. Shares are 0-1.
 **A new measure** is one function and one line in `STATISTICS`. The judge then reports its mean in
 the table of sets, with an interval. A name in `likeness.FEATURES` makes `compare` use it as well.
 
-Most measures are those of muspy (Dong et al. 2020, arXiv 2008.01951). Read on in `likeness`, which
-compares two sets.
+Most measures are those of muspy (Dong et al. 2020, arXiv 2008.01951). Two groups are not:
+*fragments* (notes of one step, and notes that begin where one of their pitch ends: a long note in
+pieces), and the *voice leading* of the line of highest notes, which is the melody where only that
+is looked at.
+Read on in `likeness`, which compares two sets.
 """
 
 from collections.abc import Callable
@@ -23,7 +26,7 @@ import numpy as np
 from ..music.harmony import MAJOR
 from ..music.pixels import PITCHES, Mask
 from ..music.tables import BAR
-from .clips import Clips, PictureSet, count_bars, read_clips
+from .clips import Clips, Notes, PictureSet, count_bars, read_clips
 
 BEAT = 4  # steps
 OCTAVES = 11  # of 12 semitones; the last one is not whole
@@ -32,6 +35,9 @@ LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 # The pitch classes of every major scale, which are those of every natural minor one, too.
 ABOVE = (np.arange(12) - np.arange(12)[:, None]) % 12  # semitones above the tonic, (12, 12)
 MAJOR_SCALES = np.isin(ABOVE, MAJOR)  # (tonics, pitch classes)
+
+# A move of the highest notes by more semitones is a leap: more than a fifth.
+LEAP = 7
 
 Values = np.ndarray  # a number for each clip, (n,), or shares of kinds, (n, kinds)
 
@@ -42,6 +48,7 @@ class ClipGrids:
     A grid is computed when a measure first asks for it.
 
     Attributes:
+        notes: of all clips, NOTE_DTYPE (notes,).
         clip: the clip of each note, int (notes,).
         pitch, onset, duration, velocity: of each note, int (notes,).
         columns: the columns that count, bool (n, width).
@@ -50,6 +57,7 @@ class ClipGrids:
 
     def __init__(self, clips: Clips) -> None:
         notes, self.columns = clips
+        self.notes = notes
         self.clip = notes["part"]
         self.pitch = notes["pitch"]
         self.onset = notes["onset"]
@@ -99,6 +107,32 @@ class ClipGrids:
     def class_shares(self) -> Values:
         """Shares of the pitch classes among the notes, float (n, 12)."""
         return self.shares(self.pitch % 12, 12)
+
+    @cached_property
+    def moves(self) -> tuple[Values, Values]:
+        """The moves of each clip's highest notes: their clips and semitones, int (moves,) each."""
+        order = np.lexsort((self.pitch, self.onset, self.clip))
+        clip = self.clip[order]
+        onset = self.onset[order]
+        pitch = self.pitch[order]
+
+        # Of the notes that begin together the last one is the highest.
+        other_clip = np.diff(clip, append=-1) != 0
+        highest = other_clip | (np.diff(onset, append=-1) != 0)
+        clip = clip[highest]
+        interval = np.diff(pitch[highest])
+        inside = np.diff(clip) == 0
+        return clip[1:][inside], interval[inside]
+
+    def share_of_moves(self, clip: Values, chosen: Values) -> Values:
+        """What share of each clip's moves is chosen, or their mean, float (n,).
+
+        Args:
+            clip: of each move, int (moves,).
+            chosen: bool (moves,), or a number of each move.
+        """
+        total = np.bincount(clip, chosen, self.n)
+        return total / np.bincount(clip, minlength=self.n)
 
     def shares(self, kind: Values, kinds: int) -> Values:
         """Shares of `kinds` kinds among the notes, (n, kinds); `kind`: of each note, (notes,)."""
@@ -203,6 +237,58 @@ def length_histogram(clips: ClipGrids) -> Values:
     return clips.shares(after - 1, len(LENGTHS))
 
 
+def one_step_notes(clips: ClipGrids) -> Values:
+    """The share of notes that last one step, (n,)."""
+    return clips.mean(clips.duration == 1)
+
+
+def broken_notes(clips: ClipGrids) -> Values:
+    """The share of notes that begin where a note of their pitch ends, (n,).
+
+    In real music these are notes struck again; where there are more, long notes fell to pieces.
+    """
+    return clips.mean(struck_again(clips.notes))
+
+
+def struck_again(notes: Notes) -> np.ndarray:
+    """Notes that begin where a note of the same pitch ends, bool (notes,): one note may be broken.
+
+    Args:
+        notes: NOTE_DTYPE (notes,); `part` is the number of the clip.
+    """
+    # One number for each clip, pitch and step.
+    line = notes["part"].astype(np.int64) * PITCHES + notes["pitch"]
+    begin = line * 2**32 + notes["onset"]
+    end = begin + notes["duration"]
+    return np.isin(begin, end)
+
+
+def leaps(clips: ClipGrids) -> Values:
+    """The share of moves of the highest notes by more than 7 semitones, (n,)."""
+    clip, interval = clips.moves
+    return clips.share_of_moves(clip, np.abs(interval) > LEAP)
+
+
+def turns(clips: ClipGrids) -> Values:
+    """How often the highest notes change from rising to falling, or back, over the chances, (n,).
+
+    A move by 0 semitones is left out.
+    """
+    clip, interval = clips.moves
+    moving = interval != 0
+    clip = clip[moving]
+    rises = interval[moving] > 0
+    inside = np.diff(clip) == 0
+    changes = np.diff(rises.astype(int)) != 0
+    return clips.share_of_moves(clip[1:][inside], changes[inside])
+
+
+def mean_interval(clips: ClipGrids) -> Values:
+    """How far the highest notes move, up or down, the mean in semitones, (n,)."""
+    clip, interval = clips.moves
+    return clips.share_of_moves(clip, np.abs(interval))
+
+
 # Name of a measure -> the function that computes it.
 STATISTICS: dict[str, Callable[[ClipGrids], Values]] = {
     "pitch_class_entropy": entropy_of_classes,
@@ -218,6 +304,11 @@ STATISTICS: dict[str, Callable[[ClipGrids], Values]] = {
     "inter_onset_interval": inter_onset_interval,
     "pitch_classes": class_histogram,
     "note_lengths": length_histogram,
+    "one_step_notes": one_step_notes,
+    "broken_notes": broken_notes,
+    "leaps": leaps,
+    "turns": turns,
+    "mean_interval": mean_interval,
 }
 
 

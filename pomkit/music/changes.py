@@ -62,6 +62,8 @@ class ChangeReport:
         cut: new notes that end where their channel strikes their pitch again.
         dropped: new notes that found their channel's pitch sounding.
         prolonged: notes that the picture lets sound on, but which stay as long as they were.
+        chords_shown: chords that a model was shown which the song does not name; they were
+            estimated, and are not written into it.
     """
 
     removed: int = 0
@@ -71,6 +73,7 @@ class ChangeReport:
     cut: int = 0
     dropped: int = 0
     prolonged: int = 0
+    chords_shown: int = 0
 
     @property
     def losses(self) -> int:
@@ -78,7 +81,7 @@ class ChangeReport:
         return self.ended + self.tails + self.cut + self.dropped + self.prolonged
 
     def remarks(self) -> tuple[str, ...]:
-        """A sentence for each thing that was not kept, or not as the picture has it."""
+        """A sentence for each thing that was not kept, or that a person should know."""
         sentences = {
             "ended": "notes from before the region that end in it now",
             "tails": "notes that lost what sounded of them behind the region",
@@ -86,6 +89,8 @@ class ChangeReport:
             "dropped": "new notes that were left out where their channel holds the same pitch",
             "prolonged": "notes from before the region that the picture lets sound on, "
             "but which stay as long as they were",
+            "chords_shown": "chords estimated from the song, which names none, and shown to the "
+            "model",
         }
         counts = {name: getattr(self, name) for name in sentences}
         return tuple(f"{sentences[name]}: {count}" for name, count in counts.items() if count)
@@ -96,6 +101,10 @@ class Changed(NamedTuple):
 
     song: Song
     report: ChangeReport
+
+    def noting(self, **counts: int) -> "Changed":
+        """The same with other counts in the report, by the names of `ChangeReport`."""
+        return self._replace(report=replace(self.report, **counts))
 
     def with_remarks(self) -> Song:
         """The song, which tells in its own report what changing it did not keep."""

@@ -44,7 +44,7 @@ from .grid import (
     quantise,
 )
 from .harmony import estimate_chords
-from .midi_codes import MAJOR_KEYS, MINOR_KEYS, WrittenMidi, fill_channels, transpose_key
+from .midi_codes import DRUMS, MAJOR_KEYS, MINOR_KEYS, WrittenMidi, fill_channels, transpose_key
 from .pixels import BORDER, PITCHES
 from .tables import (
     BORDERS,
@@ -221,11 +221,14 @@ class Song:
     def with_chords(self) -> "Song":
         """The song with chords estimated from its notes, one for each half bar.
 
-        A bar whose number of beats is not even gets one chord.
+        A bar whose number of beats is not even gets one chord. Drums have no pitches, so they are
+        not heard.
         """
         edges = half_bars(self.bar_lines(), self.steps_per_beat)
         every = len(edges) // MAX_ESTIMATED + 1
-        return replace(self, chords=estimate_chords(self.notes, edges[::every]))
+        drums = [part for part, channel in enumerate(self.channels) if channel == DRUMS]
+        pitched = self.notes[~np.isin(self.notes["part"], drums)]
+        return replace(self, chords=estimate_chords(pitched, edges[::every]))
 
     def with_notes(self, notes: Any, chords: Iterable[Chord] | None = None) -> "Song":
         """The same song with other notes: its parts, bars, tempi and file stay.

@@ -128,6 +128,12 @@ _ALL = [
         "0: free, 1: new notes begin on tones of the chords above",
         high=1,
     ),
+    Setting(
+        "heard_chords",
+        True,
+        "hear chords",
+        "where the song names no chords, show the model those heard in it",
+    ),
     Setting("model", ""),
     Setting("method", ""),
 ]

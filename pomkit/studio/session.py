@@ -29,6 +29,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ..composing.hearing import ShownChords, show_chords
 from ..composing.region import inpaint
 from ..composing.song import grid_advice
 from ..errors import OptionError, PomkitError, check_choice
@@ -408,10 +409,14 @@ class Session:
         advice = grid_advice(model, before.song)
         if advice:
             self.say(advice)
-        hear = partial(self._hear, time.monotonic(), before)
-        pictures = inpaint(
-            model, before.picture, before.mask, bars=before.bars, callback=hear, **options
+        shown = show_chords(
+            before.song, before.picture, before.mask, wanted=settings["heard_chords"]
         )
+        hear = partial(self._hear, time.monotonic(), before, shown)
+        pictures = inpaint(
+            model, shown.picture, before.mask, bars=before.bars, callback=hear, **options
+        )
+        shown.take_back(pictures)
         candidates = np.asarray(pictures)
         candidates = candidates[order_of([*candidates], before, settings)]
 
@@ -426,7 +431,9 @@ class Session:
             shelf.__dict__.pop("candidate_states", None)
             self._choose(0)
         said = f"{len(pictures)} composed in {pictures.seconds:.1f} s with seed {pictures.seed}"
-        return "; ".join(filter(None, [said + self._losses_in_words(), advice]))
+        heard = f"{shown.count} chords heard in the song were shown to the model"
+        told = [said + self._losses_in_words(), heard if shown.count else "", advice]
+        return "; ".join(filter(None, told))
 
     def _losses_in_words(self) -> str:
         """How much of the song could not be kept, to follow another text; "" where all was."""
@@ -436,7 +443,9 @@ class Session:
         notes = "note or end of a note was" if losses == 1 else "notes or ends of notes were"
         return f"; {losses} {notes} not kept, see song.report.remarks"
 
-    def _hear(self, started: float, before: State, event: dict[str, Any]) -> None:
+    def _hear(
+        self, started: float, before: State, shown: ShownChords, event: dict[str, Any]
+    ) -> None:
         """The sampler's callback: progress, a live picture now and then, the end where wished."""
         if self._halt.is_set():
             raise InterruptedError
@@ -446,7 +455,9 @@ class Session:
         self._report(Status(True, share, f"{share:.0%}, {seconds_left:.0f} s left"))
 
         if now > self._next_frame:
-            self.live_state = before._replace(picture=event["preview"]()[0])
+            live = event["preview"]()[0]
+            shown.take_back(live)
+            self.live_state = before._replace(picture=live)
             self._next_frame = now + FRAME
             self._tell("live")
 

@@ -251,6 +251,7 @@ def ask_model(options: argparse.Namespace, task: Assignment) -> tuple["ComposedS
         print(f"  {advice}")
 
     sampling = {name: getattr(options, name) for name in SAMPLING}
+    sampling["chords"] = options.chords == "estimate"
     with tqdm(desc="composing", unit="step", disable=options.quiet) as bar, told_already():
 
         def progress(event: dict[str, Any]) -> None:
@@ -264,7 +265,6 @@ def ask_model(options: argparse.Namespace, task: Assignment) -> tuple["ComposedS
             options.candidates,
             part=task.parts,
             start=options.start,
-            chords=options.chords == "estimate",
             callback=progress,
             **sampling,
         )

@@ -107,8 +107,8 @@ def add_task(judge: Judge, task: str, report: dict[str, Any], out: Path) -> list
     return result.samples
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; exit code 2 and one line where the input is bad."""
+def command_line() -> argparse.ArgumentParser:
+    """The command line."""
     p = argparse.ArgumentParser(
         "python -m pomkit.evaluate",
         # Not the docstring, which python -OO strips.
@@ -125,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="folder for report.md, report.json, figures and samples; "
         "what stands in its report.json with the same settings is not done again",
     )
+
+    # What is asked, and how much of it.
     add("--split", default="valid", help="which songs: train, valid or test")
     add("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help="which tasks")
     add("--count", type=int, default=48, help="windows for each task; of drawn shapes a third")
@@ -139,19 +141,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "none, as in most files; both: annotated, and once more with none",
     )
     add("--write-card", action="store_true", help="put the table into the model's .json file")
+    return p
 
-    # Whatever `inpaint` understands is an option, too.
+
+def add_sampling(p: argparse.ArgumentParser) -> set[str]:
+    """Make whatever `inpaint` understands an option, too; gives the names of these."""
     parameters = inspect.signature(inpaint).parameters.values()
     own = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - JUDGES_OWN
     for name in sorted(own):
-        add(
+        p.add_argument(
             f"--{name}",
             type=str if name in ("method", "sampler") else json.loads,
             default=argparse.SUPPRESS,
             metavar="VALUE",
             help="see pomkit.inpaint",
         )
+    return own
 
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; exit code 2 and one line where the input is bad."""
+    p = command_line()
+    own = add_sampling(p)
     o = p.parse_args(arguments)
     options = {name: value for name, value in vars(o).items() if name in own}
     return exit_code("pomkit.evaluate", lambda: run(o, options))

@@ -9,7 +9,8 @@ Windows of POP909's validation split. Each part writes assets/reports/edm_PART.j
   as onsets and as sustains, over how many should, by sampler, calls and rule of the noise levels.
   Needs no windows.
 - sigma: at each noise level, how much of a region's cells is still open, in bits a cell: to a
-  single pixel, and to the network; and how many sounding cells it would not yet read right. Beside
+  single pixel, to the network, and to it in whole rows; and how many sounding cells it would not
+  yet read right. Beside
   it the onsets and sustains that the network expects, and those that the chain on top of it
   expects, over the real ones: 1 is calibrated. Draws out/edm_sigma.png.
 - whole_notes: 16 calls, with and without the chain, and by sampler: sustains that follow no note
@@ -182,17 +183,23 @@ def sigma_study(model: Any, songs: list[Any], count: int, seed: int = 1) -> dict
         noisy, levels = x0 + sigma * noise, torch.full((count,), sigma)
         alone = (model.evidence(noisy) / sigma**2 + model.prior.log()[:, None, None]).softmax(1)
         known = {"known": x0, "mask": mask[:, None], "chords": batch["chords"]}
-        parts = [
-            model(noisy[i : i + 8], levels[i : i + 8], as_logits=True,
-                  **{name: value[i : i + 8] for name, value in known.items()})
-            for i in range(0, count, 8)
-        ]  # fmt: skip
-        logits = torch.cat(parts)
+
+        def ask(in_rows: bool, noisy: Any = noisy, levels: Any = levels, known: Any = known) -> Any:
+            parts = [
+                model(noisy[i : i + 8], levels[i : i + 8], as_logits=True, in_rows=in_rows,
+                      **{name: value[i : i + 8] for name, value in known.items()})
+                for i in range(0, count, 8)
+            ]  # fmt: skip
+            return torch.cat(parts)
+
+        logits = ask(True)
         p = logits.softmax(1)
-        chained = chain.marginals(chain.with_known(logits, mask[:, None], cells))
+        chained = chain.marginals(chain.with_known(logits, mask[:, None], cells), begin=1.0)
+        nats = chain.surprise(ask(False), cells, mask, whole_rows=True)
         put("sigma", sigma)
         put("bits, a pixel alone", bits(alone))
         put("bits, the network", bits(p))
+        put("bits, whole rows", nats.sum() / mask.sum() / math.log(2))
         put("bits, the chain on top", bits(chained))
         put("sounding cells not yet read right", (p.argmax(1) != cells)[sounds].float().mean())
         for name, q in (("network", p), ("chain on top", chained)):

@@ -192,15 +192,12 @@ class Cells(Model):
         mask = batch["mask"]
         hidden = mask & (batch["noise"] < t[:, None, None])
 
-        def ask(cells: Tensor, chords: Tensor, _: Tensor) -> Tensor:
-            return forward(cells, chords, t)
-
-        # All of `hidden` is hidden again, surely.
-        surely = torch.ones_like(t)
         cells = batch["cells"]
-        bits = cell_bound(ask, cells, batch["chords"], hidden, self.states, surely)
-        region = mask.sum((1, 2)).clamp(min=1)
-        return bits * hidden.sum((1, 2)) / (t * region)
+        seen = torch.where(hidden, self.states, cells)
+        logits = forward(seen, batch["chords"], t, in_rows=False)
+        nats = chain.surprise(logits, cells, hidden, whole_rows=self.whole_rows)  # (batch, h)
+        size = mask.flatten(1).sum(1).clamp(min=1)  # (batch,)
+        return nats.sum(1) / (t * size * math.log(2))
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs: the network's configuration, the width, the velocities."""

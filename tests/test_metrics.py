@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pomkit import Chord, OptionError, Song, masks, render
 from pomkit.judge.clips import read_clips
 from pomkit.judge.likeness import compare
+from pomkit.judge.melodies import bleu, line_of
 from pomkit.judge.metrics import adherence, longest_shared, scale_of, shuffled
 from pomkit.judge.statistics import describe
 from pomkit.music.tables import BAR, NOTE_DTYPE
@@ -390,3 +391,58 @@ def test_the_older_order_of_arguments_is_understood(rng):
     mask = masks.bars(before, 2, 3)
     after = shuffled(before, mask, rng)
     assert adherence(before, after, mask) == adherence(before, mask, after)
+
+
+# Melodies
+
+
+def line(*notes):
+    """Notes of one clip, as (onset, duration, pitch)."""
+    return np.array([(*note, 90, 0) for note in notes], NOTE_DTYPE)
+
+
+TUNE = line(*((4 * i, 4, 60 + pitch) for i, pitch in enumerate((0, 2, 4, 5, 7, 4, 0, 2, 9, 7))))
+
+
+def test_a_line_is_its_highest_notes_as_moves_and_lengths():
+    chord = line((0, 4, 60), (0, 4, 48), (4, 2, 62), (4, 4, 50), (8, 3, 59))
+    assert line_of(chord) == [(2, 4), (-3, 3)]
+
+
+@pytest.mark.parametrize("semitones, steps", [(0, 0), (5, 0), (-3, 16)])
+def test_a_melody_in_another_key_or_later_is_the_same_to_bleu(semitones, steps):
+    moved = TUNE.copy()
+    moved["pitch"] += semitones
+    moved["onset"] += steps
+    assert bleu(line_of(moved), line_of(TUNE)) == pytest.approx(1)
+
+
+def test_bleu_is_what_its_formula_says():
+    """Half of the tokens, two of three pairs (with the one that is added), no more."""
+    real = [(1, 4), (2, 4), (3, 4), (4, 4)]
+    other = [(1, 4), (2, 4), (9, 4), (8, 4)]
+    precisions = [2 / 4, (1 + 1) / (3 + 1), (0 + 1) / (2 + 1), (0 + 1) / (1 + 1)]
+    assert bleu(other, real) == pytest.approx(np.prod(precisions) ** (1 / 4))
+
+
+def test_a_short_line_pays_for_its_brevity():
+    real = line_of(TUNE)
+    assert bleu(real[:4], real) == pytest.approx(np.exp(1 - len(real) / 4))
+
+
+def test_an_empty_line_has_nothing_in_common():
+    assert bleu([], line_of(TUNE)) == 0
+    assert bleu(line_of(TUNE), line_of(TUNE[:1])) == 0
+
+
+def test_the_same_rhythm_in_every_bar_is_consistent_and_a_shifted_one_is_not():
+    onsets = [16 * bar + step for bar in range(4) for step in (0, 4, 8)]
+    song = Song([(onset, 2, 60, 90, 0) for onset in onsets])
+    before = render(song, 0, 64)
+    mask = masks.bars(before, 3, 3)
+    assert adherence(before, mask, before).rhythm_consistency == 1
+
+    moved = [onset + (32 <= onset < 48) for onset in onsets]
+    after = render(Song([(onset, 2, 60, 90, 0) for onset in moved]), 0, 64)
+    # Six of sixteen steps differ, in both pairs of bars.
+    assert adherence(before, mask, after).rhythm_consistency == pytest.approx(10 / 16)

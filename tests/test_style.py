@@ -6,7 +6,7 @@ from tests import style
 
 # One word with the same meaning in several places: the entry points of the commands, and the
 # functions that make a mask, or a rule, out of chords.
-SHARED_NAMES = {"main", "run", "chords"}
+SHARED_NAMES = {"main", "run", "chords", "command_line"}
 FILES = {path.relative_to(style.ROOT).as_posix(): path for path in style.files()}
 
 

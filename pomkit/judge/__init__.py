@@ -1,13 +1,14 @@
 """Is it good? Measures, baselines, and a judge that sets a model beside them (notebook 09).
 
-Reading order: clips, statistics, intervals, likeness, structure, metrics, baselines, tasks,
-judging, report, discriminator, evidence.
+Reading order: clips, statistics, intervals, likeness, structure, melodies, metrics, baselines,
+tasks, judging, report, discriminator, evidence.
 
 - `clips`: the notes of a set of pictures, as one table.
 - `statistics`: of each picture, one function a measure.
 - `intervals`: chance acts on songs; how well scores tell two sets apart.
 - `likeness`: how alike two sets of pictures are.
 - `structure`: bars that repeat earlier bars.
+- `melodies`: how much of a real melody's phrases came back.
 - `metrics`: what stands inside a mask, held against what stood there before.
 - `baselines`: what anyone would try first.
 - `tasks`: what a model is asked to compose, and the windows that it is asked with.

@@ -32,7 +32,8 @@ from ..music.pixels import (
     read_spans,
 )
 from ..music.tables import BAR
-from .clips import Notes, read_clips
+from .clips import Notes, count_bars, read_clips
+from .melodies import bleu, line_of
 
 Count = tuple[float, float]  # (numerator, denominator)
 
@@ -46,6 +47,7 @@ class Region:
         cells: the mask's rows that hold notes, bool (112, width).
         columns: the masked columns, bool (width,).
         onset: the real notes' onsets inside the mask, bool (128, width).
+        line: the real notes' highest line inside the mask, see `melodies`.
         scale: the pitch classes of the song's scale, bool (12,).
         on_grid: the steps that are on the song's grid, bool (width,).
         chords: the chord of each step as `chords_by_step` counts it, int (width,); -1 where
@@ -70,6 +72,7 @@ class Region:
         self.cells = mask[BORDER : PITCHES - BORDER]
         self.columns = self.cells.any(axis=0)
         self.onset = read_spans(before).onset & mask
+        self.line = line_of(read_clips([before], mask).notes)
         self.scale = scale_of(song)
 
         # The song's grid begins where most of its notes do.
@@ -110,6 +113,8 @@ class Filling:
         count: how many notes begin inside.
         rated: how many of them have a scale and a grid to keep: none if the mask hides everything.
         chords: of each step the chord of the whole picture, as estimated, int (width,).
+        line: the highest line of the notes that begin inside, see `melodies`.
+        begins: the steps at which a note begins, inside or outside, bool (width,).
     """
 
     def __init__(self, picture: Picture, mask: Mask) -> None:
@@ -118,6 +123,8 @@ class Filling:
         self.picture = picture
         self.onset = spans.onset & mask
         self.sounding = (spans.onset | spans.sustain) & mask
+        self.line = line_of(read_clips([picture], mask).notes)
+        self.begins: Any = spans.onset.any(axis=0)
 
         row, self.step = np.nonzero(self.onset)
         self.pitch_class = pitch_of_row(row) % 12
@@ -178,6 +185,30 @@ def notes_recalled(region: Region, filling: Filling) -> Count:
     return 2 * hits.sum(), filling.count + real
 
 
+def phrases_recalled(region: Region, filling: Filling) -> Count:
+    """BLEU of the highest line against the real one, over 1."""
+    return bleu(filling.line, region.line), 1
+
+
+def rhythm_kept(region: Region, filling: Filling) -> Count:
+    """Steps at which neighbouring bars agree whether a note begins, over all such steps.
+
+    Of each pair of bars at least one is masked, somewhere.
+
+    Source: the grooving pattern similarity of Wu and Yang 2020 (arXiv 2008.01307), section 5.
+    """
+    width = len(region.columns)
+    bars = count_bars(width)
+    missing = (0, bars * BAR - width)
+    begins: Any = np.pad(filling.begins, missing).reshape(bars, BAR)  # (bars, 16)
+    masked: Any = np.pad(region.columns, missing).reshape(bars, BAR)  # (bars, 16)
+
+    agree = ~(begins[1:] ^ begins[:-1])  # (bars - 1, 16)
+    is_masked = masked.any(axis=1)
+    pairs = is_masked[1:] | is_masked[:-1]
+    return agree[pairs].sum(), BAR * pairs.sum()
+
+
 def pixels_leaked(region: Region, filling: Filling) -> Count:
     """Pixels outside the mask that differ, over 1; must be 0."""
     differ = (region.before != filling.picture).any(axis=-1)  # (128, width)
@@ -195,6 +226,8 @@ REGION_MEASURES: dict[str, Callable[[Region, Filling], Count]] = {
     "chord_accuracy": chords_kept,
     "chord_tones": notes_in_chord,
     "note_f1": notes_recalled,
+    "melody_bleu": phrases_recalled,
+    "rhythm_consistency": rhythm_kept,
     "changed_outside": pixels_leaked,
 }
 MEASURES = tuple(REGION_MEASURES)

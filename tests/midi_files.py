@@ -174,6 +174,21 @@ def key(tick: int, sharps: int = 0, minor: int = 0) -> Event:
     return meta(tick, 0x59, bytes([sharps % 256, minor]))
 
 
+def duo(late: int = 0) -> bytes:
+    """A violin and a bass, 90 BPM, 6/8, eight bars of eighths.
+
+    `late`: ticks by which notes are beside the grid: none, once and twice so many, in turns.
+    """
+    parts = []
+    for channel, (words, number, pitch) in enumerate([("violin", 40, 72), ("bass", 32, 40)]):
+        notes = []
+        for i in range(48):
+            begin = 240 * i + late * (i % 3)
+            notes.append(note(begin, 240 * (i + 1), pitch + i * 5 % 7, 80 + i % 9, channel, 64))
+        parts.append(track(name(words), program(0, number, channel), notes))
+    return midi(track(tempo(0, 90), meter(0, 6, 8)), *parts)
+
+
 # -------------------------------------------------------------------------------- two plain readers
 ENDING = (120, 123, 124, 125, 126, 127)  # controllers that end the notes of a channel
 

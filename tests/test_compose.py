@@ -3,7 +3,6 @@
 import pickle
 
 import midi_files as m
-import mido
 import numpy as np
 import pytest
 from splice_laws import found
@@ -24,19 +23,8 @@ def model():
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     """A violin and a bass, 90 BPM, 6/8."""
-    tempo = mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(90))
-    meter = mido.MetaMessage("time_signature", numerator=6, denominator=8)
-    tracks = [mido.MidiTrack([tempo, meter])]
-    for channel, (name, program, pitch) in enumerate([("violin", 40, 72), ("bass", 32, 40)]):
-        track = mido.MidiTrack([mido.MetaMessage("track_name", name=name)])
-        track.append(mido.Message("program_change", channel=channel, program=program))
-        for number in range(48):
-            note = {"channel": channel, "note": pitch + number * 5 % 7}
-            track.append(mido.Message("note_on", velocity=80 + number % 9, **note))
-            track.append(mido.Message("note_off", time=240, **note))
-        tracks.append(track)
     path = tmp_path_factory.mktemp("own") / "own.mid"
-    mido.MidiFile(ticks_per_beat=480, tracks=tracks).save(path)
+    path.write_bytes(m.duo())
     return path
 
 

@@ -2,6 +2,7 @@
 
 import io
 
+import midi_files as m
 import mido
 import numpy as np
 import pytest
@@ -21,26 +22,8 @@ SIGNS = ("name", "parts", "tempi", "meters", "keys", "bars", "programs", "channe
 QUICK = {"seed": 1, "steps": 2}
 
 
-def duo() -> bytes:
-    """A violin and a bass, 90 BPM, 6/8, eight bars; some notes are beside the grid."""
-    tempo = mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(90))
-    meter = mido.MetaMessage("time_signature", numerator=6, denominator=8)
-    tracks = [mido.MidiTrack([tempo, meter])]
-    for channel, (name, program, pitch) in enumerate([("violin", 40, 72), ("bass", 32, 40)]):
-        track = mido.MidiTrack([mido.MetaMessage("track_name", name=name)])
-        track.append(mido.Message("program_change", channel=channel, program=program))
-        for number in range(48):
-            late = 7 * (number % 3)
-            note = {"channel": channel, "note": pitch + number * 5 % 7}
-            track.append(mido.Message("note_on", time=late, velocity=80 + number % 9, **note))
-            track.append(mido.Message("note_off", time=240 - late, **note))
-        tracks.append(track)
-    file = io.BytesIO()
-    mido.MidiFile(ticks_per_beat=480, tracks=tracks).save(file=file)
-    return file.getvalue()
-
-
-DUO = duo()
+# Some notes are beside the grid.
+DUO = m.duo(late=7)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .chords import Chord, reduce_chord
-from .masks import check_mask
+from .masks import cells_of, check_mask, columns_within
 from .palette import read_chords
 from .pixels import (
     BORDER,
@@ -186,7 +186,7 @@ def mask_of_parts(song: Song, mask: Mask, part: Parts | None, *, start: int = 0)
     if part is None:
         return mask
     others = columns_of(song.notes[~song.select(part)])
-    cells = _cells_of(others, mask.shape[1], start)
+    cells = cells_of(others, mask.shape[1], start)
 
     # Cells of the border are chords, whatever notes there are of such pitches.
     cells[_in_border()] = False
@@ -197,35 +197,6 @@ def _in_border() -> np.ndarray:
     """Which rows hold chords, bool (128,)."""
     rows = np.arange(PITCHES)
     return (rows < BORDER) | (rows >= PITCHES - BORDER)
-
-
-def _cells_of(columns: np.ndarray, width: int, start: int) -> Mask:
-    """The cells in which notes sound.
-
-    Args:
-        columns: int64 (5, notes).
-        width: of the picture.
-        start: the step of the song that is column 0.
-
-    Returns:
-        bool (128, width).
-    """
-    row = row_of_pitch(columns[PITCH_ROW])
-    first, last = _columns_within(columns, width, start)
-
-    # One more note sounds from its first cell on, one less from the cell after its last.
-    change = np.zeros((PITCHES, width + 1), np.int32)
-    np.add.at(change, (row, first), 1)
-    np.add.at(change, (row, last), -1)
-    return change.cumsum(axis=1)[:, :width] > 0
-
-
-def _columns_within(columns: np.ndarray, width: int, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first column of each note, and the one after its last, 0 to `width`, int (notes,)."""
-    onset = columns[ONSET_ROW] - start
-    first = np.clip(onset, 0, width)
-    last = np.clip(onset + columns[DURATION_ROW], 0, width)
-    return first, last
 
 
 def _count(cells: np.ndarray, row: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
@@ -306,7 +277,7 @@ class ComposedRegion:
 
     def count_prolonged(self, columns: np.ndarray) -> int:
         """How many stretches of sounding cells belong to none of the notes (5, notes)."""
-        covered = _cells_of(columns, self.width, self.start)
+        covered = cells_of(columns, self.width, self.start)
         unheard = self.mask & self.spans.sustain & ~covered
         before = np.zeros_like(unheard)
         before[:, 1:] = unheard[:, :-1]
@@ -352,7 +323,7 @@ class OldNotes:
         row = row_of_pitch(columns[PITCH_ROW])
         onset = columns[ONSET_ROW] - region.start
         end = columns[ONSET_ROW] + columns[DURATION_ROW]
-        first, last = _columns_within(columns, region.width, region.start)
+        first, last = columns_within(columns, region.width, region.start)
 
         # What begins in the region goes.
         masked = np.append(region.mask, np.zeros((PITCHES, 1), bool), axis=1)
@@ -390,8 +361,8 @@ class OldNotes:
             region: of the picture.
         """
         row = row_of_pitch(self.columns[PITCH_ROW])
-        _, last = _columns_within(self.columns, region.width, region.start)
-        bare = ~region.mask & ~_cells_of(new, region.width, region.start)
+        _, last = columns_within(self.columns, region.width, region.start)
+        bare = ~region.mask & ~cells_of(new, region.width, region.start)
         is_bare = _count(bare, row, self.lost, last) > 0
 
         is_giver = np.zeros(len(row), bool)

@@ -44,7 +44,7 @@ from .pixels import (
     row_of_pitch,
 )
 from .song import Song
-from .tables import BAR, MAX_STEPS
+from .tables import BAR, DURATION_ROW, MAX_STEPS, ONSET_ROW, PITCH_ROW, columns_of
 
 # Whatever tells a width: a picture or mask, a song, or a number of steps.
 Size = np.ndarray | Song | int
@@ -246,11 +246,43 @@ def _around(song: Song, chosen: np.ndarray, start: int, width: int | None) -> Ma
         high = min(pitch.max() + MARGIN, NOTE_PITCHES[1])
         mask[row_of_pitch(high) : row_of_pitch(low) + 1] = True
 
-    for onset, duration, pitch, _, _ in song.notes[~chosen].tolist():
-        first = max(onset - start, 0)
-        last = max(onset + duration - start, 0)
-        mask[row_of_pitch(pitch), first:last] = False
-    return mask
+    others = columns_of(song.notes[~chosen])
+    return mask & ~cells_of(others, mask.shape[1], start)
+
+
+def cells_of(columns: np.ndarray, width: int, start: int) -> Mask:
+    """The cells in which notes sound.
+
+    Args:
+        columns: the notes, int64 (5, notes).
+        width: of the picture.
+        start: the step of the song that is column 0.
+
+    Returns:
+        bool (128, width).
+    """
+    row = row_of_pitch(columns[PITCH_ROW])
+    first, last = columns_within(columns, width, start)
+
+    # One more note sounds from its first cell on, one less from the cell after its last.
+    change = np.zeros((PITCHES, width + 1), np.int32)
+    np.add.at(change, (row, first), 1)
+    np.add.at(change, (row, last), -1)
+    return change.cumsum(axis=1)[:, :width] > 0
+
+
+def columns_within(columns: np.ndarray, width: int, start: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first column of each note, and the one after its last, 0 to `width`, int (notes,).
+
+    Args:
+        columns: the notes, int64 (5, notes).
+        width: of the picture.
+        start: the step of the song that is column 0.
+    """
+    onset = columns[ONSET_ROW] - start
+    first = np.clip(onset, 0, width)
+    last = np.clip(onset + columns[DURATION_ROW], 0, width)
+    return first, last
 
 
 def stroke(
@@ -473,13 +505,14 @@ def part_words(song: Song) -> list[str]:
     return list(dict.fromkeys([*PART_MASKS, *names]))
 
 
-def part_cells(song: Song, part: str, width: int | None = None) -> Mask:
+def part_cells(song: Song, part: str, width: int | None = None, start: int = 0) -> Mask:
     """The cells in which one part may be composed: its range, without the cells of the others.
 
     Args:
         song: whose part it is.
         part: its name, or "melody", or "accompaniment".
         width: how many steps (None: to the song's end).
+        start: the step that is column 0.
 
     Returns:
         bool (128, width).
@@ -488,8 +521,8 @@ def part_cells(song: Song, part: str, width: int | None = None) -> Mask:
         OptionError: there is no such part.
     """
     if part in song.parts or part not in PART_MASKS:
-        return melody(song, part, width=width)
-    return PART_MASKS[part](song, width=width)
+        return melody(song, part, start, width)
+    return PART_MASKS[part](song, start=start, width=width)
 
 
 def part_numbers(song: Song, part: str) -> list[int]:
@@ -568,9 +601,13 @@ def _pitches_in_words(mask: Mask, columns: np.ndarray, song: Any, parts: Sequenc
     if np.array_equal(notes, note_rows & columns):
         return f"all pitches{chords_too}"
 
+    # One column tells of most parts that they are others.
+    first = int(columns.argmax())
+    column = notes[:, first : first + 1]  # (128, 1)
     for part in parts:
-        cells = part_cells(song, part, len(columns))
-        if np.array_equal(notes, cells & columns):
+        if not np.array_equal(column, part_cells(song, part, 1, first)):
+            continue
+        if np.array_equal(notes, part_cells(song, part, len(columns)) & columns):
             return part + chords_too
     row = np.flatnonzero(notes.any(axis=1))
     ends = [pitch_name(int(pitch_of_row(end))) for end in (row[-1], row[0])]

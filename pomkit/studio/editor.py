@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import OptionError
-from ..music import masks
+from ..music import mask_words, masks
 from ..music.bars import beat_lines, lines_until
 from ..music.changes import Changed, ChangeReport, HomeTable, with_region
 from ..music.grid import Tempo, meters_of_bars
@@ -66,7 +66,7 @@ class StateFields(NamedTuple):
         homes: where notes begin whose parts are known, (step, pitch), and the numbers of these.
         changed: the Song that was opened with what the picture has in the touched cells, and what
             could not be kept.
-        part: the one part that is marked and composed, a word of `masks.part_words`; None: all.
+        part: the one part that is marked and composed, of `mask_words.part_words`; None: all.
         selection: what is painted, of which the mask is the cells of that part, bool (128, width);
             None: the mask itself.
     """
@@ -135,7 +135,7 @@ class State(StateFields):
     @cached_property
     def words(self) -> str:
         """The mask in words, "bars 5-8, melody"."""
-        return masks.in_words(self.mask, self.song, bars=self.bars, part=self.part)
+        return mask_words.in_words(self.mask, self.song, bars=self.bars, part=self.part)
 
     @cached_property
     def part_cells(self) -> Mask:
@@ -143,7 +143,7 @@ class State(StateFields):
         width = self.mask.shape[1]
         if self.part is None:
             return np.ones((PITCHES, width), bool)
-        return masks.part_cells(self.song, self.part, width)
+        return mask_words.part_cells(self.song, self.part, width)
 
     @property
     def painted(self) -> Mask:
@@ -175,7 +175,7 @@ class State(StateFields):
             picture: uint8 (128, width, 3).
             region: the cells in which it may differ, bool (128, width).
             homes: the parts of notes that begin there, where these are known.
-            part: a word of `masks.part_words`: whose all other new notes are; None: they go to
+            part: a word of `mask_words.part_words`: whose all other new notes are; None: they go to
                 the part that is nearest.
         """
         state = self._replace(picture=picture)
@@ -198,7 +198,7 @@ class State(StateFields):
         """The places in a region, bool (128, width), where notes begin, and who of a part plays.
 
         Args:
-            part: a word of `masks.part_words`.
+            part: a word of `mask_words.part_words`.
             notes: of the new picture, NOTE_DTYPE (notes,).
             region: bool (128, width).
         """
@@ -213,7 +213,7 @@ class State(StateFields):
         Where several are meant, the nearest one plays each note; none, where no part is.
         """
         song = self.song
-        numbers = masks.part_numbers(song, part)
+        numbers = mask_words.part_numbers(song, part)
         # Of many parts drums play nothing, unless they are meant.
         pitched = [number for number in numbers if song.channels[number : number + 1] != (DRUMS,)]
         numbers = pitched or numbers
@@ -358,7 +358,7 @@ class Editor:
     def part(self) -> str | None:
         """The one part that is marked and composed; may be set to another one, or None for all.
 
-        A word of `masks.part_words`: "melody", "accompaniment", or the name of a part.
+        A word of `mask_words.part_words`: "melody", "accompaniment", or the name of a part.
         """
         return self.state.part
 
@@ -481,8 +481,8 @@ class Editor:
             pitch: its MIDI number.
             duration: in steps.
             velocity: 1 to 127.
-            part: who plays it, a word of `masks.part_words`; None: the chosen part, or else the
-                one that is nearest.
+            part: who plays it, a word of `mask_words.part_words`; None: the chosen part, or else
+                the one that is nearest.
 
         Raises:
             OptionError: it would begin outside the picture or in the chord rows; there is no such

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..data.mask_mix import onsets_per_bar
 from ..errors import PomkitError
-from ..music import masks
+from ..music import mask_words
 from ..music.chords import Chord
 from ..music.grid import clock_of
 from ..music.midi_codes import DRUMS
@@ -165,7 +165,7 @@ def tell_mask(session: Session) -> dict[str, Any]:
 
     # What, of which part, where, and whether it can be taken back.
     told: dict[str, Any] = {"bits": bits_of_mask(state.mask), "words": session.mask_in_words()}
-    told |= {"part": state.part, "parts": masks.part_words(state.song)}
+    told |= {"part": state.part, "parts": mask_words.part_words(state.song)}
     told["within"] = bits_of_mask(state.part_cells) if state.part else b""
     told |= {"start": start, "stop": stop, "listen": -1 if listen is None else listen}
     return told | {"undo": editor.can_undo, "redo": editor.can_redo}

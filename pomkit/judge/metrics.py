@@ -197,7 +197,7 @@ def rhythm_kept(region: Region, filling: Filling) -> Count:
 
     Source: the grooving pattern similarity of Wu and Yang 2020 (arXiv 2008.01307), section 5.
     """
-    width = len(region.columns)
+    width = region.mask.shape[1]
     bars = count_bars(width)
     missing = (0, bars * BAR - width)
     begins: Any = np.pad(filling.begins, missing).reshape(bars, BAR)  # (bars, 16)

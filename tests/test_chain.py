@@ -135,3 +135,23 @@ def test_certain_cells_in_single_precision_stay_certain():
     assert torch.equal(chain.marginals(logits).argmax(1), cells)
     assert torch.equal(chain.best_rows(logits), cells)
     assert chain.log_likelihood(logits, cells).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("begin", [0.0, 1.0])
+def test_rows_drawn_by_their_marginals_are_those_of_the_chain(begin):
+    """10,000 draws of one row against the probability of each of its 1,024 possibilities."""
+    n = 10_000
+    one = LOGITS[:1, :, :1]
+    begun = torch.full((1, STATES, 1, 1), chain.IMPOSSIBLE, dtype=one.dtype)
+    begun[:, SUSTAIN if begin else OFF] = 0
+    p = chain.marginals(torch.cat([begun, one], -1), 1.0)
+    rows = chain.drawn_together(p.expand(n, -1, -1, -1), generator=seeded(2))[:, 0, 1:]
+
+    expected = log_weights(begin, 1.0)[0, 0].softmax(-1)
+    number = (rows * STATES ** torch.arange(LENGTH - 1, -1, -1)).sum(1)
+    counts = torch.bincount(number, minlength=len(ROWS)).double()
+    assert counts[expected == 0].sum() == 0
+    often = expected * n > 5
+    seen = torch.cat([counts[often], counts[~often].sum()[None]])
+    wanted = torch.cat([expected[often], expected[~often].sum()[None]]) * n
+    assert stats.chisquare(seen, wanted).pvalue > 1e-3

@@ -168,7 +168,7 @@ class Cells(Model):
             report(event, partial(draw, event["cells"]))
 
         whole = blended(self, self.span, notes, options.lines)
-        plan = plan_of(options, onsets)
+        plan = plan_of(options, onsets) | {"together": self.whole_rows}
         return draw(sample_cells(whole, cells, chords, mask, self.states, callback=tell, **plan))
 
     def example(

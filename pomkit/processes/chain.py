@@ -335,6 +335,39 @@ def drawn_rows(
     return torch.where(kind == ONSET, ONSET + velocity, kind)
 
 
+def drawn_together(p: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """Draw whole rows of which the marginals are told: int64 (batch, h, w).
+
+    They tell the chain: a sustain needs a cell before it that sounds, so where that one does, it
+    goes on with probability p(sustain) / p(sounds before); whatever does not go on is an onset or
+    silence, in the proportion of their marginals.
+
+    Args:
+        p: the marginals, float (batch, states, h, w), as `marginals` gives them; a known cell has
+            the probability 1.
+        generator: of the random numbers.
+    """
+    onset = p[:, ONSET:].sum(1)  # (batch, h, w)
+    sounds_before = F.pad((p[:, SUSTAIN] + onset)[..., :-1], (1, 0), value=1.0)
+    luck = torch.rand((2, *onset.shape), generator=generator).to(p)
+    goes_on = luck[0] * sounds_before < p[:, SUSTAIN]
+    begins = luck[1] * (onset + p[:, OFF]) < onset
+
+    # A cell sounds if a note begins at it, or one began before and went on ever since.
+    column = torch.arange(p.shape[-1], device=p.device).expand_as(begins)
+    last_begin = torch.where(begins, column, -1).cummax(-1).values
+    last_break = torch.where(goes_on, -1, column).cummax(-1).values
+    sounds = (last_begin >= last_break) & (last_begin >= 0)
+    # Before the first column anything may stand, so there a sustain may, too.
+    sounds = sounds | (last_break < 0)
+    is_sustain = goes_on & F.pad(sounds[..., :-1], (1, 0), value=True)
+
+    noise = torch.rand(p[:, ONSET:].shape, generator=generator).to(p)
+    races = p[:, ONSET:] / -noise.clamp(LEAST_WEIGHT, 1 - 1e-7).log()  # (batch, bins, h, w)
+    cells = torch.where(begins, ONSET + races.argmax(1), OFF)
+    return torch.where(is_sustain, SUSTAIN, cells)
+
+
 def with_known(logits: Tensor, mask: Tensor, known: Tensor) -> Tensor:
     """The logits, with the known cells as what they are: float (batch, states, h, w).
 

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError
+from . import chain
 from .contract import Callback
 from .controls import (
     Wishes,
@@ -49,12 +50,15 @@ class Uncovering(Wishes):
         whole_notes: forbids sustains that follow no note. Cells that do not fit together are
             drawn again. It holds the number of onsets, too: a sustain that is drawn early forces
             an onset before it.
+        together: the network's answers are the marginals of whole rows (see `chain`): the cells of
+            a call are drawn together, so that none is broken, where no rule decides.
     """
 
     calls: int = CALLS
     U: int = 1
     jump: int = 1
     whole_notes: bool = False
+    together: bool = False
 
     @property
     def holds_onsets(self) -> bool:
@@ -230,7 +234,7 @@ class Walk:
         """
         # Gumbel-max: the state with the largest logit + noise is a draw from softmax(logits).
         noise = gumbel_like(logits, self.generator)
-        drawn = as_learned = (logits + noise).max(1).indices
+        drawn = as_learned = self.draw(logits, noise)
         new = self.choose_new(level, after)
         for change in self.plan.rules:
             # What lies behind the picture's end is hidden for good: to a rule it is silent.
@@ -248,6 +252,20 @@ class Walk:
             new = self.hide_broken(new)
         self.hidden = self.hidden & ~new
         return logits
+
+    def draw(self, logits: Tensor, noise: Tensor) -> Tensor:
+        """Draw all cells: int64 (batch, h, w).
+
+        Args:
+            logits: float (batch, states, h, w).
+            noise: Gumbel's, like the logits, for cells that are drawn one by one.
+        """
+        if not self.plan.together or self.plan.rules:
+            return (logits + noise).max(1).indices
+        is_known = (~self.hidden & (self.cells < self.hidden_state))[:, None]
+        known = F.one_hot(self.cells.clamp(max=logits.shape[1] - 1), logits.shape[1])
+        p = torch.where(is_known, known.movedim(-1, 1).to(logits), logits.softmax(1))
+        return chain.drawn_together(p, generator=self.generator)
 
     def choose_new(self, level: int, after: int) -> Tensor:
         """Which hidden cells this call settles, bool (batch, h, w): at the end, all of them."""

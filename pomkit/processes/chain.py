@@ -347,25 +347,39 @@ def drawn_together(p: Tensor, *, generator: torch.Generator | None = None) -> Te
             the probability 1.
         generator: of the random numbers.
     """
+    off = p[:, OFF]
+    sustain = p[:, SUSTAIN]
     onset = p[:, ONSET:].sum(1)  # (batch, h, w)
-    sounds_before = F.pad((p[:, SUSTAIN] + onset)[..., :-1], (1, 0), value=1.0)
+    sounding = sustain + onset
+    # Before the first column anything may stand, so there a sustain may, too.
+    shifted = sounding[..., :-1]
+    before = F.pad(shifted, (1, 0), value=1.0)
+
+    # What each cell does if it can go on, and what it does if not.
     luck = torch.rand((2, *onset.shape), generator=generator).to(p)
-    goes_on = luck[0] * sounds_before < p[:, SUSTAIN]
-    begins = luck[1] * (onset + p[:, OFF]) < onset
+    goes_on = luck[0] * before < sustain
+    begins = luck[1] * (off + onset) < onset
 
     # A cell sounds if a note begins at it, or one began before and went on ever since.
-    column = torch.arange(p.shape[-1], device=p.device).expand_as(begins)
+    width = p.shape[-1]
+    column = torch.arange(width, device=p.device).expand_as(begins)
     last_begin = torch.where(begins, column, -1).cummax(-1).values
     last_break = torch.where(goes_on, -1, column).cummax(-1).values
-    sounds = (last_begin >= last_break) & (last_begin >= 0)
-    # Before the first column anything may stand, so there a sustain may, too.
-    sounds = sounds | (last_break < 0)
-    is_sustain = goes_on & F.pad(sounds[..., :-1], (1, 0), value=True)
+    sounds = last_begin >= last_break
+    sounds_before = F.pad(sounds[..., :-1], (1, 0), value=True)
+    is_sustain = goes_on & sounds_before
 
-    noise = torch.rand(p[:, ONSET:].shape, generator=generator).to(p)
-    races = p[:, ONSET:] / -noise.clamp(LEAST_WEIGHT, 1 - 1e-7).log()  # (batch, bins, h, w)
-    cells = torch.where(begins, ONSET + races.argmax(1), OFF)
+    bins = _drawn_bins(p[:, ONSET:], generator)
+    cells = torch.where(begins, ONSET + bins, OFF)
     return torch.where(is_sustain, SUSTAIN, cells)
+
+
+def _drawn_bins(p: Tensor, generator: torch.Generator | None) -> Tensor:
+    """A velocity bin of each cell, int64 (batch, h, w), by p, float (batch, bins, h, w)."""
+    noise = torch.rand(p.shape, generator=generator).to(p)
+    waits = -noise.clamp(LEAST_WEIGHT, 1 - 1e-7).log()
+    # The first of exponential clocks that run at the rates p.
+    return (p / waits).argmax(1)
 
 
 def with_known(logits: Tensor, mask: Tensor, known: Tensor) -> Tensor:

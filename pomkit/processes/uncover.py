@@ -262,9 +262,10 @@ class Walk:
         """
         if not self.plan.together or self.plan.rules:
             return (logits + noise).max(1).indices
-        is_known = (~self.hidden & (self.cells < self.hidden_state))[:, None]
-        known = F.one_hot(self.cells.clamp(max=logits.shape[1] - 1), logits.shape[1])
-        p = torch.where(is_known, known.movedim(-1, 1).to(logits), logits.softmax(1))
+        states = logits.shape[1]
+        is_known = ~self.hidden & (self.cells < self.hidden_state)
+        surely = F.one_hot(self.cells.clamp(max=states - 1), states).to(logits)
+        p = torch.where(is_known[:, None], surely.movedim(-1, 1), logits.softmax(1))  # (batch, ...)
         return chain.drawn_together(p, generator=self.generator)
 
     def choose_new(self, level: int, after: int) -> Tensor:

@@ -31,6 +31,8 @@ from ..music.song import Song
 from .members import song_name
 from .store import Shard, explain_damage, open_shards, pack, song_entry
 
+# What stands after it in a name is a movement: the movements of a work belong together.
+MOVEMENT = "--"
 SPLITS = {"train": (0.0, 0.90), "valid": (0.90, 0.95), "test": (0.95, 1.0)}
 A_FILE = "a file of the corpus"
 
@@ -39,12 +41,13 @@ def split_of(name: str) -> str:
     """The split that a song belongs to by a hash of its name: the same everywhere, 90 : 5 : 5.
 
     Args:
-        name: the song's, without folders and ending.
+        name: the song's, without folders and ending; what follows MOVEMENT in it does not count.
 
     Returns:
         "train", "valid" or "test".
     """
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    work = name.partition(MOVEMENT)[0] or name
+    digest = hashlib.sha256(work.encode("utf-8", "surrogateescape")).hexdigest()
     share = int(digest[:8], 16) / 16**8
     return next(split for split, (low, high) in SPLITS.items() if low <= share < high)
 

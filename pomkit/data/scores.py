@@ -1,0 +1,428 @@
+"""A corpus of classical and folk music, made once of the scores that music21 brings along.
+
+    python -m pomkit.data.scores music21.corpus         # needs: pip install "pomkit[score]"
+    corpus = read_corpus("music21.corpus")              # 1,300 songs or so, with their own bars
+
+music21's wheel holds some thousand scores. Their music is in the public domain, but not every
+encoding may be used freely: its `corpus/license.txt` says so, and names the encodings' own notes as
+what counts. `COLLECTIONS` are those that are taken, with their terms; `LEFT_OUT` says why others are
+not. No score is copied into pomkit: the command converts what is installed.
+
+Three laws. A song's bars are the bars of its score, in every metre, with pickups and with bars that
+a repeat cuts in two; MIDI could not say so. No tune comes twice, in whatever key, and none that
+pomkit ships: those stay unseen. The movements of a work are in one split, since its name, up to
+`MOVEMENT`, decides (see `corpus.split_of`).
+
+Beside the corpus stands a JSON file with the same name: what was taken, on which terms, and what
+failed. A model's card repeats the terms.
+"""
+
+import argparse
+import importlib
+import json
+import re
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from ..errors import OptionError, PomkitError, exit_code
+from ..files import AnyPath, write
+from ..music.grid import Meter
+from ..music.midi import read_midi
+from ..music.song import Song
+from .corpus import MOVEMENT, SPLITS, Corpus, split_of
+from .shipped import songs as shipped_songs
+
+INSTALL = 'pip install "pomkit[score]"'
+MOST_WORKS = 1500
+# A song of fewer bars has nothing to be completed.
+LEAST_BARS = 4
+# How far onsets may be from 16ths on average, in steps: of triplets every second or third one is a
+# third of a step away.
+MOST_OFF_GRID = 0.05
+# Two tunes are the same where they share so many of their runs of so many intervals.
+RUN = 8
+SAME_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Scores of one origin.
+
+    Attributes:
+        title: what it is.
+        terms: on which terms the encodings may be used, and who says so.
+        files: a pattern of paths below music21's corpus folder.
+        part: of the works there, one in so many is taken.
+    """
+
+    title: str
+    terms: str
+    files: str
+    part: int = 1
+
+
+GUTENBERG = (
+    "public domain: Project Gutenberg's MusicXML editions of the quartets, as music21's page of "
+    "acknowledgements says"
+)
+CHAMBERS = (
+    "tunes of the public domain, encoded by volunteers around John Chambers, who provided them for "
+    "distribution, as music21's page of acknowledgements says; the files name no restriction"
+)
+COLLECTIONS = {
+    "haydn": Collection("Haydn, string quartets", GUTENBERG, r"haydn/opus.*\.mxl"),
+    "mozart": Collection("Mozart, string quartets", GUTENBERG, r"mozart/k(?!545).*\.mxl"),
+    "beethoven": Collection("Beethoven, string quartets", GUTENBERG, r"beethoven/opus.*\.mxl"),
+    "songs": Collection(
+        "single works by Johnson, Liliuokalani, Lusitano and Weber",
+        "CC0 or released to the public domain by the encoder, as each file says",
+        r"(johnson_j_r|liliuokalani|lusitano|weber)/.*\.mxl",
+    ),
+    "ryan": Collection("Ryan's Mammoth Collection (1883)", CHAMBERS, r"ryansMammoth/.*\.abc"),
+    "oneill": Collection("O'Neill's Music of Ireland (1903)", CHAMBERS, r"oneills1850/.*\.abc", 6),
+}
+LEFT_OUT = {
+    "essenFolksong": "for non-commercial use only, as its license.txt says",
+    "bach": "(c) 2004 Margaret Greentree, who permitted music21 alone to distribute the chorales",
+    "palestrina": "rights to derivative formats reserved, as each file says",
+    "josquin": "under the GPL, as each file says",
+    "monteverdi, trecento": "after modern editions, some of which are named as copyright",
+    "schumann_clara, beach, ciconia, luca, webern": "under CC BY-SA, as each file says",
+    "airdsAirs, miscFolk": "permitted to music21; on other use the encoder's page is silent",
+    "all others": "single works on whose encoding nobody says anything",
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """A score to convert.
+
+    Attributes:
+        name: of the song that comes of it.
+        path: of its file.
+        number: of a file with several works, the one that is meant.
+    """
+
+    name: str
+    path: Path
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A work of which no song came, and why."""
+
+    name: str
+    reason: str
+
+
+def load_music21(module: str = "music21") -> Any:
+    """music21, or a module of it; PomkitError where it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as fault:
+        raise PomkitError(
+            f"the scores are in music21, which is not there ({fault}); run: {INSTALL}"
+        ) from fault
+
+
+def find_works(folder: Path) -> list[Work]:
+    """The works of all COLLECTIONS, in the order of that table, then by their paths.
+
+    Args:
+        folder: music21's corpus folder.
+    """
+    works = []
+    for name, collection in COLLECTIONS.items():
+        paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        pattern = re.compile(collection.files)
+        found = [path for path in paths if pattern.fullmatch(path.relative_to(folder).as_posix())]
+        these = [work for path in found for work in works_of(name, path)]
+        works += these[:: collection.part]
+    return works[:MOST_WORKS]
+
+
+def works_of(collection: str, path: Path) -> list[Work]:
+    """The works in a file: one, or all tunes of a book in ABC.
+
+    A movement of a quartet is named after the work, then `MOVEMENT`, then itself.
+    """
+    name = f"{collection}_{path.stem}"
+    if path.parent.name.startswith(("opus", "k")):
+        name = f"{collection}_{path.parent.name}{MOVEMENT}{path.stem}"
+    if path.suffix != ".abc":
+        return [Work(name, path)]
+
+    text = path.read_text("utf-8", "replace")
+    numbers = [int(number) for number in re.findall(r"(?m)^X:\s*(\d+)", text)]
+    if len(numbers) < 2:
+        return [Work(name, path)]
+    # A book that counts a tune twice would give the first one twice.
+    return [Work(f"{collection}_{number:04}", path, number) for number in dict.fromkeys(numbers)]
+
+
+# One score becomes a song
+
+
+def convert(work: Work) -> Song | Failure:
+    """The song of a work as it is played, with repeats; or why there is none."""
+    try:
+        return song_of(work)
+    except PomkitError as fault:
+        return Failure(work.name, str(fault))
+    except Exception as fault:
+        # music21 raises errors of many kinds on scores that it cannot read.
+        return Failure(work.name, f"{type(fault).__name__}: {str(fault)[:100]}")
+
+
+def song_of(work: Work) -> Song:
+    """The song of a work; errors as they come."""
+    converter = load_music21("music21.converter")
+    translate = load_music21("music21.midi.translate")
+    score = converter.parse(work.path, number=work.number, forceSource=True)
+    score = played(score.toSoundingPitch())
+
+    # Notes, parts, instruments and tempi by way of MIDI; bars and metres from the score.
+    data = translate.streamToMidiFile(score).writestr()
+    song = read_midi(data).without_source()
+    if song.report.quantisation_error > MOST_OFF_GRID:
+        raise OptionError("its onsets do not fit a grid of 16ths; leave it out")
+
+    bars, meters = bars_of_score(score, song.steps_per_beat)
+    if len(bars) < LEAST_BARS:
+        raise OptionError(f"it has {len(bars)} bars, fewer than {LEAST_BARS}; leave it out")
+    return replace(song, name=work.name, bars=bars, meters=meters)
+
+
+def played(score: Any) -> Any:
+    """A score with its repeats written out, where they can be; as it is, where they cannot."""
+    repeats = load_music21("music21.repeat")
+    try:
+        return score.expandRepeats()
+    except repeats.ExpanderException:
+        # Else writing MIDI would try again.
+        for part in score.parts:
+            for bar in part.getElementsByClass("Measure"):
+                bar.leftBarline = bar.rightBarline = None
+            for mark in list(part.recurse().getElementsByClass("RepeatMark")):
+                mark.activeSite.remove(mark)
+        return score
+
+
+def bars_of_score(score: Any, steps_per_beat: int) -> tuple[tuple[int, ...], tuple[Meter, ...]]:
+    """The steps of the bar lines of a score, and its metres: (step, numerator, denominator).
+
+    Two measures that are one bar together, as a repeat cuts it, count as one.
+    """
+    parts = [list(part.getElementsByClass("Measure")) for part in score.parts]
+    measures = max(parts, key=len)
+    lines = [round(float(measure.offset) * steps_per_beat) for measure in measures]
+    last = measures[-1]
+    lines.append(lines[-1] + round(float(last.duration.quarterLength) * steps_per_beat))
+    whole = [round(float(each.barDuration.quarterLength) * steps_per_beat) for each in measures]
+
+    meters: list[Meter] = []
+    for measure, line in zip(measures, lines, strict=False):
+        sign = measure.timeSignature
+        told = sign and (sign.numerator, sign.denominator)
+        if told and (not meters or meters[-1][1:] != told):
+            meters.append((line, *told))
+    return joined_bars(lines, whole), tuple(meters)
+
+
+def joined_bars(lines: Sequence[int], whole: Sequence[int]) -> tuple[int, ...]:
+    """Bar lines without those inside of a bar that a repeat cuts in two.
+
+    Args:
+        lines: steps at which measures begin, and the end of the last one.
+        whole: of each measure how long a bar of its metre lasts.
+
+    Returns:
+        Steps of the bar lines. A pickup stays a bar of its own.
+    """
+    kept = [lines[0]]
+    for i in range(1, len(whole)):
+        before = lines[i] - kept[-1]
+        after = lines[i + 1] - lines[i]
+        is_cut = 0 < before < whole[i] and after > 0 and before + after == whole[i]
+        if not is_cut and lines[i] > kept[-1]:
+            kept.append(lines[i])
+    return tuple(kept)
+
+
+# No tune twice
+
+
+def melody_runs(song: Song) -> set[bytes]:
+    """All runs of RUN intervals of a song's melody: its highest notes, whatever their lengths.
+
+    They are the same in every key. A song of fewer notes has none.
+    """
+    onset, pitch = song.notes["onset"], song.notes["pitch"].astype(int)
+    first = np.flatnonzero(np.r_[True, np.diff(onset) > 0])
+    if not len(onset):
+        return set()
+    highest = np.maximum.reduceat(pitch, first)  # (onsets,)
+    steps = np.diff(highest).astype(np.int8)
+    return {steps[i : i + RUN].tobytes() for i in range(len(steps) - RUN + 1)}
+
+
+class Tunes:
+    """The tunes that there are already: says whether another one is among them."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, int] = {}
+        self.owners: dict[bytes, list[str]] = defaultdict(list)
+
+    def add(self, song: Song) -> None:
+        """Remember a song's melody."""
+        runs = melody_runs(song)
+        self.sizes[song.name] = len(runs)
+        for run in runs:
+            self.owners[run].append(song.name)
+
+    def twin(self, song: Song) -> str:
+        """The name of a song with the same tune; "" if there is none.
+
+        Same is what shares SAME_SHARE of the runs of the shorter one.
+        """
+        runs = melody_runs(song)
+        shared = Counter(name for run in runs for name in self.owners.get(run, ()))
+        for name, count in shared.most_common(3):
+            if count >= SAME_SHARE * min(len(runs), self.sizes[name]):
+                return name
+        return ""
+
+
+def without_twins(songs: Iterable[Song]) -> Iterator[Song | Failure]:
+    """The songs; a Failure instead of each that repeats an earlier one, or one that pomkit ships."""
+    tunes = Tunes()
+    for path in shipped_songs().values():
+        tunes.add(read_midi(path))
+    for song in songs:
+        twin = tunes.twin(song)
+        if twin:
+            yield Failure(song.name, f"the tune of {twin}")
+            continue
+        tunes.add(song)
+        yield song
+
+
+# The whole corpus
+
+
+def convert_all(out: AnyPath, workers: int = 1, progress: bool = True) -> dict[str, Any]:
+    """Convert all works of COLLECTIONS to a corpus file, and write its report beside it.
+
+    Args:
+        out: of the corpus; the report has the same name and the ending ".json".
+        workers: processes.
+        progress: show a bar.
+
+    Returns:
+        The report.
+
+    Raises:
+        PomkitError: music21 is missing, or comes without its corpus.
+    """
+    folder = Path(load_music21().__file__).parent / "corpus"
+    works = find_works(folder)
+    if not works:
+        raise PomkitError(f"{folder} holds no scores; install music21 anew: {INSTALL}")
+
+    started = time.process_time()
+    jobs = (delayed(convert)(work) for work in works)
+    results = Parallel(workers, return_as="generator")(jobs)
+    bar = tqdm(results, "converting", len(works), unit="work", disable=not progress)
+    converted = list(bar)
+    songs = [each for each in converted if isinstance(each, Song)]
+    checked = list(without_twins(songs))
+    kept = [each for each in checked if isinstance(each, Song)]
+    failures = [each for each in converted + checked if isinstance(each, Failure)]
+
+    path = Corpus(kept).save(out)
+    report = report_of(works, kept, failures)
+    report["version"] = load_music21().__version__
+    report["seconds"] = round(time.process_time() - started)
+    write(path.with_suffix(".json"), json.dumps(report, indent=1).encode() + b"\n")
+    return report
+
+
+def report_of(
+    works: Sequence[Work], songs: Sequence[Song], failures: Sequence[Failure]
+) -> dict[str, Any]:
+    """What came of the works, JSON values: collections with terms, metres, splits, failures."""
+    collections = {}
+    for name, collection in COLLECTIONS.items():
+        asked = [work for work in works if work.name.startswith(f"{name}_")]
+        these = [song for song in songs if song.name.startswith(f"{name}_")]
+        lost = [each.reason for each in failures if each.name.startswith(f"{name}_")]
+        splits = Counter(split_of(song.name) for song in these)
+        row: dict[str, Any] = {"title": collection.title, "terms": collection.terms}
+        row |= {"works": len(asked), "songs": len(these), "failures": reasons_of(lost)}
+        row["splits"] = {split: splits[split] for split in SPLITS}
+        row["metres"] = dict(Counter(song.meter.split()[0] for song in these).most_common())
+        row["bars"] = sum(len(song.bar_lines()) - 1 for song in these)
+        collections[name] = row
+    failed = {each.name: each.reason for each in failures}
+    return {"corpus": "music21", "collections": collections, "left_out": LEFT_OUT, "failed": failed}
+
+
+def reasons_of(failures: Sequence[str]) -> dict[str, int]:
+    """How many works failed for which reason, without names and numbers; most frequent first."""
+    plain = [re.sub(r"^the tune of .*", "a tune that is there already", text) for text in failures]
+    kinds = [re.sub(r"[\d.]+%?", "#", text)[:60] for text in plain]
+    return dict(Counter(kinds).most_common())
+
+
+def licence_of(path: AnyPath) -> dict[str, Mapping[str, Any]]:
+    """The terms of a corpus file that `convert_all` wrote, by collection: title, terms, songs.
+
+    Nothing for any other corpus.
+    """
+    report = Path(path).with_suffix(".json")
+    if not report.is_file():
+        return {}
+    try:
+        collections = json.loads(report.read_text())["collections"]
+        return {
+            name: {key: row[key] for key in ("title", "terms", "songs")}
+            for name, row in collections.items()
+        }
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `python -m pomkit.data.scores OUT`.
+
+    Returns:
+        The exit code: 2, and one line on stderr, where the input is bad.
+    """
+    p = argparse.ArgumentParser(
+        "python -m pomkit.data.scores",
+        description="Make a corpus of the scores that music21 brings along.",
+    )
+    p.add_argument("out", help="the corpus file, like music21.corpus")
+    p.add_argument("--workers", type=int, default=1, help="processes")
+    o = p.parse_args(arguments)
+
+    def work() -> None:
+        report = convert_all(o.out, o.workers)
+        for name, row in report["collections"].items():
+            print(f"{name}: {row['songs']} songs of {row['works']} works, {row['splits']}")
+
+    return exit_code("pomkit.data.scores", work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,13 +21,22 @@ import torch
 
 from ..errors import OptionError, check_whole, shown
 from ..music import masks
-from ..music.bars import half_bars, lines_until
+from ..music.bars import (
+    bar_position,
+    half_bars,
+    later_lines,
+    later_meters,
+    lines_until,
+    missing_of_upbeat,
+)
 from ..music.chords import Chord
+from ..music.grid import Meter
 from ..music.harmony import estimate_chords
 from ..music.palette import paint_chords
 from ..music.picture import parse
 from ..music.pixels import PITCHES, check_picture
-from ..music.tables import BAR, MAX_STEPS
+from ..music.song import Song
+from ..music.tables import BAR, MAX_STEPS, NOTE_DTYPE
 from ..processes.checkpoint import load_model
 from ..processes.contract import Callback, Drawn, Model, Options
 from ..processes.wide import lay_windows, line_after, reach_of
@@ -74,7 +83,7 @@ def inpaint(
     density: float | None = None, guidance: float = 1.0, temperature: float = 1.0,
     top_p: float | None = None, rule: Any = None, pitch_bias: Any = None,
     chords: Sequence[Chord] | None = None, bars: Sequence[int] | None = None,
-    callback: Callback | None = None, **own: Any,
+    meters: Sequence[Meter] = (), callback: Callback | None = None, **own: Any,
 ) -> Pictures:
     # fmt: on
     """Compose the masked region of a picture anew; the rest is returned bit-identical.
@@ -106,7 +115,10 @@ def inpaint(
         pitch_bias: not edm's pixels head: float (12,), added to the log-odds of notes by pitch
             class from C.
         chords: written into the chord rows first.
-        bars: steps of the picture's bar lines, on which windows begin; None: those of 4/4.
+        bars: steps of the picture's bar lines, on which windows begin; None: those of 4/4, from
+            column 0 on. A model that learned with `--bar-position` sees them.
+        meters: (step, numerator, denominator) of the picture, as a Song has them: which notes such
+            a model takes for beats; before the first one they are quarters.
         callback: is given {"i", "n", "preview"} at each call; preview() are the pictures so far.
         own: options that the model's family alone knows.
 
@@ -133,7 +145,7 @@ def inpaint(
         picture = picture.copy()
         paint_chords(picture, chords)
     model.check_mask(mask)
-    layout = lay_out(model, picture, mask, bars)
+    layout = lay_out(model, picture, mask, bars, meters=meters)
     canvas, refused = compose_windows(model, layout, options, n=n, callback=callback)
     result = finish(model, canvas, picture, mask, bars=bars)
     vars(result).update(seed=seed, refused=refused, seconds=time.monotonic() - started)
@@ -200,6 +212,7 @@ class Layout:
         lead: columns of silence before the picture.
         width: columns of the picture.
         lines: columns of the bar lines, on which windows begin, int (lines,), from 0 on.
+        position: where in its bar each column is, float32 (4, w), see `bars.bar_position`.
     """
 
     canvas: np.ndarray
@@ -209,6 +222,7 @@ class Layout:
     lead: int
     width: int
     lines: np.ndarray
+    position: np.ndarray
 
     @property
     def visible(self) -> slice:
@@ -219,11 +233,18 @@ class Layout:
         """The options of one window: where it begins, where bars do, where the picture ends."""
         lines = self.lines[self.lines >= window.start] - window.start
         end = self.visible.stop - window.start
-        return replace(options, start=window.start - self.lead, lines=lines, end=end)
+        position = self.position[:, window.start : window.start + self.reach]
+        start = window.start - self.lead
+        return replace(options, start=start, lines=lines, end=end, position=position)
 
 
 def lay_out(
-    model: Model, picture: np.ndarray, mask: np.ndarray, bars: Sequence[int] | None
+    model: Model,
+    picture: np.ndarray,
+    mask: np.ndarray,
+    bars: Sequence[int] | None,
+    *,
+    meters: Sequence[Meter] = (),
 ) -> Layout:
     """Put a picture on a canvas, and say which windows are composed.
 
@@ -232,6 +253,7 @@ def lay_out(
         picture: uint8 (128, width, 3).
         mask: bool (128, width), True = compose.
         bars: steps of the bar lines; None: those of 4/4.
+        meters: (step, numerator, denominator) of the picture, by their steps.
     """
     # Silence before an upbeat makes a whole bar of it.
     known = bar_steps(bars)
@@ -249,15 +271,12 @@ def lay_out(
     tail = max([0] + [window.start + reach - todo.shape[1] for window in windows])
     todo = np.pad(todo, ((0, 0), (0, tail)), constant_values=True)
     canvas = np.pad(picture, ((0, 0), (lead, tail), (0, 0)))
-    return Layout(canvas, todo, windows, reach, lead, picture.shape[1], lines)
 
-
-def missing_of_upbeat(lines: np.ndarray) -> int:
-    """The steps that the first bar lacks to be as long as the second; `lines`: int (bars + 1,)."""
-    bars = np.diff(lines)[:2]  # (2,) or (1,)
-    missing = int(bars[-1] - bars[0])
-    # What is longer than two bars of 4/4 is no bar that an upbeat could lack.
-    return missing if 0 < missing < 2 * BAR else 0
+    # What a model may be told of the metre, upbeat and tail included.
+    signs = later_meters(meter_signs(meters), lead)
+    whole = later_lines(lines_until(known, picture.shape[1]), lead)
+    position = bar_position(whole, signs, canvas.shape[1], model.steps_per_beat)
+    return Layout(canvas, todo, windows, reach, lead, picture.shape[1], lines, position)
 
 
 def places_to_begin(bars: np.ndarray, lead: int, width: int) -> np.ndarray:
@@ -287,6 +306,11 @@ def bar_steps(bars: Any) -> np.ndarray:
     if not is_list:
         raise OptionError(f"bars is {shown(bars)}; give the steps of the bar lines, whole numbers")
     return lines.astype(int)
+
+
+def meter_signs(meters: Any) -> tuple[Meter, ...]:
+    """Time signatures as a Song keeps them; OptionError for others."""
+    return Song(np.zeros(0, NOTE_DTYPE), meters=meters).meters
 
 
 def compose_windows(

@@ -89,7 +89,8 @@ def compose(
         start: the step of the song that is column 0 of the mask.
         chords: True: the song's own, or else estimated ones. None or False: the song's own only.
             Others are written into the picture first, as by `inpaint`.
-        options: those of `inpaint`, such as seed. `bars` are the song's where they are not given.
+        options: those of `inpaint`, such as seed. `bars` and `meters` are the song's where they are
+            not given.
 
     Returns:
         The n songs; they remember the seed, the composed pictures and the reports.
@@ -113,8 +114,9 @@ def compose(
     mask = mask_of_parts(song, mask_of(mask, song, start), part, start=start)
     width = mask.shape[1]
     picture = render(song, start, width)
-    lines = song.bar_lines(start + width) - start
-    options = {"bars": lines[lines >= 0].tolist()} | options
+    bars, meters = song.metre_from(start, width)
+    told: dict[str, Any] = {"bars": bars, "meters": meters}
+    options = told | options
     if not isinstance(chords, bool):
         options["chords"] = chords
 

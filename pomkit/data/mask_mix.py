@@ -94,7 +94,10 @@ def random_mask(
     """
     kind = draw_kind(rng, mix)
     if kind in PART_KINDS:
-        mask = _part_or_its_bars(rng, PART_KINDS[kind](song, start=start, width=width))
+        part = PART_KINDS[kind](song, start=start, width=width)
+        mask = _part_or_its_bars(rng, part, bar_edges(song, start, width))
+    elif kind == "bars":
+        mask = _runs_of_bars(rng, bar_edges(song, start, width))
     elif kind in SHAPE_KINDS:
         mask = SHAPE_KINDS[kind](rng, width)
     else:
@@ -118,21 +121,36 @@ def _everything(rng: np.random.Generator, width: int) -> Mask:
     return ~_nothing(width)
 
 
-def _runs_of_bars(rng: np.random.Generator, width: int) -> Mask:
-    """One to three runs of whole bars, each of at most half the width."""
-    # Bars of training's frame, 16 steps each, in whatever metre the song is: to follow its lines
-    # would change which mask belongs to which window.
-    mask = _nothing(width)
+def bar_edges(song: Song, start: int, width: int) -> np.ndarray:
+    """Columns where the bars of a window begin and end: whole bars, and what is left at the end.
+
+    Args:
+        song: whose bars they are.
+        start: the step of the window's first column.
+        width: of the window.
+
+    Returns:
+        Increasing, from 0 to the width, int (bars + 1,).
+    """
+    lines = song.bar_lines(start + width) - start
+    inside = lines[(lines > 0) & (lines < width)]
+    return np.array([0, *inside, width])
+
+
+def _runs_of_bars(rng: np.random.Generator, edges: np.ndarray) -> Mask:
+    """One to three runs of whole bars, each of at most half of them; `edges` as of `bar_edges`."""
+    mask = _nothing(int(edges[-1]))
+    count = len(edges) - 1
     for _ in range(rng.integers(1, 4)):
-        length = BAR * int(rng.integers(1, max(width // (2 * BAR), 1) + 1))
-        first = BAR * int(rng.integers(0, max((width - length) // BAR, 0) + 1))
-        mask[:, first : first + length] = True
+        length = int(rng.integers(1, max(count // 2, 1) + 1))
+        first = int(rng.integers(0, max(count - length, 0) + 1))
+        mask[:, edges[first] : edges[first + length]] = True
     return mask
 
 
-def _part_or_its_bars(rng: np.random.Generator, part: Mask) -> Mask:
+def _part_or_its_bars(rng: np.random.Generator, part: Mask, edges: np.ndarray) -> Mask:
     """A part whole, or half the time (where it plays there) in runs of bars only."""
-    in_bars = part & _runs_of_bars(rng, part.shape[1])
+    in_bars = part & _runs_of_bars(rng, edges)
     return in_bars if rng.random() < 0.5 and in_bars.any() else part
 
 
@@ -186,7 +204,6 @@ PART_KINDS: dict[str, Callable[..., Mask]] = {
 SHAPE_KINDS: dict[str, Callable[[np.random.Generator, int], Mask]] = {
     "all": _everything,
     "chords only": _everything,
-    "bars": _runs_of_bars,
     "rectangles": _rectangles,
     "strokes": _strokes,
     "polygons": _polygons,

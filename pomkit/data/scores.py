@@ -4,8 +4,8 @@
     corpus = read_corpus("music21.corpus")              # 1,300 songs or so, with their own bars
 
 music21's wheel holds some thousand scores. Their music is in the public domain, but not every
-encoding may be used freely: its `corpus/license.txt` says so, and names the encodings' own notes as
-what counts. `COLLECTIONS` are those that are taken, with their terms; `LEFT_OUT` says why others are
+encoding may be used freely: its `corpus/license.txt` says so, and sends the reader to the notes in
+the files. `COLLECTIONS` are those that are taken, with their terms; `LEFT_OUT` says why others are
 not. No score is copied into pomkit: the command converts what is installed.
 
 Three laws. A song's bars are the bars of its score, in every metre, with pickups and with bars that
@@ -41,7 +41,7 @@ from ..music.song import Song
 from .corpus import MOVEMENT, SPLITS, Corpus, split_of
 from .shipped import songs as shipped_songs
 
-INSTALL = 'pip install "pomkit[score]"'
+INSTALL_SCORES = 'pip install "pomkit[score]"'
 MOST_WORKS = 1500
 # A song of fewer bars has nothing to be completed.
 LEAST_BARS = 4
@@ -131,7 +131,7 @@ def load_music21(module: str = "music21") -> Any:
         return importlib.import_module(module)
     except ImportError as fault:
         raise PomkitError(
-            f"the scores are in music21, which is not there ({fault}); run: {INSTALL}"
+            f"the scores are in music21, which is not there ({fault}); run: {INSTALL_SCORES}"
         ) from fault
 
 
@@ -185,7 +185,7 @@ def convert(work: Work) -> Song | Failure:
 
 
 def song_of(work: Work) -> Song:
-    """The song of a work; errors as they come."""
+    """The song of a work; OptionError where it fits no grid of 16ths or is too short."""
     converter = load_music21("music21.converter")
     translate = load_music21("music21.midi.translate")
     score = converter.parse(work.path, number=work.number, forceSource=True)
@@ -267,7 +267,8 @@ def melody_runs(song: Song) -> set[bytes]:
 
     They are the same in every key. A song of fewer notes has none.
     """
-    onset, pitch = song.notes["onset"], song.notes["pitch"].astype(int)
+    onset = song.notes["onset"]
+    pitch = song.notes["pitch"].astype(int)
     first = np.flatnonzero(np.r_[True, np.diff(onset) > 0])
     if not len(onset):
         return set()
@@ -304,7 +305,7 @@ class Tunes:
 
 
 def without_twins(songs: Iterable[Song]) -> Iterator[Song | Failure]:
-    """The songs; a Failure instead of each that repeats an earlier one, or one that pomkit ships."""
+    """The songs; a Failure instead of each that repeats an earlier one, or a shipped one."""
     tunes = Tunes()
     for path in shipped_songs().values():
         tunes.add(read_midi(path))
@@ -337,7 +338,7 @@ def convert_all(out: AnyPath, workers: int = 1, progress: bool = True) -> dict[s
     folder = Path(load_music21().__file__).parent / "corpus"
     works = find_works(folder)
     if not works:
-        raise PomkitError(f"{folder} holds no scores; install music21 anew: {INSTALL}")
+        raise PomkitError(f"{folder} holds no scores; install music21 anew: {INSTALL_SCORES}")
 
     started = time.process_time()
     jobs = (delayed(convert)(work) for work in works)

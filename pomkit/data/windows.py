@@ -17,6 +17,8 @@ import numpy as np
 
 from ..errors import OptionError
 from ..music import masks
+from ..music.bars import later_lines, later_meters, lines_until, missing_of_upbeat
+from ..music.grid import Meter
 from ..music.picture import render
 from ..music.pixels import Mask, Picture
 from ..music.song import Song
@@ -34,8 +36,10 @@ class Window(NamedTuple):
         mask: bool (128, width).
         density: onsets a masked bar, see `onsets_per_bar`.
         song: the name of the song that it comes from.
-        start: its first step in that song.
+        start: its first step in that song; below 0 where silence makes a whole bar of a pickup.
         semitones: by how many it was transposed.
+        bars: columns of the bar lines, from 0 to the first one at or after the width.
+        meters: (column, numerator, denominator), as a Song has them.
     """
 
     picture: Picture
@@ -44,14 +48,17 @@ class Window(NamedTuple):
     song: str
     start: int
     semitones: int
+    bars: tuple[int, ...]
+    meters: tuple[Meter, ...]
 
 
 class Windows:
     """Windows of songs at random bar lines, transposed, each with a random mask.
 
-    They start on bar lines (`Song.bars`), else no model learns the metre. A song is drawn by its
-    share of bars. There is a window for each bar line at which one may start; any index
-    may be asked for, and gives another draw.
+    They start on bar lines (`Song.bars`) of whatever metre, else no model learns the metre; before
+    a pickup there is the silence that makes a whole bar of it, as `inpaint` has it. A song is drawn
+    by its share of bars. There is a window for each bar line at which one may start; any index may
+    be asked for, and gives another draw.
 
     Args:
         songs: a list, or the songs of a corpus, which are then read one at a time.
@@ -61,6 +68,7 @@ class Windows:
         chord_dropout: a share. So many windows are shown without chords, and in as many others the
             chord rows are masked; never where the mask is of the kind "chords only".
         mix: kinds of masks and their shares, see `random_mask`.
+        weights: of each song, how much more often it is drawn than by its bars; None: all are 1.
 
     Raises:
         OptionError: no song has notes.
@@ -75,6 +83,7 @@ class Windows:
         *,
         chord_dropout: float = 0.25,
         mix: Mapping[str, float] = MASK_MIX,
+        weights: Sequence[float] | None = None,
     ) -> None:
         self.songs = songs
         self.width = width
@@ -82,22 +91,34 @@ class Windows:
         self.seed = seed
         self.chord_dropout = chord_dropout
         self.mix = mix
-        self.starts = [self._starts(song) for song in songs]
+
+        # Where windows may start, and how often a song is drawn.
+        places = [self._starts(song) for song in songs]
+        self.leads = [lead for lead, _ in places]
+        self.starts = [starts for _, starts in places]
         if not len(self):
             raise OptionError(
                 f"none of the {len(songs)} songs has notes: there are no songs with notes to draw "
                 "windows from; give others"
             )
-        self.share = np.cumsum([len(starts) for starts in self.starts]) / len(self)  # (songs,)
+        sizes = np.array([len(starts) for starts in self.starts])
+        total = np.cumsum(sizes if weights is None else sizes * weights)  # (songs,)
+        self.share = total / total[-1]  # (songs,)
 
-    def _starts(self, song: Song) -> np.ndarray:
-        """The bar lines where a window may start, int32 (starts,); none in a song without notes."""
+    def _starts(self, song: Song) -> tuple[int, np.ndarray]:
+        """The silence before a pickup, and the bar lines where a window may start.
+
+        Returns:
+            Steps, and int32 (starts,), counted with that silence; none in a song without notes.
+        """
         lines = np.array(song.bars or song.bar_lines(), np.int32)
-        last = max(song.end - self.width, 0) + 4 * song.steps_per_beat
+        lead = 0 if lines[:1].any() else missing_of_upbeat(lines)
+        lines = later_lines(lines, lead) if lead else lines
+        last = max(song.end + lead - self.width, 0) + 4 * song.steps_per_beat
         lines = lines[lines <= last]
         if not len(song.notes):
-            return lines[:0]
-        return lines if len(lines) else np.zeros(1, np.int32)
+            return 0, lines[:0]
+        return lead, lines if len(lines) else np.zeros(1, np.int32)
 
     def __len__(self) -> int:
         return sum(map(len, self.starts))
@@ -114,15 +135,22 @@ class Windows:
             hide_chords = mask_chords = False
 
         song = self.songs[number]
-        notes = self._notes(song, start)
+        lead = self.leads[number]
+        first = start - lead
+        lines, meters = song.metre_from(first, self.width)
+        bars = tuple(lines_until(lines, self.width).tolist())
+
+        notes = self._notes(song, first)
         chords = () if hide_chords else song.chords
         song = replace(song, notes=notes, chords=chords).transpose(semitones)
+        song = with_silence(song, lead)
 
         picture = render(song, start, self.width)
         mask = random_mask(rng, song, start, self.width, {kind: 1})
         if mask_chords:
             mask |= masks.chords(self.width)
-        return Window(picture, mask, onsets_per_bar(picture, mask), song.name, start, semitones)
+        density = onsets_per_bar(picture, mask)
+        return Window(picture, mask, density, song.name, first, semitones, bars, tuple(meters))
 
     def _notes(self, song: Song, start: int) -> np.ndarray:
         """The song's notes in the window only, (notes,), which makes all that follows cheap."""
@@ -130,3 +158,20 @@ class Windows:
         end = first + song.notes["duration"]
         inside = (first < start + self.width) & (end > start)
         return song.notes[inside]
+
+
+def with_silence(song: Song, steps: int) -> Song:
+    """A song that begins so many steps later; its first bar grows by them.
+
+    Args:
+        song: with its bar lines.
+        steps: how many; 0 changes nothing.
+    """
+    if not steps:
+        return song
+    notes = song.notes.copy()
+    notes["onset"] += steps
+    chords = [chord._replace(onset=chord.onset + steps) for chord in song.chords]
+    bars = later_lines(song.bar_lines(), steps).tolist()
+    meters = later_meters(song.meters, steps)
+    return replace(song, notes=notes, chords=tuple(chords), bars=tuple(bars), meters=meters)

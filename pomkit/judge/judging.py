@@ -227,9 +227,10 @@ class Judge:
         method, chords = self.model_rows[row]
         window, mask = question
         shown = as_brought(window, chords)
-        pictures = inpaint(
-            self.model, shown, mask, seed=self.seed + index, method=method, **self.options
-        )
+        bars, meters = window.song.metre_from(window.start, shown.shape[1])
+        options: dict[str, Any] = {"bars": bars, "meters": meters} | self.options
+        options["seed"] = self.seed + index
+        pictures = inpaint(self.model, shown, mask, method=method, **options)
 
         # What it was shown of the chords is no part of its answer.
         known_chords = masks.chords(mask) & ~mask

@@ -7,8 +7,9 @@ Where nobody gives any, the bars are those of 4/4, `BAR` steps each:
     lines = lines_until((0, 12, 24), 60)     # [0, 12, 24, 36, 48, 60]
     masked_bars(mask, lines)                 # 2.0, where two of these are masked
 
-What a model learned is counted otherwise: in training's windows, on columns of 16ths, a bar has
-always `BAR` steps, and so has the bar of a density. Read on in `song`.
+What a model is told of bars, `bar_position` makes: for each column, whether a bar or a beat begins
+there, and how far the bar has come. What it learned of densities is counted otherwise: the bar of a
+density has always `BAR` steps. Read on in `song`.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from .grid import Meter
 from .tables import BAR
 
 Lines = Sequence[int] | np.ndarray
+# What `bar_position` says of a column.
+BAR_CHANNELS = 4
 
 
 def lines_until(bars: Lines | None, end: int, bar: int = BAR) -> np.ndarray:
@@ -48,6 +51,71 @@ def lines_until(bars: Lines | None, end: int, bar: int = BAR) -> np.ndarray:
         lines = np.concatenate([lines, more])
     count = int(np.searchsorted(lines, end))
     return lines[: max(count, 1) + 1]
+
+
+def missing_of_upbeat(lines: np.ndarray) -> int:
+    """The steps that the first bar lacks to be as long as the second; `lines`: int (bars + 1,)."""
+    bars = np.diff(lines)[:2]  # (2,) or (1,)
+    missing = int(bars[-1] - bars[0])
+    # What is longer than two bars of 4/4 is no bar that an upbeat could lack.
+    return missing if 0 < missing < 2 * BAR else 0
+
+
+def later_lines(lines: Lines, lead: int) -> np.ndarray:
+    """Bar lines of music before which `lead` steps of silence are put; the first bar grows by them.
+
+    Args:
+        lines: steps of the bar lines, int (lines,), from 0 on.
+        lead: how many steps.
+    """
+    later = np.asarray(lines, int) + lead
+    later[:1] = 0
+    return later
+
+
+def later_meters(meters: Sequence[Meter], lead: int) -> tuple[Meter, ...]:
+    """Time signatures of music that begins `lead` steps later, by their steps.
+
+    Args:
+        meters: (step, numerator, denominator), by their steps.
+        lead: how many steps; below 0, steps are left out at the beginning, and the metre that holds
+            there stands at step 0.
+    """
+    moved = [(max(step + lead, 0) if step else 0, *sign) for step, *sign in meters]
+    last = {step: (above, below) for step, above, below in moved}
+    return tuple((step, *last[step]) for step in sorted(last))
+
+
+def bar_position(
+    lines: Lines | None, meters: Sequence[Meter], width: int, steps_per_beat: int = 4
+) -> np.ndarray:
+    """Where in its bar each column of a picture is: what models are told of the metre.
+
+    Args:
+        lines: columns of the bar lines, from 0 on; behind them bars go on as the last one. None:
+            bars of 4/4.
+        meters: (column, numerator, denominator), by their columns; before the first one a beat is a
+            quarter.
+        width: columns.
+        steps_per_beat: columns of a quarter.
+
+    Returns:
+        float32 (BAR_CHANNELS, width): 1 where a bar begins; 1 where a beat begins; the sine and the
+        cosine of the share of the bar that is over, as an angle. Never 0 in all: that is left for
+        columns of which nothing is known.
+    """
+    starts = lines_until(lines, width, 4 * steps_per_beat)
+    columns = np.arange(width)
+    bar = np.searchsorted(starts, columns, side="right") - 1  # (width,)
+    share = (columns - starts[bar]) / np.diff(starts)[bar]  # (width,)
+    beats = beat_lines(tuple(starts.tolist()), tuple(meters), steps_per_beat, width)
+
+    position = np.zeros((BAR_CHANNELS, width), np.float32)
+    position[0] = share == 0
+    position[1, beats] = 1
+    position[2] = np.sin(2 * np.pi * share)
+    position[3] = np.cos(2 * np.pi * share)
+    return position
 
 
 def half_bars(lines: np.ndarray, steps_per_beat: int) -> np.ndarray:

@@ -31,7 +31,7 @@ from ..errors import (
     shown,
 )
 from ..files import AnyPath, write
-from .bars import half_bars, lines_until
+from .bars import half_bars, later_meters, lines_until
 from .chords import Chord, tidy_chords, transpose_chord
 from .grid import (
     KeySign,
@@ -217,6 +217,21 @@ class Song:
         if self.meters:
             return list(self.meters)
         return meters_of_bars(self.bar_lines(), self.steps_per_beat)
+
+    def metre_from(self, start: int, width: int) -> tuple[list[int], list[Meter]]:
+        """Where bars begin in some steps, and their time signatures, as `inpaint` takes them.
+
+        Args:
+            start: the first of the steps.
+            width: how many.
+
+        Returns:
+            The bar lines behind the first step, counted from it, and (step, numerator, denominator)
+            of each signature.
+        """
+        lines = self.bar_lines(start + width)
+        later = lines[lines > max(start, 0)] - start
+        return later.tolist(), list(later_meters(self.time_signatures(), -start))
 
     def with_chords(self) -> "Song":
         """The song with chords estimated from its notes, one for each half bar.

@@ -15,7 +15,7 @@ numbers are held to those of the authors' code by tests/test_parity.py.
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -360,3 +360,37 @@ class HDiT(nn.Module):
             {"params": parameters, "lr_scale": scale, "weight_decay": decay}
             for (scale, decay), parameters in groups.items()
         ]
+
+
+def widened(network: HDiT, *, at: int, more: int, local: Local | None = None) -> HDiT:
+    """A network that takes more channels and answers as another one does, whatever they hold.
+
+    Args:
+        network: the other one.
+        at: the channel before which the new ones stand; all weights of these are 0.
+        more: how many; 0 is allowed.
+        local: of a fresh local head, where the network has none; a fresh one changes no answer.
+    """
+    old = network.config
+    new = HDiT(replace(old, in_channels=old.in_channels + more, local=old.local or local))
+    weights = dict(network.state_dict())
+
+    # The channels of a pixel stand together in a token.
+    tokens = weights["patch_in.linear.weight"]  # (width, pixels * channels)
+    by_pixel = tokens.reshape(len(tokens), -1, old.in_channels)  # (width, pixels, channels)
+    wider = with_zeros(by_pixel, 2, at, more)
+    weights["patch_in.linear.weight"] = wider.reshape(len(tokens), -1)  # (width, ...)
+
+    # A local head sees the network's input first, then its output.
+    if old.local:
+        weights["local.look.weight"] = with_zeros(weights["local.look.weight"], 1, at, more)
+    new.load_state_dict(weights, strict=bool(old.local) or local is None)
+    return new.to(tokens.device)
+
+
+def with_zeros(x: Tensor, axis: int, at: int, more: int) -> Tensor:
+    """A tensor of any shape with `more` zeros along an axis before place `at`."""
+    shape = list(x.shape)
+    shape[axis] = more
+    before, after = x.tensor_split([at], dim=axis)
+    return torch.cat([before, x.new_zeros(shape), after], dim=axis)

@@ -31,13 +31,14 @@ from torch import Tensor
 from ..data.windows import Window
 from ..errors import OptionError, check_choice, check_range
 from ..music import masks
+from ..music.bars import BAR_CHANNELS
 from ..music.pixels import BORDER
 from ..music.tables import BAR
-from ..networks.hdit import HDiT, HDiTConfig
+from ..networks.hdit import HDiT, HDiTConfig, widened
 from ..networks.local import Local
 from . import chain
 from .cells import Cells
-from .contract import Drawn, Options, local_head, sized_network
+from .contract import Drawn, Options, bar_spec, local_head, sized_network, told_position
 from .controls import Wishes
 from .edm import GaussianNoise, to_pixels
 from .samplers import Denoise
@@ -47,10 +48,10 @@ from .states import (
     ONSET,
     VELOCITIES,
     box_of,
-    chord_channels,
     decode_cells,
     encode_cells,
     state_colours,
+    told_channels,
 )
 from .steering import WHOLE_NOTES, Steering
 from .wide import blended
@@ -123,11 +124,13 @@ class CategoricalDenoiser(GaussianNoise):
 
         channels = (network.config.in_channels, network.config.out_channels)
         wanted = (self.in_channels(bins), self.states)
-        if channels != wanted:
+        with_bars = (self.in_channels(bins, True), self.states)
+        if channels not in (wanted, with_bars):
             raise OptionError(
                 f"{bins} velocity bins need a network with {wanted} channels, not {channels}; "
                 "give another network, or other velocities"
             )
+        self.bar_position = channels == with_bars
         check_range("sigma_min", sigma_min, 1e-6, sigma_max)
         check_range("the least share of a state", min(shares), 1e-9, 1)
         self.shares = tuple(shares)
@@ -143,9 +146,9 @@ class CategoricalDenoiser(GaussianNoise):
         self.register_buffer("offset", torch.zeros(self.states))
 
     @staticmethod
-    def in_channels(bins: int) -> int:
+    def in_channels(bins: int, bar_position: bool = False) -> int:
         """Channels of the network's input: those of `Cells`, red and green."""
-        return Cells.in_channels(bins) + INKS
+        return Cells.in_channels(bins, bar_position) + INKS
 
     def forward(
         self,
@@ -166,7 +169,8 @@ class CategoricalDenoiser(GaussianNoise):
             known: float like x, clean pictures in the colours of their states.
             mask: bool (batch, 1, height, width), True = composed; None, as `known`: all but the
                 chord rows is.
-            chords: float (batch, 3, height, width), see `states.chord_channels`; None = unknown.
+            chords: float (batch, 3 or 7, height, width), see `states.told_channels`; None = nothing
+                is told.
             as_logits: give the states' log-odds instead, float (batch, states, height, width).
             in_rows: where the network learned with the chain, give the states of whole rows;
                 False: what the chain is made of.
@@ -181,7 +185,9 @@ class CategoricalDenoiser(GaussianNoise):
             raise OptionError("known and mask belong together; give both or neither")
         mask = notes_mask(x) if mask is None else mask.expand_as(x[:, :1])
         shown = self.one_hot(torch.full_like(x, -1) if known is None else known)
-        chords = x.new_zeros(len(x), CHORD_CHANNELS, *x.shape[2:]) if chords is None else chords
+        if chords is None:
+            told = CHORD_CHANNELS + (BAR_CHANNELS if self.bar_position else 0)
+            chords = x.new_zeros(len(x), told, *x.shape[2:])
         levels = sigma.to(x).reshape(-1, 1, 1, 1)  # (batch, 1, 1, 1)
 
         # What the pixel alone says: log-odds of each state, (batch, states, height, width).
@@ -302,8 +308,9 @@ class CategoricalDenoiser(GaussianNoise):
     def conditions(
         self, canvas: np.ndarray, region: np.ndarray, options: Options
     ) -> dict[str, Tensor]:
-        """The chords of pictures, uint8 (n, 128, width, 3): float (n, 3, 128, width)."""
-        channels = np.stack([chord_channels(picture, region) for picture in canvas])
+        """What is told of pictures, uint8 (n, 128, width, 3): float (n, 3 or 7, 128, width)."""
+        position = options.position if self.bar_position else None
+        channels = np.stack([told_channels(picture, region, position) for picture in canvas])
         return {"chords": torch.from_numpy(channels).to(self.device)}
 
     def example(
@@ -311,14 +318,16 @@ class CategoricalDenoiser(GaussianNoise):
     ) -> dict[str, Any]:
         """A window's cells, chords and mask, noise and its level; see `Process.example`.
 
-        Cells and mask are of shape (128, width), chords and noise (3, 128, width).
+        Cells and mask are of shape (128, width), the noise (3, 128, width), the chords that or
+        (7, 128, width).
         """
         # The chord rows are no cells.
         region = window.mask & masks.everything(window.picture)
         noise = rng.standard_normal((3, *region.shape), np.float32)
         noises = {"noise": noise, "sigma": self.level_of(u, options)}
         cells = encode_cells(window.picture, self.velocities)
-        chords = chord_channels(window.picture, window.mask)
+        position = told_position(self, window, rng)
+        chords = told_channels(window.picture, window.mask, position)
         return noises | {"mask": region, "cells": cells, "chords": chords}
 
     def loss(self, batch: dict[str, Tensor], forward: Any, options: Any) -> Tensor:
@@ -341,7 +350,8 @@ class CategoricalDenoiser(GaussianNoise):
         """What `from_spec` needs: the network's configuration, the width, the states, the noise."""
         states = {"velocities": list(self.velocities), "shares": list(self.shares)}
         noise = {"sigma_min": self.sigma_min, "sigma_max": self.sigma_max}
-        return super().spec() | states | noise | {"whole_rows": self.whole_rows}
+        rows = {"whole_rows": self.whole_rows}
+        return super().spec() | states | noise | rows | bar_spec(self)
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "CategoricalDenoiser":
@@ -354,9 +364,10 @@ class CategoricalDenoiser(GaussianNoise):
     @classmethod
     def from_options(cls, options: Any) -> "CategoricalDenoiser":
         """A model with fresh weights for a training run; OptionError for an unknown size."""
+        in_channels = cls.in_channels(len(VELOCITIES), options.bar_position)
         network = sized_network(
             options.model,
-            in_channels=cls.in_channels(len(VELOCITIES)),
+            in_channels=in_channels,
             out_channels=ONSET + len(VELOCITIES),
             local=local_head(options, usual=True),
         )
@@ -373,30 +384,25 @@ class CategoricalDenoiser(GaussianNoise):
             model: the cells model.
             local: of a fresh local head, where the cells model has none.
         """
-        old = model.network
-        channels = old.config.in_channels
-        config = replace(old.config, in_channels=channels + INKS, local=old.config.local or local)
-        new = cls(HDiT(config), model.velocities, model.width)
-
-        # The channels of a pixel stand together in a token.
-        weights = dict(old.state_dict())
-        tokens = weights["patch_in.linear.weight"]  # (width, pixels * channels)
-        by_pixel = tokens.reshape(len(tokens), -1, channels)  # (width, pixels, channels)
-        wider = F.pad(by_pixel, (0, INKS))
-        weights["patch_in.linear.weight"] = wider.reshape(len(tokens), -1)  # (width, ...)
-
-        # A local head sees the network's input first, then its output.
-        if old.config.local:
-            look = weights["local.look.weight"]  # (width, channels + states, 1, columns)
-            nothing = look.new_zeros(len(look), INKS, *look.shape[2:])
-            weights["local.look.weight"] = torch.cat(
-                [look[:, :channels], nothing, look[:, channels:]], dim=1
-            )
-        new.network.load_state_dict(weights, strict=bool(old.config.local) or local is None)
+        at = model.network.config.in_channels
+        network = widened(model.network, at=at, more=INKS, local=local)
+        new = cls(network, model.velocities, model.width)
 
         new.whole_rows = model.whole_rows
         # A cells model says how likely a state is, this head how much likelier than anywhere.
         new.offset.copy_(-new.prior.log())
+        return new
+
+    def told_of_bars(self) -> "CategoricalDenoiser":
+        """A model that takes the bar's position as well, and at first answers as this one."""
+        if self.bar_position:
+            return self
+        at = self.network.config.in_channels - INKS
+        network = widened(self.network, at=at, more=BAR_CHANNELS)
+        names = ("shares", "sigma_min", "sigma_max", "whole_rows")
+        own = {name: getattr(self, name) for name in names}
+        new = type(self)(network, self.velocities, self.width, **own)
+        new.offset.copy_(self.offset)
         return new
 
 

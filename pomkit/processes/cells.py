@@ -24,11 +24,22 @@ from torch import Tensor
 from ..data.windows import Window
 from ..errors import OptionError
 from ..music import masks
+from ..music.bars import BAR_CHANNELS
 from ..music.tables import BAR
-from ..networks.hdit import HDiT, HDiTConfig
+from ..networks.hdit import HDiT, HDiTConfig, widened
+from ..networks.local import Local
 from . import chain
-from .contract import Drawn, Model, Options, Report, local_head, sized_network
-from .states import CHORD_CHANNELS, ONSET, VELOCITIES, chord_channels, decode_cells, encode_cells
+from .contract import (
+    Drawn,
+    Model,
+    Options,
+    Report,
+    bar_spec,
+    local_head,
+    sized_network,
+    told_position,
+)
+from .states import CHORD_CHANNELS, ONSET, VELOCITIES, decode_cells, encode_cells, told_channels
 from .uncover import CALLS, CellModel, sample_cells
 from .wide import blended
 
@@ -67,7 +78,8 @@ class Cells(Model):
         """Take a network of the right channels.
 
         Args:
-            network: takes `in_channels(bins)` channels and gives one for each state.
+            network: takes `in_channels(bins)` channels, or those with the bar's position, and
+                gives one for each state.
             velocities: the MIDI velocity of each onset bin.
             width: columns that are learned.
             whole_rows: whether the network learned with the chain: a sustain follows a note.
@@ -80,25 +92,28 @@ class Cells(Model):
         self.states = ONSET + len(self.velocities)
         self.whole_rows = whole_rows
 
+        bins = len(self.velocities)
         channels = (network.config.in_channels, network.config.out_channels)
-        wanted = (self.in_channels(len(self.velocities)), self.states)
-        if channels != wanted:
+        wanted = (self.in_channels(bins), self.states)
+        with_bars = (self.in_channels(bins, True), self.states)
+        if channels not in (wanted, with_bars):
             raise OptionError(
-                f"{len(self.velocities)} velocity bins need a network with {wanted} channels, "
+                f"{bins} velocity bins need a network with {wanted} channels, "
                 f"not {channels}; give another network, or other velocities"
             )
+        self.bar_position = channels == with_bars
 
     @staticmethod
-    def in_channels(bins: int) -> int:
-        """Channels of the network's input: one for each state, one for hidden, the chord's."""
-        return ONSET + bins + 1 + CHORD_CHANNELS
+    def in_channels(bins: int, bar_position: bool = False) -> int:
+        """Channels of the network's input: each state, hidden, the chord's, perhaps the bar's."""
+        return ONSET + bins + 1 + CHORD_CHANNELS + (BAR_CHANNELS if bar_position else 0)
 
     def forward(self, cells: Tensor, chords: Tensor, t: Tensor, *, in_rows: bool = True) -> Tensor:
         """Say how likely each state of each cell is.
 
         Args:
             cells: int64 (batch, 128, width), states, or hidden (= `states`).
-            chords: float (batch, 3, 128, width), see `states.chord_channels`.
+            chords: float (batch, 3 or 7, 128, width), see `states.told_channels`.
             t: float (batch,), the hidden share of the region.
             in_rows: where the network learned with the chain, give the states of whole rows;
                 False: what the chain is made of.
@@ -153,7 +168,8 @@ class Cells(Model):
         notes[:, end:] = False
         states[:, :, end:] = self.states
 
-        channels = np.stack([chord_channels(picture, region) for picture in canvas])
+        position = options.position if self.bar_position else None
+        channels = np.stack([told_channels(picture, region, position) for picture in canvas])
         arrays = (states, channels, notes)
         cells, chords, mask = (torch.from_numpy(array).to(self.device) for array in arrays)
         onsets = None
@@ -176,13 +192,15 @@ class Cells(Model):
     ) -> dict[str, Any]:
         """A window's cells, chords, mask, and what decides which of them are hidden.
 
-        The arrays are of shape (128, width), the chords (3, 128, width); see `Process.example`.
+        The arrays are of shape (128, width), what is told (3 or 7, 128, width). See also
+        `Process.example`.
         """
         # The chord rows are no cells.
         region = window.mask & masks.everything(window.picture)
         noise = rng.random(region.shape, np.float32)
         cells = self.encode(window.picture)
-        chords = chord_channels(window.picture, window.mask)
+        position = told_position(self, window, rng)
+        chords = told_channels(window.picture, window.mask, position)
         hiding = {"mask": region, "t": np.float32(1 - u), "noise": noise}
         return hiding | {"cells": cells, "chords": chords}
 
@@ -202,7 +220,7 @@ class Cells(Model):
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs: the network's configuration, the width, the velocities."""
         cells = {"velocities": list(self.velocities), "whole_rows": self.whole_rows}
-        return super().spec() | cells
+        return super().spec() | cells | bar_spec(self)
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "Cells":
@@ -214,13 +232,38 @@ class Cells(Model):
     @classmethod
     def from_options(cls, options: Any) -> "Cells":
         """A model with fresh weights for a training run; OptionError for an unknown size."""
+        in_channels = cls.in_channels(len(VELOCITIES), options.bar_position)
         network = sized_network(
             options.model,
-            in_channels=cls.in_channels(len(VELOCITIES)),
+            in_channels=in_channels,
             out_channels=ONSET + len(VELOCITIES),
             local=local_head(options, usual=False),
         )
         return cls(network, VELOCITIES, options.width, whole_rows=options.whole_rows)
+
+    @classmethod
+    def begin_with(cls, model: Model, options: Any) -> Model:
+        """A cells model with the bar's position and a local head, where these are asked for."""
+        if isinstance(model, Cells):
+            model = model.extended(options.bar_position, local_head(options, usual=False))
+        return super().begin_with(model, options)
+
+    def extended(self, bar_position: bool, local: Local | None) -> "Cells":
+        """A model with more inputs, or more of a head, that at first answers as this one.
+
+        Args:
+            bar_position: it is told where in its bar each column is.
+            local: of a fresh local head, where this one has none; None: it gets none.
+
+        Returns:
+            The model itself where it has all that already.
+        """
+        old = self.network.config
+        more = BAR_CHANNELS if bar_position and not self.bar_position else 0
+        if not more and (local is None or old.local):
+            return self
+        network = widened(self.network, at=old.in_channels, more=more, local=local)
+        return Cells(network, self.velocities, self.width, self.whole_rows)
 
 
 def plan_of(options: Options, onsets: float | None) -> dict[str, Any]:
@@ -258,7 +301,7 @@ def cell_bound(
     Args:
         model: (cells, chords, t) -> logits, float (batch, states, h, w).
         cells: int64 (batch, h, w).
-        chords: float (batch, 3, h, w).
+        chords: float (batch, 3 or 7, h, w).
         region: bool (batch, h, w), the cells that are scored.
         hidden_state: the number of the state "hidden".
         t: float (batch,), above 0.

@@ -20,8 +20,12 @@ from torch import Tensor, nn
 
 from ..data.windows import Window
 from ..errors import OptionError, check_choice
+from ..music.bars import bar_position
 from ..networks.hdit import CONFIGS, HDiT
 from ..networks.local import Local
+
+# Of so many training windows a model is not told where the bars are.
+UNTOLD_SHARE = 0.15
 
 Callback = Callable[[dict[str, Any]], None]  # is told of every network call
 Drawn = list[tuple[np.ndarray, int]]  # of each candidate: picture (128, width, 3), cells cleared
@@ -52,6 +56,8 @@ class Options:
         lines: columns of the window's bar lines, int (lines,), from 0 on; None: those of 4/4.
         end: the column of the window at which the picture ends; what lies behind it is unknown,
             is not composed, and does not count. None: nowhere.
+        position: where in its bar each column of the window is, float32 (4, width), as
+            `bars.bar_position` says it; None: not known.
     """
 
     method: str
@@ -70,6 +76,7 @@ class Options:
     start: int = 0
     lines: np.ndarray | None = None
     end: int | None = None
+    position: np.ndarray | None = None
 
 
 class Process(Protocol):
@@ -78,7 +85,7 @@ class Process(Protocol):
     Attributes:
         process: the family's name, as in `--process`.
         options: the names of `inpaint`'s options that it knows. All families take n, seed,
-            chords, bars and callback, which are not named here.
+            chords, bars, meters and callback, which are not named here.
         composes_chords: whether it composes masked chord rows itself; else they are estimated
             from the notes.
         trains: whether it learns; if not, it needs no `example` and no `loss`.
@@ -187,6 +194,7 @@ class Model(nn.Module):
         steps_per_beat: the grid of the music that it learned: 16ths, unless its specification says
             otherwise.
         learns_rows: whether it can learn whole rows, see `chain`; `whole_rows`: whether it did.
+        bar_position: whether it is told where in its bar each column is.
     """
 
     process: ClassVar[str]
@@ -196,6 +204,7 @@ class Model(nn.Module):
     learns_rows: ClassVar[bool] = False
     whole_rows: bool = False
     steps_per_beat: int = 4
+    bar_position: bool = False
 
     def __init__(self, network: Any, width: int, span: int | None = None) -> None:
         """Keep the network and the widths.
@@ -326,6 +335,29 @@ def local_head(options: Any, *, usual: bool, noise: str = "log") -> Local | None
     check_choice("local_head", options.local_head, ("auto", "on", "off"))
     wanted = usual if options.local_head == "auto" else options.local_head == "on"
     return Local(noise=noise) if wanted else None
+
+
+def told_position(model: Model, window: Window, rng: np.random.Generator) -> np.ndarray | None:
+    """Where in its bar each column of a training window is, as a model is told it.
+
+    Args:
+        model: says whether it is told at all.
+        window: with its bars and meters.
+        rng: draws the windows of which nothing is told, so that a model can do without.
+
+    Returns:
+        float32 (4, width), see `bars.bar_position`, or zeros; None for a model that is not told.
+    """
+    if not model.bar_position:
+        return None
+    width = window.picture.shape[1]
+    position = bar_position(window.bars, window.meters, width, model.steps_per_beat)
+    return position * np.float32(rng.random() >= UNTOLD_SHARE)
+
+
+def bar_spec(model: Model) -> dict[str, Any]:
+    """What a specification says of the bar's position: nothing for models that are not told."""
+    return {"bar_position": True} if model.bar_position else {}
 
 
 def methods_of(model: Process) -> list[str]:

@@ -43,6 +43,8 @@ class Edm(GaussianNoise):
     def begin_with(cls, model: Model, options: Any) -> Model:
         """The model itself, but for the cells head the weights of a cells model.
 
+        Of both heads only that one takes the bar's position.
+
         Args:
             model: a trained model.
             options: the `TrainOptions` of the run.
@@ -52,4 +54,6 @@ class Edm(GaussianNoise):
         """
         if options.head == "cells" and isinstance(model, Cells):
             model = CategoricalDenoiser.from_cells(model, local_head(options, usual=True))
+        if options.bar_position and isinstance(model, CategoricalDenoiser):
+            model = model.told_of_bars()
         return super().begin_with(model, options)

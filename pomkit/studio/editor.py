@@ -35,7 +35,7 @@ from ..errors import OptionError
 from ..music import mask_words, masks
 from ..music.bars import beat_lines, lines_until
 from ..music.changes import Changed, ChangeReport, HomeTable, with_region
-from ..music.grid import Tempo, meters_of_bars
+from ..music.grid import Meter, Tempo, meters_of_bars
 from ..music.midi_codes import DRUMS
 from ..music.picture import parse, render
 from ..music.pixels import BORDER, PITCHES, Mask, Picture, check_picture, row_of_pitch
@@ -109,14 +109,18 @@ class State(StateFields):
         return self.origin.tempi if self.origin else ()
 
     @property
+    def meters(self) -> tuple[Meter, ...]:
+        """The time signatures of the Song that was opened, else those that the bars have."""
+        if self.origin and self.origin.meters:
+            return self.origin.meters
+        lines = lines_until(self.bars, self.mask.shape[1], 4 * self.steps_per_beat)
+        return tuple(meters_of_bars(lines, self.steps_per_beat))
+
+    @property
     def beats(self) -> np.ndarray:
         """The steps at which beats begin, int (beats,): of 6/8 there are two in a bar."""
         width = self.mask.shape[1]
-        meters = self.origin.meters if self.origin else ()
-        if not meters:
-            lines = lines_until(self.bars, width, 4 * self.steps_per_beat)
-            meters = tuple(meters_of_bars(lines, self.steps_per_beat))
-        return beat_lines(self.bars, meters, self.steps_per_beat, width)
+        return beat_lines(self.bars, self.meters, self.steps_per_beat, width)
 
     @cached_property
     def song(self) -> Song:

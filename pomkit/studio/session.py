@@ -413,9 +413,8 @@ class Session:
             before.song, before.picture, before.mask, wanted=settings["heard_chords"]
         )
         hear = partial(self._hear, time.monotonic(), before, shown)
-        pictures = inpaint(
-            model, shown.picture, before.mask, bars=before.bars, callback=hear, **options
-        )
+        options |= {"bars": before.bars, "meters": before.meters}
+        pictures = inpaint(model, shown.picture, before.mask, callback=hear, **options)
         shown.take_back(pictures)
         candidates = np.asarray(pictures)
         candidates = candidates[order_of([*candidates], before, settings)]

@@ -31,6 +31,7 @@ class TrainOptions:
     model: str = option("tiny", f"network size: {', '.join(CONFIGS)}")
     head: str = option("cells", "edm: what the network says: cells (which one a pixel is), pixels")
     local_head: str = option("auto", "rules of single pixels: on, off; auto: on for edm's cells")
+    bar_position: bool = option(False, "the network is told where in its bar a column is (cells)")
     init: str = option("", "fine-tune this checkpoint, by name or path; its process and width hold")
     width: int = option(256, "steps (16ths) of a window")
     steps: int = option(10000, "optimiser steps in all")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -253,8 +254,10 @@ class Trainer:
         mask = masks.bars(width, width // (4 * BAR) + 1, width // BAR - width // (4 * BAR))
         pairs = []
         for i in range(4):
-            picture = self.valid[i].picture
-            pairs.append((picture, inpaint(self.ema, picture, mask, seed=i)[0]))
+            window = self.valid[i]
+            metre: dict[str, Any] = {"bars": window.bars, "meters": window.meters}
+            after = inpaint(self.ema, window.picture, mask, seed=i, **metre)[0]
+            pairs.append((window.picture, after))
         plot.save_pairs(self.out / f"samples_{self.step:07d}.png", pairs, mask)
 
 

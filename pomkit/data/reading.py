@@ -31,6 +31,7 @@ from .store import (
     Entry,
     Shard,
     error_entry,
+    is_saved,
     pack,
     prepare_folder,
     shard_path,
@@ -62,7 +63,8 @@ def read_corpus(
     `chord_midi.txt` beside the MIDI file) become bars and chords.
 
     Args:
-        paths: one path or many.
+        paths: one path or many. A single path of a corpus that was saved before is opened as it is,
+            whatever the options say.
         workers: processes; None: as many as cores, or as `joblib.parallel_config` says. With its
             backend "dask" or "ray" a cluster reads, all of whose machines must see the folders.
         progress: show a bar.
@@ -82,7 +84,11 @@ def read_corpus(
     options = dict(
         steps_per_beat=steps_per_beat, drums=drums, pedal=pedal, salvage=salvage, estimate=estimate
     )
-    paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if isinstance(paths, str | os.PathLike):
+        if is_saved(paths):
+            return Corpus.load(paths)
+        paths = [paths]
+    paths = list(paths)
 
     # Two chunks tell whether there is anything to read, and enough for several processes.
     chunks = _chunks(paths)

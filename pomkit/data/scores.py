@@ -25,19 +25,21 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.lib.recfunctions import unstructured_to_structured
 from tqdm.auto import tqdm
 
 from ..errors import OptionError, PomkitError, exit_code
 from ..files import AnyPath, write
-from ..music.grid import Meter
+from ..music.grid import KeySign, Meter
 from ..music.midi import read_midi
 from ..music.song import Song
+from ..music.tables import NOTE_DTYPE
 from .corpus import MOVEMENT, SPLITS, Corpus, split_of
 from .shipped import songs as shipped_songs
 
@@ -48,6 +50,12 @@ LEAST_BARS = 4
 # How far onsets may be from 16ths on average, in steps: of triplets every second or third one is a
 # third of a step away.
 MOST_OFF_GRID = 0.05
+# Steps of a quarter.
+STEPS = 4
+# Of notes where no dynamics are written: mezzo forte.
+VELOCITY = 70
+# Steps that are less than this apart are the same.
+SAME_TIME = 0.01
 # Two tunes are the same where they share so many of their runs of so many intervals.
 RUN = 8
 SAME_SHARE = 0.3
@@ -187,56 +195,167 @@ def convert(work: Work) -> Song | Failure:
 def song_of(work: Work) -> Song:
     """The song of a work; OptionError where it fits no grid of 16ths or is too short."""
     converter = load_music21("music21.converter")
-    translate = load_music21("music21.midi.translate")
     score = converter.parse(work.path, number=work.number, forceSource=True)
-    score = played(score.toSoundingPitch())
+    if any(part.getInstrument().transposition for part in score.parts):
+        score = score.toSoundingPitch()
+    parts = [list(part.getElementsByClass("Measure")) for part in score.parts]
+    order = played_order(max(parts, key=len), score)
 
-    # Notes, parts, instruments and tempi by way of MIDI; bars and metres from the score.
-    data = translate.streamToMidiFile(score).writestr()
-    song = read_midi(data).without_source()
-    if song.report.quantisation_error > MOST_OFF_GRID:
+    # All parts bar by bar, in the order in which they are played.
+    times = [Played(measures, order) for measures in parts]
+    rows = [row for number, part in enumerate(times) for row in part.notes(number)]
+    off_grid = np.abs([row[0] - round(row[0]) for row in rows])
+    if off_grid.mean() > MOST_OFF_GRID:
         raise OptionError("its onsets do not fit a grid of 16ths; leave it out")
-
-    bars, meters = bars_of_score(score, song.steps_per_beat)
+    longest = max(times, key=lambda part: part.lines[-1])
+    bars = longest.bars()
     if len(bars) < LEAST_BARS:
         raise OptionError(f"it has {len(bars)} bars, fewer than {LEAST_BARS}; leave it out")
-    return replace(song, name=work.name, bars=bars, meters=meters)
+
+    instruments = [part.getInstrument() for part in score.parts]
+    notes = whole_steps(rows)
+    names = tuple(each.partName or "" for each in instruments)
+    programs = tuple(each.midiProgram or 0 for each in instruments)
+    signs: dict[str, Any] = {"meters": longest.meters(), "keys": longest.keys()}
+    return Song(notes, parts=names, bars=bars, name=work.name, programs=programs, **signs)
 
 
-def played(score: Any) -> Any:
-    """A score with its repeats written out, where they can be; as it is, where they cannot."""
-    repeats = load_music21("music21.repeat")
-    try:
-        return score.expandRepeats()
-    except repeats.ExpanderException:
-        # Else writing MIDI would try again.
-        for part in score.parts:
-            for bar in part.getElementsByClass("Measure"):
-                bar.leftBarline = bar.rightBarline = None
-            for mark in list(part.recurse().getElementsByClass("RepeatMark")):
-                mark.activeSite.remove(mark)
-        return score
+def played_order(measures: Sequence[Any], score: Any) -> list[int]:
+    """The numbers of measures in the order in which they are played: repeats, with their endings.
 
-
-def bars_of_score(score: Any, steps_per_beat: int) -> tuple[tuple[int, ...], tuple[Meter, ...]]:
-    """The steps of the bar lines of a score, and its metres: (step, numerator, denominator).
-
-    Two measures that are one bar together, as a repeat cuts it, count as one.
+    "Da capo" and the like stay as they are written.
     """
-    parts = [list(part.getElementsByClass("Measure")) for part in score.parts]
-    measures = max(parts, key=len)
-    lines = [round(float(measure.offset) * steps_per_beat) for measure in measures]
-    last = measures[-1]
-    lines.append(lines[-1] + round(float(last.duration.quarterLength) * steps_per_beat))
-    whole = [round(float(each.barDuration.quarterLength) * steps_per_beat) for each in measures]
+    endings: dict[int, set[int]] = {}
+    places = {id(measure): place for place, measure in enumerate(measures)}
+    for bracket in score.recurse().getElementsByClass("RepeatBracket"):
+        for measure in bracket.getSpannedElements():
+            if id(measure) in places:
+                endings[places[id(measure)]] = set(bracket.numberRange)
 
-    meters: list[Meter] = []
-    for measure, line in zip(measures, lines, strict=False):
-        sign = measure.timeSignature
-        told = sign and (sign.numerator, sign.denominator)
-        if told and (not meters or meters[-1][1:] != told):
-            meters.append((line, *told))
-    return joined_bars(lines, whole), tuple(meters)
+    order: list[int] = []
+    first = 0
+    turn = 1
+    place = 0
+    while place < len(measures):
+        # Where a repeat begins, or endings are over, it is the first time again.
+        is_over = turn > 1 and place not in endings and place - 1 in endings
+        if place > first and (is_over or repeats(measures[place].leftBarline, "start")):
+            first = place
+            turn = 1
+        if turn in endings.get(place, {turn}):
+            order.append(place)
+            if repeats(measures[place].rightBarline, "end"):
+                if turn == 1:
+                    turn = 2
+                    place = first
+                    continue
+                first = place + 1
+                turn = 1
+        place += 1
+    return order
+
+
+def repeats(barline: Any, direction: str) -> bool:
+    """Whether a bar line, or None, begins or ends a repeat; direction: "start" or "end"."""
+    return getattr(barline, "direction", None) == direction
+
+
+class Played:
+    """A part of a score, measure after measure as it is played."""
+
+    def __init__(self, measures: Sequence[Any], order: Sequence[int]) -> None:
+        """Take the measures of the part, and the order of their numbers.
+
+        Args:
+            measures: of music21, each of which knows its length, metre and key.
+            order: of `played_order`.
+        """
+        self.measures = [measures[place] for place in order if place < len(measures)]
+        lengths = [float(each.duration.quarterLength) * STEPS for each in self.measures]
+        self.lines = [0.0, *np.cumsum(lengths).tolist()]
+
+    def notes(self, part: int) -> list[list[float]]:
+        """Onset, duration, pitch, velocity and part of its notes, in steps that may be broken."""
+        rows: list[list[float]] = []
+        # Of each pitch its last note, which a tie makes longer.
+        last: dict[int, list[float]] = {}
+        for onset, duration, velocity, note in self._sounds():
+            pitch = note.pitch.midi
+            is_tied = note.tie is not None and note.tie.type != "start"
+            before = last.get(pitch)
+
+            if is_tied and before and abs(before[0] + before[1] - onset) < SAME_TIME:
+                before[1] += duration
+            else:
+                last[pitch] = [onset, duration, pitch, velocity, part]
+                rows.append(last[pitch])
+        return rows
+
+    def _sounds(self) -> Iterator[tuple[float, float, int, Any]]:
+        """Onset, duration, velocity, and the note itself, of all notes, those of chords as well."""
+        velocity = VELOCITY
+        for measure, line in zip(self.measures, self.lines, strict=False):
+            for element in measure.recurse():
+                if "Dynamic" in element.classes and element.volumeScalar:
+                    velocity = round(127 * element.volumeScalar)
+                if not is_sounding(element):
+                    continue
+
+                onset = line + STEPS * float(element.getOffsetInHierarchy(measure))
+                duration = STEPS * float(element.duration.quarterLength)
+                for note in getattr(element, "notes", (element,)):
+                    yield onset, duration, velocity, note
+
+    def bars(self) -> tuple[int, ...]:
+        """Steps of its bar lines, see `joined_bars`."""
+        lines = [round(line) for line in self.lines]
+        whole = [round(float(each.barDuration.quarterLength) * STEPS) for each in self.measures]
+        return joined_bars(lines, whole)
+
+    def meters(self) -> tuple[Meter, ...]:
+        """(step, numerator, denominator) of its time signatures."""
+        signs = [each.timeSignature for each in self.measures]
+        pairs = [sign and (sign.numerator, sign.denominator) for sign in signs]
+        return tuple((step, *pair) for step, pair in self._changes(pairs))
+
+    def keys(self) -> tuple[KeySign, ...]:
+        """(step, name) of its key signatures; of one without a mode the major key."""
+        signs = [each.keySignature for each in self.measures]
+        names = [sign and key_name(sign) for sign in signs]
+        return tuple(self._changes(names))
+
+    def _changes(self, told: Sequence[Any]) -> list[tuple[int, Any]]:
+        """Where what the measures tell changes: (step, what)."""
+        changes: list[tuple[int, Any]] = []
+        for line, what in zip(self.lines, told, strict=False):
+            if what and (not changes or changes[-1][1] != what):
+                changes.append((round(line), what))
+        return changes
+
+
+def is_sounding(element: Any) -> bool:
+    """Whether an element of a score is a note or a chord that lasts: no grace, no chord symbol."""
+    kinds = element.classes
+    is_note = "Note" in kinds or ("Chord" in kinds and "Harmony" not in kinds)
+    return is_note and element.duration.quarterLength > 0
+
+
+def key_name(sign: Any) -> str:
+    """A key signature as a Song names it, like "Bb" or "F#m": its minor key where it says so."""
+    is_minor = getattr(sign, "mode", "major") in ("minor", "dorian", "phrygian", "aeolian")
+    tonic = sign.asKey("minor" if is_minor else "major").tonic
+    sharpness = tonic.accidental.modifier.replace("-", "b") if tonic.accidental else ""
+    return f"{tonic.step}{sharpness}{'m' if is_minor else ''}"
+
+
+def whole_steps(rows: Sequence[Sequence[float]]) -> np.ndarray:
+    """Notes on whole steps, NOTE_DTYPE (notes,); each lasts one step at least."""
+    table = np.array(rows, float).reshape(-1, 5)  # (notes, 5)
+    onset = np.rint(table[:, 0])
+    end = np.rint(table[:, 0] + table[:, 1])
+    table[:, 1] = np.maximum(end - onset, 1)
+    table[:, 0] = onset
+    return unstructured_to_structured(table.astype(int), NOTE_DTYPE)  # (notes,)
 
 
 def joined_bars(lines: Sequence[int], whole: Sequence[int]) -> tuple[int, ...]:

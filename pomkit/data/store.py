@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.recfunctions import unstructured_to_structured
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ..errors import OptionError
@@ -351,6 +351,18 @@ def prepare_folder(folder: Path) -> None:
 def write_index(folder: Path, shards: int) -> None:
     """Say that the folder is a whole corpus of so many shards."""
     write(folder / INDEX_FILE, json.dumps({"shards": shards}).encode())
+
+
+def is_saved(path: AnyPath) -> bool:
+    """Whether a path is that of a corpus file, or of a folder of them; no error for others."""
+    path = Path(path)
+    if path.is_dir():
+        return (path / INDEX_FILE).is_file()
+    try:
+        with safe_open(path, "np") as file:
+            return (file.metadata() or {}).get("format") == CORPUS_FORMAT["format"]
+    except (OSError, SafetensorError):
+        return False
 
 
 def open_shards(path: AnyPath) -> list[ShardFile]:

@@ -68,7 +68,8 @@ class Windows:
         chord_dropout: a share. So many windows are shown without chords, and in as many others the
             chord rows are masked; never where the mask is of the kind "chords only".
         mix: kinds of masks and their shares, see `random_mask`.
-        weights: of each song, how much more often it is drawn than by its bars; None: all are 1.
+        groups: of songs that stand together, how many they are, and their share of all windows;
+            None: every song is drawn by its bars.
 
     Raises:
         OptionError: no song has notes.
@@ -83,7 +84,7 @@ class Windows:
         *,
         chord_dropout: float = 0.25,
         mix: Mapping[str, float] = MASK_MIX,
-        weights: Sequence[float] | None = None,
+        groups: Sequence[tuple[int, float]] | None = None,
     ) -> None:
         self.songs = songs
         self.width = width
@@ -101,8 +102,8 @@ class Windows:
                 f"none of the {len(songs)} songs has notes: there are no songs with notes to draw "
                 "windows from; give others"
             )
-        sizes = np.array([len(starts) for starts in self.starts])
-        total = np.cumsum(sizes if weights is None else sizes * weights)  # (songs,)
+        sizes = np.array([len(starts) for starts in self.starts])  # (songs,)
+        total = np.cumsum(sizes if groups is None else weighted(sizes, groups))  # (songs,)
         self.share = total / total[-1]  # (songs,)
 
     def _starts(self, song: Song) -> tuple[int, np.ndarray]:
@@ -158,6 +159,21 @@ class Windows:
         end = first + song.notes["duration"]
         inside = (first < start + self.width) & (end > start)
         return song.notes[inside]
+
+
+def weighted(sizes: np.ndarray, groups: Sequence[tuple[int, float]]) -> np.ndarray:
+    """How often songs are drawn, so that each group has its share, float (songs,).
+
+    Args:
+        sizes: of each song how often, beside the others of its group, int (songs,).
+        groups: how many songs, and their share of all; one after the other.
+    """
+    counts = [count for count, _ in groups]
+    parts = np.split(sizes, np.cumsum(counts)[:-1])
+    scaled = [
+        part * share / max(part.sum(), 1) for part, (_, share) in zip(parts, groups, strict=True)
+    ]
+    return np.concatenate(scaled)  # (songs,)
 
 
 def with_silence(song: Song, steps: int) -> Song:

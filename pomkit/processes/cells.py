@@ -192,8 +192,7 @@ class Cells(Model):
     ) -> dict[str, Any]:
         """A window's cells, chords, mask, and what decides which of them are hidden.
 
-        The arrays are of shape (128, width), what is told (3 or 7, 128, width). See also
-        `Process.example`.
+        Arrays are of shape (128, width), the chords (3 or 7, 128, width); see `Process.example`.
         """
         # The chord rows are no cells.
         region = window.mask & masks.everything(window.picture)

@@ -25,7 +25,10 @@ class TrainOptions:
     its weights. A process of one's own takes its options from `own`, a dict.
     """
 
-    data: str = option("", "corpus: a folder, glob, tar/zip archive (default: the shipped songs)")
+    data: str = option(
+        "", "corpus: a folder, glob, archive, or several: A,B (default: the shipped songs)"
+    )
+    mix: str = option("", "shares of several corpora, like 2:1 (default: all alike)")
     out: str = option("runs/tiny", "run folder: state, model, loss plot, sample pictures")
     process: str = option("cells", f"what the model learns: {', '.join(FAMILIES)}")
     model: str = option("tiny", f"network size: {', '.join(CONFIGS)}")

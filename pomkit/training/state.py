@@ -118,7 +118,8 @@ def make_card(
     card: dict[str, Any] = {"options": shown}
 
     # What it learned from.
-    card["data"] = Path(options.data).name if options.data else "the shipped songs"
+    corpora = [Path(name).name for name in options.data.split(",")]
+    card["data"] = ", ".join(corpora) if options.data else "the shipped songs"
     card["songs"] = len(songs)
     card["songs_sha256"] = hashlib.sha256(names.encode()).hexdigest()[:12]
 

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
 from ..composing.region import inpaint
+from ..data.mixture import Mixture
 from ..data.reading import read_corpus
 from ..data.windows import Windows
 from ..errors import OptionError, PomkitError
@@ -82,11 +83,16 @@ class Trainer:
     def _read_windows(self) -> tuple[Windows, Windows]:
         """Training and validation windows; of the shipped songs, which are few, all serve both."""
         o = self.options
-        corpus = read_corpus(o.data or assets_dir() / "songs", progress=self.progress)
-        train = corpus.split("train").songs if o.data else corpus.songs
-        valid = corpus.split("valid").songs if o.data else corpus.songs
-        windows = Windows(train, o.width, seed=o.seed)
-        return windows, Windows(valid or train, o.width, semitones=(0, 0), seed=VALID_SEED)
+        self.corpora: list[dict[str, Any]] = []
+        apart: dict[str, Any] = {"semitones": (0, 0), "seed": VALID_SEED}
+        if not o.data:
+            songs = read_corpus(assets_dir() / "songs", progress=self.progress).songs
+            return Windows(songs, o.width, seed=o.seed), Windows(songs, o.width, **apart)
+
+        mixture = Mixture(o.data, o.mix, self.progress)
+        self.corpora = mixture.describe()
+        train = mixture.windows("train", o.width, seed=o.seed)
+        return train, mixture.windows("valid", o.width, **apart)
 
     def _make_model(self) -> None:
         """The model, its optimiser, and the average of its weights."""
@@ -223,6 +229,7 @@ class Trainer:
         songs = [song.name for song in self.windows.songs]
         pictures = self.step * self.pictures_per_step
         card = make_card(self.reached, self.options, songs, pictures)
+        card["corpora"] = self.corpora
         save_model(self.out / "model", self.ema, card | self.speed)
         steps, losses = zip(*self.log, strict=True)
         plot.loss_plot(self.out / "loss.png", steps, losses, valid=self.valid_log)

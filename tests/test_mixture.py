@@ -29,15 +29,15 @@ def corpus_of(name, count, end):
 @pytest.fixture
 def two(tmp_path):
     """A corpus of many long songs, and one of few short ones: their paths with a comma between."""
-    corpus_of("long", 30, 600).save(tmp_path / "long.corpus")
-    corpus_of("short", 40, 80).save(tmp_path / "short.corpus")
+    corpus_of("few", 30, 600).save(tmp_path / "long.corpus")
+    corpus_of("many", 40, 80).save(tmp_path / "short.corpus")
     return f"{tmp_path / 'long.corpus'},{tmp_path / 'short.corpus'}"
 
 
 def test_each_corpus_has_its_share_of_the_windows_whatever_its_size(two):
     for mix, wanted in (("1:3", 0.25), ("", 0.5)):
         windows = Mixture(two, mix, progress=False).windows("train", 64, seed=1)
-        drawn = [windows[i].song.startswith("long") for i in range(400)]
+        drawn = [windows[i].song.startswith("few") for i in range(400)]
         assert np.mean(drawn) == pytest.approx(wanted, abs=0.07)
 
 
@@ -47,8 +47,8 @@ def test_songs_are_in_the_splits_in_which_they_always_are(two):
         windows = mixture.windows(split, 64, seed=1)
         assert {split_of(song.name) for song in windows.songs} == {split}
     names = [song.name for song in mixture.windows("train", 64).songs]
-    assert any(name.startswith("long") for name in names)
-    assert any(name.startswith("short") for name in names)
+    assert any(name.startswith("few") for name in names)
+    assert any(name.startswith("many") for name in names)
 
 
 def test_windows_of_one_corpus_are_what_they_were(two, tmp_path):

@@ -168,12 +168,11 @@ def weighted(sizes: np.ndarray, groups: Sequence[tuple[int, float]]) -> np.ndarr
         sizes: of each song how often, beside the others of its group, int (songs,).
         groups: how many songs, and their share of all; one after the other.
     """
-    counts = [count for count, _ in groups]
-    parts = np.split(sizes, np.cumsum(counts)[:-1])
-    scaled = [
-        part * share / max(part.sum(), 1) for part, (_, share) in zip(parts, groups, strict=True)
-    ]
-    return np.concatenate(scaled)  # (songs,)
+    ends = np.cumsum([count for count, _ in groups])
+    parts = []
+    for part, (_, share) in zip(np.split(sizes, ends[:-1]), groups, strict=True):
+        parts.append(part * share / max(part.sum(), 1))
+    return np.concatenate(parts)  # (songs,)
 
 
 def with_silence(song: Song, steps: int) -> Song:

@@ -262,7 +262,7 @@ class Cells(Model):
         if not more and (local is None or old.local):
             return self
         network = widened(self.network, at=old.in_channels, more=more, local=local)
-        return Cells(network, self.velocities, self.width, self.whole_rows)
+        return Cells(network, self.velocities, self.width, whole_rows=self.whole_rows)
 
 
 def plan_of(options: Options, onsets: float | None) -> dict[str, Any]:

@@ -14,9 +14,12 @@ from typing import Any
 
 from .composing.region import inpaint
 from .data.reading import read_corpus
-from .errors import exit_code
+from .errors import OptionError, exit_code
+from .files import write
+from .judge.answers import as_table, pool_answers
 from .judge.intervals import DRAWS  # noqa: F401
 from .judge.judging import Judge, Row, Sample, Tables  # noqa: F401
+from .judge.listening import CLIPS, make_test
 from .judge.report import (  # noqa: F401
     COLUMNS,
     as_markdown,
@@ -31,10 +34,13 @@ from .judge.tasks import CHORDS, SHAPES, TASKS, X, held_out  # noqa: F401
 from .judge.tasks import TestWindow as Window  # noqa: F401
 from .judge.tasks import shape_cells as drawn  # noqa: F401
 from .play import plot
+from .play.audio import sound_name
 from .processes.checkpoint import card_path, load_model
 from .processes.contract import methods_of
 
-# Windows for each task with --quick.
+# Windows for each task.
+COUNT = 48
+# The same with --quick.
 QUICK_COUNT = 12
 # Samples in the figure beside a model's card.
 PAIRS = 4
@@ -55,7 +61,8 @@ def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
     model = load_model(o.model)
     card = card_path(o.model)
     methods = [options.pop("method")] if "method" in options else methods_of(model)
-    count = min(o.count, QUICK_COUNT) if o.quick else o.count
+    count = getattr(o, "count", COUNT)
+    count = min(count, QUICK_COUNT) if o.quick else count
     chords = list(BOTH) if o.chords == "both" else [o.chords]
     weights = json.loads(card.read_text())["sha256"]
     settings = {
@@ -86,6 +93,47 @@ def run(o: argparse.Namespace, options: dict[str, Any]) -> None:
         write_card(card, report)
 
 
+def make_listening_test(o: argparse.Namespace, options: dict[str, Any]) -> None:
+    """Make a listening test of the first task that is asked for; arguments as of `run`."""
+    corpus = read_corpus(o.data)
+    model = load_model(o.model)
+    methods = [options.pop("method")] if "method" in options else methods_of(model)[:1]
+    chords = ["annotated" if o.chords == "both" else o.chords]
+    songs = corpus.split(o.split).songs
+    training = corpus.split("train").songs
+    count = getattr(o, "count", CLIPS)
+    judge = Judge(model, songs, training, count, methods, o.seed, chords=chords, **options)
+
+    task = "loop middle" if o.tasks == list(TASKS) else o.tasks[0]
+    key = make_test(o.listening, judge, task=task, count=count)
+    page = o.listening / "page"
+    print(f"{len(key['clips'])} clips of {', '.join(key['systems'])}, played by {sound_name()}")
+    print(f"give {page} to who listens, and keep {o.listening / 'key.json'}; answers are pooled by")
+    print(f"python -m pomkit.evaluate --listening-answers {o.listening / 'answers'}")
+
+
+def pool(o: argparse.Namespace) -> None:
+    """Pool the answers to a listening test, print them, and write listening.json and .md."""
+    pooled = pool_answers(o.listening_answers)
+    table = as_table(pooled)
+    print(table)
+    write(o.out / "listening.json", json.dumps(pooled, indent=1).encode() + b"\n")
+    write(o.out / "listening.md", table.encode() + b"\n")
+
+
+def chosen_work(o: argparse.Namespace, options: dict[str, Any]) -> None:
+    """Do what the command line asks for; OptionError where the model or the corpus is missing."""
+    if o.listening_answers is not None:
+        pool(o)
+        return
+    if o.model is None or o.data is None:
+        raise OptionError("a model or --data is missing; give a model's name and a corpus")
+    if o.listening is not None:
+        make_listening_test(o, options)
+        return
+    run(o, options)
+
+
 def add_task(judge: Judge, task: str, report: dict[str, Any], out: Path) -> list[Sample]:
     """Judge a task, add it to the report, and write the report and the samples.
 
@@ -107,8 +155,8 @@ def add_task(judge: Judge, task: str, report: dict[str, Any], out: Path) -> list
     return result.samples
 
 
-def command_line() -> argparse.ArgumentParser:
-    """The command line."""
+def judge_options() -> argparse.ArgumentParser:
+    """The command line of a judge."""
     p = argparse.ArgumentParser(
         "python -m pomkit.evaluate",
         # Not the docstring, which python -OO strips.
@@ -116,8 +164,8 @@ def command_line() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = p.add_argument
-    add("model", help="a shipped model's name or the path of a .safetensors file")
-    add("--data", required=True, help="corpus: a folder, glob or tar/zip archive")
+    add("model", nargs="?", help="a shipped model's name or the path of a .safetensors file")
+    add("--data", help="corpus: a folder, glob or tar/zip archive")
     add(
         "--out",
         type=Path,
@@ -129,7 +177,8 @@ def command_line() -> argparse.ArgumentParser:
     # What is asked, and how much of it.
     add("--split", default="valid", help="which songs: train, valid or test")
     add("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help="which tasks")
-    add("--count", type=int, default=48, help="windows for each task; of drawn shapes a third")
+    count = f"windows for each task (default: {COUNT}; of drawn shapes a third), or clips ({CLIPS})"
+    add("--count", type=int, default=argparse.SUPPRESS, help=count)
     quick = f"at most {QUICK_COUNT} windows for each task: minutes on two cores"
     add("--quick", action="store_true", help=quick)
     add("--seed", type=int, default=0, help="seed of windows and samples")
@@ -142,6 +191,22 @@ def command_line() -> argparse.ArgumentParser:
     )
     add("--write-card", action="store_true", help="put the table into the model's .json file")
     return p
+
+
+def add_listening(p: argparse.ArgumentParser) -> None:
+    """Ears instead of figures: the options of a listening test."""
+    p.add_argument(
+        "--listening",
+        type=Path,
+        metavar="FOLDER",
+        help="make a blind listening test there instead: a page with clips, and a key apart",
+    )
+    p.add_argument(
+        "--listening-answers",
+        type=Path,
+        metavar="FOLDER",
+        help="pool the files of answers in a folder instead; the key lies there or one above",
+    )
 
 
 def add_sampling(p: argparse.ArgumentParser) -> set[str]:
@@ -161,11 +226,12 @@ def add_sampling(p: argparse.ArgumentParser) -> set[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; exit code 2 and one line where the input is bad."""
-    p = command_line()
+    p = judge_options()
+    add_listening(p)
     own = add_sampling(p)
     o = p.parse_args(arguments)
     options = {name: value for name, value in vars(o).items() if name in own}
-    return exit_code("pomkit.evaluate", lambda: run(o, options))
+    return exit_code("pomkit.evaluate", lambda: chosen_work(o, options))
 
 
 if __name__ == "__main__":

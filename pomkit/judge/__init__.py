@@ -1,7 +1,7 @@
 """Is it good? Measures, baselines, and a judge that sets a model beside them (notebook 09).
 
 Reading order: clips, statistics, intervals, likeness, structure, melodies, metrics, baselines,
-tasks, judging, report, discriminator, evidence.
+tasks, judging, report, discriminator, evidence, listening, answers.
 
 - `clips`: the notes of a set of pictures, as one table.
 - `statistics`: of each picture, one function a measure.
@@ -16,6 +16,8 @@ tasks, judging, report, discriminator, evidence.
 - `report`: the tables as Markdown, JSON, figures and sound.
 - `discriminator`: a small network that tries to tell composed regions from real ones.
 - `evidence`: what gave a composition away.
+- `listening`: a blind test for ears: clips, a page to answer on, and a key.
+- `answers`: the answers to it, pooled.
 """
 
 from ..faces import face
@@ -35,5 +37,7 @@ __all__, __getattr__, __dir__ = face(
         "intervals": "rank_auc",
         "discriminator": "tell_apart Verdict",
         "evidence": "draw_evidence",
+        "listening": "make_test QUESTIONS",
+        "answers": "pool_answers krippendorff_alpha",
     },
 )

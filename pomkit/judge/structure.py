@@ -213,18 +213,20 @@ def draw_structure(
         path: of the PNG file, which is written atomically.
         pieces: name -> notes, NOTE_DTYPE (notes,), all on the same bars.
         lines: steps of the bar lines, int (bars + 1,).
-        first: the first bar that was composed, counted from 1; a line is drawn before it.
+        first: the first bar that was composed, counted from 1; a line is drawn before it, and only
+            bars from there on are counted.
         title: what stands above.
     """
-    figure = plot.new_figure(2.6 * len(pieces) + 1, 2.8 * len(WAYS) + 0.4, 90)
+    figure = plot.new_figure(2.6 * len(pieces) + 1, 2.8 * len(WAYS) + 0.4, 75)
     panels = figure.subplots(len(WAYS), len(pieces), squeeze=False, sharex=True, sharey=True)
+    counted = np.arange(len(lines) - 1) >= (first or 1) - 1
     extent = (0.5, len(lines) - 0.5, len(lines) - 0.5, 0.5)
     for line, way in zip(panels, WAYS, strict=True):
         for ax, (name, notes) in zip(line, pieces.items(), strict=True):
             share = similarity(notes, lines, way)
             image = ax.imshow(share, "magma_r", vmin=0, vmax=1, extent=extent)
             ax.set_facecolor("0.85")
-            value = _share_in_words(count_repeats(notes, lines)[f"{way}, any"])
+            value = _share_in_words(count_repeats(notes, lines, counted)[f"{way}, any"])
             ax.set_title(f"{name}: {way}, {value}", fontsize=9, loc="left")
             if first is not None:
                 ax.axhline(first - 0.5, color="C0", linewidth=0.8)

@@ -94,7 +94,7 @@ def test_a_run_learns_from_a_mixture_goes_on_and_names_its_corpora(two, tmp_path
     (tmp_path / "short.json").write_text(json.dumps({"collections": terms}))
     options = dict(
         data=two, mix="2:1", model="toy", width=64, batch=4, lr=1e-2, warmup=2, valid_windows=4,
-        threads=1, save_every=2, sample_every=4, steps=4, bar_position=True, local_head="on",
+        threads=1, save_every=2, sample_every=100, steps=4, bar_position=True, local_head="on",
     )  # fmt: skip
     whole = train.TrainOptions(**options, out=str(tmp_path / "whole"))
     card = load_model(train.Trainer(whole, progress=False).run()).card

@@ -228,6 +228,32 @@ def test_the_region_alone_hides_what_stands_around_it():
     assert np.array_equal(once.scores["region"], again.scores["region"])
 
 
+def melody_masks(count, rng):
+    """Masks as of melodies: a band of pitches in every column, of each window another one."""
+    found = np.zeros((count, 128, WIDTH), bool)
+    for mask, top in zip(found, rng.integers(40, 60, count), strict=True):
+        mask[top : top + 20] = True
+        mask[top + 5, ::3] = False
+    return found
+
+
+def test_every_window_shows_the_cells_of_its_own_mask(rng):
+    bands = melody_masks(12, rng)
+    found = tell_apart(REAL[:12], bands, OTHERS[:12], SONGS[::4], updates=1)
+    seen = found.states["region"].numpy()  # (2, 12, 2, 112, WIDTH)
+    outside = ~bands[:, None, 8:120]
+    assert not (seen & outside).any()
+    assert (seen == (read_states(REAL[:12])[:, :, 8:120] & ~outside)[None])[0].all()
+    assert seen[1].any()
+
+
+def test_where_a_mask_runs_through_all_columns_its_surroundings_are_all_notes(rng):
+    """So "around" hears whether a melody fits its accompaniment; there is no edge to leave out."""
+    band = melody_masks(1, rng)[0]
+    assert region_around(band).all()
+    assert np.array_equal(region_inside(band), band)
+
+
 def test_views_are_the_region_less_a_beat_or_with_a_bar_more():
     mask = masks.bars(160, 4, 6)
     inside = np.flatnonzero(region_inside(mask).any(axis=0))

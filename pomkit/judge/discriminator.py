@@ -12,6 +12,8 @@ it learns music and not circumstances:
   folds two train a network, which is asked about the third.
 - There are three `VIEWS`: the region alone; without its edge columns, so that no seam gives it
   away; with a bar on either side, so that the network hears whether the region fits in.
+- Masks may differ by window, as those of melodies do: twins share one, so it says nothing. Where a
+  mask runs through all columns, "around" shows the whole window: the melody with its accompaniment.
 
 The value depends on the songs, the number of windows and the network: only rows of one table are
 compared, and only where two controls stand beside them. Real music against other real music must

@@ -14,6 +14,8 @@ Notebook 09 draws its figures from these files.
   `strangeness` of a task is 1 - the largest intersection over union of its mask with any of 2,000
   training masks.
 - bits: the bound on the bits per pixel of a cells model, on the test split, beside two plain codes.
+  With --width 256 the windows, the hiding probabilities and the hidden cells are the same for every
+  model, and models are compared window by window; written to bits_SPLIT_WIDTH.json.
 
 Windows, masks and measures are those of `pomkit.judge`. So are the rows "real" and "permuted" (real
 rhythm, pitches dealt anew: no music). A value stands with its 95 % bootstrap interval over songs.
@@ -321,7 +323,14 @@ def interval_table(found: Draws) -> Table:
 
 @torch.inference_mode()
 def bits(
-    model: Any, songs: list[Any], training: list[Any], seed: int, passes: int = 8
+    model: Any,
+    songs: list[Any],
+    training: list[Any],
+    seed: int,
+    *,
+    passes: int = 8,
+    width: int | None = None,
+    every: int = 1,
 ) -> dict[str, Any]:
     """Bits per pixel of the 112 playable rows of whole windows; see `cell_bound`.
 
@@ -329,8 +338,22 @@ def bits(
     the chords; then the middle half. Beside them stand the exact code lengths of two plain codes,
     counted on the training songs: each cell by its pitch alone, and by its pitch and the cell
     before it.
+
+    With `width` the windows are alike for all models, and so are the hiding probabilities t and
+    the cells that are hidden: then models are compared window by window ("by_song" holds what is
+    added up).
+
+    Args:
+        model: a cells model.
+        songs: their windows are coded.
+        training: the plain codes are counted on them.
+        seed: of what is hidden.
+        passes: draws of t for each window.
+        width: of the windows, in steps; None: the model's own.
+        every: only every so manieth window of a song.
     """
-    width, generator = model.width, torch.Generator().manual_seed(seed)
+    is_alike = width is not None
+    width, generator = width or model.width, torch.Generator().manual_seed(seed)
     quarter = width // 4
     regions = {
         "all, chords not known": (masks.everything(width), True),
@@ -349,10 +372,13 @@ def bits(
         for name, t in (("pitch", first), ("before", second))
     }
     rows, totals = np.arange(128)[:, None], []  # of songs: bits of each code, pixels, onsets
-    for song in tqdm(songs, desc="bits"):
+    for number, song in enumerate(tqdm(songs, desc="bits")):
         spent: dict[str, list[tuple[float, float, float]]] = {}
         begin = song.bars[0] if song.bars else 0
-        for start in range(begin, max(song.end - width, begin) + 1, width):
+        for start in range(begin, max(song.end - width, begin) + 1, every * width):
+            if is_alike:
+                # The same draws, whatever a model took before.
+                generator.manual_seed(seed + 2**20 * number + start)
             picture = render(song, start, width)
             cells = model.encode(picture)
             before = np.pad(cells, ((0, 0), (1, 0)))[:, :-1]
@@ -390,13 +416,34 @@ def bits(
         }
         for i, name in enumerate(spent)
     }
-    return {
+    result = {
         "songs": n,
         "windows": int(found[:, 0, 1].sum() / 112 / width),
         "passes": passes,
         "velocity_bins": len(model.velocities),
         "codes": interval_table(rates),
     }
+    if is_alike:
+        result["width"] = width
+        result["by_song"] = {code: found[:, i].round(2).tolist() for i, code in enumerate(spent)}
+    return result
+
+
+def bits_apart(one: dict[str, Any], other: dict[str, Any], seed: int) -> dict[str, Any]:
+    """How many bits per pixel one model needs more than another one: code -> [value, low, high].
+
+    Both are what `bits` gives for the same windows: over the same draws of songs.
+    """
+    apart = {}
+    for code in one["by_song"]:
+        pair = np.array([one["by_song"][code], other["by_song"][code]])  # (2, songs, 3)
+        n = pair.shape[1]
+        total = np.tensordot(bootstrap(n, np.arange(n), seed), pair, (1, 1))  # (draws, 2, 3)
+        rate = total[..., 0] / total[..., 1]
+        difference = rate[:, 0] - rate[:, 1]
+        ends = np.quantile(difference[1:], (0.025, 0.975))
+        apart[code] = [round(float(x), 5) for x in (difference[0], *ends)]
+    return apart
 
 
 def write(path: Path, report: dict[str, Any]) -> None:
@@ -420,13 +467,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=24, help="windows a task")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--split", default=None, help="default valid, for bits test")
+    parser.add_argument("--width", type=int, default=None, help="bits: of all models' windows")
+    parser.add_argument("--every", type=int, default=1, help="bits: every so manieth window")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "reports")
     o = parser.parse_args()
     corpus = data.read_corpus(find_archive(o.archive), progress=False)
     training = list(corpus.split("train").songs)
     for part in o.parts or PARTS:
         split = o.split or ("test" if part == "bits" else "valid")
-        path = o.out / f"{part}.json"
+        is_alike = part == "bits" and o.width is not None
+        path = o.out / (f"bits_{split}_{o.width}.json" if is_alike else f"{part}.json")
         songs = list(corpus.split(split).songs)
         began = time.monotonic()
         models = f"--cells {o.cells}"
@@ -439,8 +489,19 @@ def main() -> None:
         if part == "bits":
             report = json.loads(path.read_text()) if path.is_file() else {}
             weights = json.loads(card_path(o.cells).read_text())["sha256"][:12]
-            row = bits(load_model(o.cells), songs, training, o.seed)
-            report[Path(o.cells).stem] = settings | {"weights": weights} | row
+            model = load_model(o.cells)
+            row = bits(model, songs, training, o.seed, width=o.width, every=o.every)
+            name = Path(o.cells).stem
+            report[name] = settings | {"weights": weights} | row
+            if is_alike:
+                settings["command"] += f" --width {o.width} --every {o.every}"
+                report[name] |= settings
+                others = {key: report[key] for key in report if key not in (name, "differences")}
+                report["differences"] = report.get("differences", {}) | {
+                    f"{name} - {key}": bits_apart(report[name], each, o.seed)
+                    for key, each in others.items()
+                    if each["windows"] == row["windows"]
+                }
             write(path, report)
             continue
 

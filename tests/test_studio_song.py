@@ -180,7 +180,7 @@ def test_what_could_not_be_kept_is_told(session, monkeypatch):
     assert song.notes.tolist() == [(0, 8, 60, 80, 0)]
     assert session.editor.state.report.losses == 2
     assert "2 notes or ends of notes were not kept" in session.message
-    assert len(song.report.remarks) == 2
+    assert len(song.report.remarks) == 3  # and the chords that the model was shown
     session.editor.undo()
     assert not session.editor.state.report.losses
 

@@ -69,6 +69,7 @@ class StateFields(NamedTuple):
         part: the one part that is marked and composed, of `mask_words.part_words`; None: all.
         selection: what is painted, of which the mask is the cells of that part, bool (128, width);
             None: the mask itself.
+        chords_shown: chords that a model was shown which the song does not name.
     """
 
     picture: Picture
@@ -81,6 +82,7 @@ class StateFields(NamedTuple):
     changed: Changed | None = None
     part: str | None = None
     selection: Mask | None = None
+    chords_shown: int = 0
 
 
 class State(StateFields):
@@ -195,6 +197,7 @@ class State(StateFields):
                 known[step, pitch] = parts
         touched = self.touched | region
         changed = with_region(self.origin, touched, picture, homes=known)
+        changed = changed.noting(chords_shown=self.chords_shown)
         changed = changed._replace(song=changed.with_remarks())
         return state._replace(touched=touched, homes=known, changed=changed)
 

@@ -90,17 +90,21 @@ class Shelf:
     Attributes:
         takes: the kept pictures, from the first on.
         candidates: of the last of them, uint8 (n, 128, width, 3).
+        chords_shown: chords that the model was shown for these, and which the song does not name.
     """
 
     def __init__(self, takes: list[Take], candidates: np.ndarray | None = None) -> None:
         self.takes = takes
         none = np.zeros((0, PITCHES, 1, 3), np.uint8)
         self.candidates = none if candidates is None else candidates
+        self.chords_shown = 0
 
     @cached_property
     def candidate_states(self) -> list[State]:
         """The states that the candidates would make of the one that they were composed from."""
         before = self.takes[-1].before
+        heard = max(before.chords_shown, self.chords_shown)
+        before = before._replace(chords_shown=heard)
         return [
             before.redrawn(picture, before.mask, part=before.part) for picture in self.candidates
         ]
@@ -427,6 +431,7 @@ class Session:
             self.composed += 1
             shelf.takes.append(Take(before, before, settings))
             shelf.candidates = candidates
+            shelf.chords_shown = shown.count
             shelf.__dict__.pop("candidate_states", None)
             self._choose(0)
         said = f"{len(pictures)} composed in {pictures.seconds:.1f} s with seed {pictures.seed}"
@@ -486,7 +491,8 @@ class Session:
     def _choose(self, number: int) -> None:
         """Take a candidate, as `choose` does."""
         with LOCK:
-            take = self.history[-1]
+            shelf = self._mark.shelf
+            take = shelf.takes[-1]
             state = self.editor.state
             same_size = take.before.mask.shape == state.mask.shape
             if not 0 <= number < len(self.candidates) or not same_size:
@@ -498,10 +504,11 @@ class Session:
             # Only what was marked then: what was drawn beside it meanwhile stays.
             marked = take.before.mask
             picture = np.where(marked[..., None], self.candidates[number], state.picture)
+            state = state._replace(chords_shown=max(state.chords_shown, shelf.chords_shown))
             state = state.redrawn(picture, marked, part=take.before.part)
             take = take._replace(state=state._replace(mask=marked), chosen=number)
             place = len(self.history) - 1
-            self.editor.take(state, Mark(self._mark.shelf, place, take))
+            self.editor.take(state, Mark(shelf, place, take))
 
     def go(self, place: int) -> None:
         """Take a kept picture, its mask too, from `history`; OptionError for none."""

@@ -143,6 +143,8 @@ def _state_arrays(state: State, i: int) -> dict[str, Any]:
     arrays = {"picture": state.picture, "mask": state.mask, "bars": state.bars, "name": state.name}
     if state.part is not None:
         arrays |= {"part": state.part, "selection": state.painted}
+    if state.chords_shown:
+        arrays["chords_shown"] = state.chords_shown
     if state.touched is not None:
         homes = [(*place, part) for place, parts in state.homes.items() for part in parts]
         arrays["touched"] = state.touched
@@ -262,12 +264,15 @@ def _state(file: Any, i: int, origin: Song | None) -> State:
     if f"part{i}" in file:
         selection = masks.check_mask(file[f"selection{i}"], picture)
         state = state._replace(part=str(file[f"part{i}"]), selection=selection)
+    if f"chords_shown{i}" in file:
+        state = state._replace(chords_shown=int(file[f"chords_shown{i}"]))
     if origin is None:
         return state
 
     # What is drawn again is as it was.
     begun = first_state(origin)
-    again = {name: getattr(state, name) for name in ("mask", "bars", "name", "part", "selection")}
+    kept = ("mask", "bars", "name", "part", "selection", "chords_shown")
+    again = {name: getattr(state, name) for name in kept}
     state = begun._replace(**again)
     touched = masks.check_mask(file[f"touched{i}"], picture)
     homes: dict[tuple[int, int], list[int]] = {}

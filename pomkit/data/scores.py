@@ -53,7 +53,7 @@ MOST_OFF_GRID = 0.05
 # Steps of a quarter.
 STEPS = 4
 # Of notes where no dynamics are written: mezzo forte.
-VELOCITY = 70
+SCORE_VELOCITY = 70
 # Steps that are less than this apart are the same.
 SAME_TIME = 0.01
 # Two tunes are the same where they share so many of their runs of so many intervals.
@@ -293,7 +293,7 @@ class Played:
 
     def _sounds(self) -> Iterator[tuple[float, float, int, Any]]:
         """Onset, duration, velocity, and the note itself, of all notes, those of chords as well."""
-        velocity = VELOCITY
+        velocity = SCORE_VELOCITY
         for measure, line in zip(self.measures, self.lines, strict=False):
             for element in measure.recurse():
                 if "Dynamic" in element.classes and element.volumeScalar:

@@ -9,6 +9,7 @@ from conftest import make_song
 
 from pomkit import OptionError, Song, compose, inpaint, load_model, masks, render, save_model
 from pomkit.composing import region
+from pomkit.composing.options import check_options
 from pomkit.data import Windows, random_mask
 from pomkit.data.windows import with_silence
 from pomkit.music.bars import BAR_CHANNELS, bar_position, later_meters
@@ -232,6 +233,18 @@ def test_training_tells_the_position_and_sometimes_nothing(make):
         position = bar_position(windows[i].bars, windows[i].meters, WIDTH)
         if not untold[i]:
             assert np.array_equal(item[3:], told_channels(windows[i].picture, None, position)[3:])
+
+
+@pytest.mark.parametrize("make", [cells_model, noise_model])
+def test_a_told_model_composes_where_nobody_knows_the_metre(make):
+    """As programs that call `compose` of the contract themselves do."""
+    model = make(True)
+    options = check_options(model, {"calls": 2})
+    options = replace(options, generator=torch.Generator().manual_seed(1))
+    canvas = np.zeros((1, 128, WIDTH, 3), np.uint8)
+    mask = masks.box(WIDTH, (40, 80), (16, 40))
+    (drawn, _), = model.compose(canvas, mask, options, lambda event, draw: None)  # fmt: skip
+    assert drawn.shape == canvas.shape[1:]
 
 
 def test_what_is_no_metre_is_refused():

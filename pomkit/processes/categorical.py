@@ -37,7 +37,15 @@ from ..networks.hdit import HDiT, HDiTConfig, widened
 from ..networks.local import Local
 from . import chain
 from .cells import Cells
-from .contract import Drawn, Options, bar_spec, local_head, sized_network, told_position
+from .contract import (
+    Drawn,
+    Options,
+    bar_spec,
+    known_position,
+    local_head,
+    sized_network,
+    told_position,
+)
 from .controls import Wishes
 from .edm import GaussianNoise, to_pixels
 from .samplers import Denoise
@@ -308,7 +316,7 @@ class CategoricalDenoiser(GaussianNoise):
         self, canvas: np.ndarray, region: np.ndarray, options: Options
     ) -> dict[str, Tensor]:
         """What is told of pictures, uint8 (n, 128, width, 3): float (n, 3 or 7, 128, width)."""
-        position = options.position if self.bar_position else None
+        position = known_position(self, options, region.shape[1])
         channels = np.stack([told_channels(picture, region, position) for picture in canvas])
         return {"chords": torch.from_numpy(channels).to(self.device)}
 

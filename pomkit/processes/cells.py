@@ -35,11 +35,20 @@ from .contract import (
     Options,
     Report,
     bar_spec,
+    known_position,
     local_head,
     sized_network,
     told_position,
 )
-from .states import CHORD_CHANNELS, ONSET, VELOCITIES, decode_cells, encode_cells, told_channels
+from .states import (  # noqa: F401
+    CHORD_CHANNELS,
+    ONSET,
+    VELOCITIES,
+    chord_channels,
+    decode_cells,
+    encode_cells,
+    told_channels,
+)
 from .uncover import CALLS, CellModel, sample_cells
 from .wide import blended
 
@@ -168,7 +177,7 @@ class Cells(Model):
         notes[:, end:] = False
         states[:, :, end:] = self.states
 
-        position = options.position if self.bar_position else None
+        position = known_position(self, options, region.shape[1])
         channels = np.stack([told_channels(picture, region, position) for picture in canvas])
         arrays = (states, channels, notes)
         cells, chords, mask = (torch.from_numpy(array).to(self.device) for array in arrays)

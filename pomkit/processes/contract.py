@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..data.windows import Window
 from ..errors import OptionError, check_choice
-from ..music.bars import bar_position
+from ..music.bars import BAR_CHANNELS, bar_position
 from ..networks.hdit import CONFIGS, HDiT
 from ..networks.local import Local
 
@@ -353,6 +353,23 @@ def told_position(model: Model, window: Window, rng: np.random.Generator) -> np.
     width = window.picture.shape[1]
     position = bar_position(window.bars, window.meters, width, model.steps_per_beat)
     return position * np.float32(rng.random() >= UNTOLD_SHARE)
+
+
+def known_position(model: Model, options: Options, width: int) -> np.ndarray | None:
+    """Where in its bar each column of a window is, as a model is told it that composes there.
+
+    Args:
+        model: says whether it is told at all.
+        options: may hold the position.
+        width: columns of the window.
+
+    Returns:
+        float32 (4, width), zeros where it is not known; None for a model that is not told.
+    """
+    if not model.bar_position:
+        return None
+    unknown = np.zeros((BAR_CHANNELS, width), np.float32)
+    return unknown if options.position is None else options.position
 
 
 def bar_spec(model: Model) -> dict[str, Any]:

@@ -53,12 +53,13 @@ from pomkit.judge.likeness import compare
 from pomkit.judge.metrics import MEASURES, Region
 from pomkit.judge.statistics import describe
 from pomkit.judge.tasks import TASKS, TestWindow, held_out
+from pomkit.music.bars import bar_position
 from pomkit.music.pixels import BORDER, PITCHES
 from pomkit.music.tables import BAR
 from pomkit.processes.cells import cell_bound
 from pomkit.processes.checkpoint import card_path
 from pomkit.processes.schedules import stratified_t
-from pomkit.processes.states import chord_channels
+from pomkit.processes.states import told_channels
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "out" / "claims"
@@ -381,6 +382,8 @@ def bits(
                 generator.manual_seed(seed + 2**20 * number + start)
             picture = render(song, start, width)
             cells = model.encode(picture)
+            metre = song.metre_from(start, width)
+            position = bar_position(*metre, width) if model.bar_position else None
             before = np.pad(cells, ((0, 0), (1, 0)))[:, :-1]
             codes = {
                 "each cell by its pitch": length["pitch"][rows, 0, cells],
@@ -391,9 +394,8 @@ def bits(
                 spent.setdefault(name, []).append((code[8:120].sum(), 112 * width, onset.sum()))
             for name, (mask, hide) in regions.items():
                 region = torch.from_numpy(mask).expand(passes, -1, -1)
-                chords = torch.from_numpy(
-                    chord_channels(picture, masks.chords(width) if hide else None)
-                )
+                unknown = masks.chords(width) if hide else None
+                chords = torch.from_numpy(told_channels(picture, unknown, position))
                 bound = cell_bound(
                     model,
                     torch.from_numpy(cells).expand(passes, -1, -1),

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("anywidget")
-from pomkit.music.tables import NOTE_DTYPE  # noqa: E402
-from pomkit.studio.roll import PAGE, SCRIPTS, Roll, note_table, packed  # noqa: E402
+from pomkit.studio.roll import PAGE, SCRIPTS, Roll  # noqa: E402
 
 
 @pytest.fixture
@@ -23,18 +22,14 @@ def roll():
     made.close()
 
 
-def test_notes_are_told_as_six_numbers_each():
-    notes = np.array([(0, 4, 60, 80, 1), (300, 70_000, 72, 127, 0)], NOTE_DTYPE)
-    table = np.frombuffer(note_table(notes, np.array([False, True])), "<i4").reshape(-1, 6)
-    assert table.tolist() == [[0, 4, 60, 80, 1, 0], [300, 70_000, 72, 127, 0, 1]]
-    assert note_table(notes[:0], np.zeros(0, bool)) == b""
-
-
-@pytest.mark.parametrize("width", [1, 8, 13])
-def test_cells_are_told_as_bits_row_by_row(width):
-    cells = np.random.default_rng(width).random((128, width)) < 0.5
-    bits = np.frombuffer(packed(cells), np.uint8).reshape(128, -1)
-    assert np.array_equal(np.unpackbits(bits, axis=1)[:, :width], cells)
+def test_tables_are_told_as_bytes_wherever_they_lie(roll):
+    notes = np.array([(0, 4, 60, 80, 1, 0), (300, 70_000, 72, 127, 0, 1)])
+    roll.show("notes", notes)
+    assert np.frombuffer(roll.notes, "<i4").reshape(-1, 6).tolist() == notes.tolist()
+    roll.show("candidates", {"tables": [notes, notes[:0]], "chosen": 1})
+    assert roll.candidates == {"tables": [roll.notes, b""], "chosen": 1}
+    roll.show("live", None)
+    assert roll.live == b""
 
 
 def test_a_message_is_handed_on_and_then_answered(roll):

@@ -1,25 +1,29 @@
-"""The studio by calls, without a page: what its controls say to the session, and what it shows.
+"""The studio without a page: what messages say to the session, and what the page is told.
 
 What a session does stands in test_session.py.
 """
 
-import json
-import re
+import base64
+import io
+import tempfile
 import threading
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pomkit
-from pomkit import OptionError
+from pomkit import OptionError, masks
 from pomkit.data import songs
 from pomkit.music.grid import clock_of, seconds_of
 
 pytest.importorskip("ipycanvas")
-from pomkit.studio import KEY_NAMES, SETTINGS, Session, Studio, editor, panel  # noqa: E402
+pytest.importorskip("anywidget")
+from pomkit.studio import KEY_NAMES, Session, Studio, panel  # noqa: E402
 from pomkit.studio import session as module  # noqa: E402
-from pomkit.studio import strips as module_of_strips  # noqa: E402
+from pomkit.studio.roll import NEW_NOTE, NOTE, STEP, plain  # noqa: E402
+from pomkit.studio.view import PIECES, mask_of_bits, piece  # noqa: E402
 
 MODEL = pomkit.load_model("tiny", "cpu")
 SONG = pomkit.read_midi(songs()["auld_lang_syne"])
@@ -41,14 +45,28 @@ def studio():
 
 
 def settings_of(studio):
-    """What the controls show."""
-    return {name: studio.value(name) for name in SETTINGS}
+    """What the page is told of the settings."""
+    return {setting["name"]: setting["value"] for setting in studio.roll.settings}
 
 
-def click(strip, x):
-    """What a page sends for a click on a strip."""
-    event = {"event": "mouse_down", "x": x, "y": 30}
-    strip.canvas._handle_frontend_event(None, event, [])
+def known_to(studio):
+    """The settings that the page offers."""
+    return {setting["name"] for setting in studio.roll.settings if setting["known"]}
+
+
+def act(studio, do, data=(), **words):
+    """What a page sends."""
+    studio.roll._handle_custom_msg({"do": do, "view": 1, "n": 1, **words}, [*data])
+
+
+def told(studio):
+    """The text or error that the page shows."""
+    return studio.roll.status["message"]
+
+
+def table(notes):
+    """A table of notes as the page reads it, int32 (notes, 6)."""
+    return np.frombuffer(notes, "<i4").reshape(-1, 6)
 
 
 def soon(check):
@@ -57,6 +75,15 @@ def soon(check):
     while not check():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+@pytest.fixture
+def sent(studio, monkeypatch):
+    """What is sent to pages beside traits, as (content, buffers)."""
+    messages = []
+    send = lambda content, buffers=None: messages.append((content, buffers))  # noqa: E731
+    monkeypatch.setattr(studio.roll, "send", send)
+    return messages
 
 
 def test_every_call_of_a_session_works_on_a_studio(studio):
@@ -74,7 +101,7 @@ def test_every_call_of_a_session_works_on_a_studio(studio):
     assert np.array_equal(studio.picture, before)
     public = {name for name in vars(Session) if not name.startswith("_")}
     inner = {"observe", "perform", "say", "contents", "model", "composing"}
-    inner |= {"put_aside", "left_over", "state_before"}
+    inner |= {"put_aside", "left_over"}
     assert not [name for name in public - inner if not hasattr(studio, name)]
 
 
@@ -82,23 +109,65 @@ def test_an_old_name_is_still_found():
     assert pomkit.studio.KEYS is KEY_NAMES
 
 
-def test_what_is_marked_is_brought_into_view(studio):
-    studio.load(SONG)
-    studio.add_bars(20, 21)
-    studio.inpaint(steps=1)
-    assert studio.view.left <= 19 * 16 < studio.view.right
+def test_the_page_shows_the_session(studio):
+    studio.inpaint(n=2, seed=1, steps=2)
+    for name in PIECES:
+        expected = piece(studio.session, name)
+        expected = b"" if expected is None else plain(expected)
+        assert getattr(studio.roll, name) == expected, name
 
 
-def test_a_control_says_its_setting_and_shows_what_the_session_has(studio):
+def test_a_gesture_of_the_page_is_that_of_the_session(studio):
+    path = [[16, 60], [40, 72]]
+    act(studio, "gesture", tool="box", path=path, erase=False, radius=2)
+    assert np.array_equal(studio.mask, masks.bars(128, 3, 4) | masks.box(128, (60, 72), (16, 41)))
+    assert mask_of_bits(studio.roll.mask["bits"], 128).tolist() == studio.mask.tolist()
+    act(studio, "gesture", tool="box", path=path, erase=True, radius=2)
+    act(studio, "undo")
+    act(studio, "undo")
+    assert np.array_equal(studio.mask, masks.bars(128, 3, 4))
+    assert studio.roll.mask["words"] == "bars 3-4, all pitches"
+    act(studio, "redo")
+    assert studio.mask[127 - 60, 16]
+
+
+def test_a_part_and_words_mark(studio):
+    act(studio, "part", name="melody")
+    assert studio.part == "melody"
+    within = mask_of_bits(studio.roll.mask["within"], 128)
+    assert np.array_equal(studio.mask, masks.bars(128, 3, 4) & within)
+    act(studio, "part", name="all")
+    assert studio.part is None
+    assert studio.roll.mask["within"] == b""
+    for words, expected in (
+        ("clear", np.zeros((128, 128), bool)),
+        ("invert", masks.everything(128)),
+        ("chords", masks.chords(128)),
+    ):
+        act(studio, "mark", words=words)
+        assert np.array_equal(studio.mask, expected), words
+
+
+def test_the_marked_notes_are_deleted_in_one_level_of_undo(studio):
+    notes = studio.song.notes
+    act(studio, "empty")
+    marked = (notes["onset"] >= 32) & (notes["onset"] < 64)
+    assert marked.any()
+    assert len(table(studio.roll.notes)) == np.count_nonzero(~marked)
+    studio.undo()
+    assert np.array_equal(studio.song.notes, notes)
+
+
+def test_a_setting_of_the_page_is_the_sessions_and_the_reverse(studio):
     assert settings_of(studio) == studio.session.settings
-    studio.controls["n"].value = 3
-    studio.controls["key"].value = "D:min"
-    assert studio.session.settings["n"] == 3
+    act(studio, "set", name="n", value=2)
+    act(studio, "set", name="key", value="D:min")
+    assert studio.session.settings["n"] == 2
     assert studio.session.settings["key"] == "D:min"
-    studio.set(n=8, density=4)
-    assert studio.value("n") == 8
-    assert studio.value("density") == 4
-    studio.controls["dice"].value = False
+    studio.set(n=1, density=4)
+    assert settings_of(studio)["density"] == 4
+    act(studio, "dice", value=False)
+    assert not studio.roll.dice
     studio.inpaint(steps=1)
     assert studio.history[-1].settings == settings_of(studio)
     assert studio.history[-1].settings["seed"] == 0
@@ -106,21 +175,21 @@ def test_a_control_says_its_setting_and_shows_what_the_session_has(studio):
 
 def test_the_seed_that_was_drawn_is_shown(studio):
     studio.inpaint(steps=1)
-    assert studio.value("seed") == studio.history[-1].settings["seed"] != 0
-    assert str(studio.value("seed")) in studio.message.value
+    assert settings_of(studio)["seed"] == studio.history[-1].settings["seed"] != 0
+    assert str(settings_of(studio)["seed"]) in told(studio)
 
 
-def test_what_the_model_does_not_know_is_disabled(studio):
-    locks = ("temperature", "key_lock", "key", "chord_lock")
-    studio.controls["model"].value = "tiny-edm-pixels"
-    assert all(studio.controls[name].disabled for name in locks)
-    assert not studio.controls["guidance"].disabled
-    assert studio.controls["method"].options == ("conditioned", "repaint")
-    studio.set(method="repaint")
-    assert studio.value("method") == "repaint"
+def test_what_the_model_does_not_know_is_not_offered(studio):
+    locks = {"temperature", "key_lock", "key", "chord_lock"}
+    assert locks <= known_to(studio)
+    act(studio, "set", name="model", value="tiny-edm-pixels")
+    assert not locks & known_to(studio)
+    assert "guidance" in known_to(studio)
+    act(studio, "set", name="method", value="repaint")
+    assert settings_of(studio)["method"] == "repaint"
     studio.set(model="given")
-    assert not any(studio.controls[name].disabled for name in locks)
-    assert studio.value("method") == "uncover"
+    assert locks <= known_to(studio)
+    assert settings_of(studio)["method"] == "uncover"
 
 
 def test_a_model_that_cannot_be_read_is_told_and_the_one_before_stays(studio, monkeypatch):
@@ -128,37 +197,37 @@ def test_a_model_that_cannot_be_read_is_told_and_the_one_before_stays(studio, mo
         raise pomkit.CheckpointError(f"{name} is damaged")
 
     monkeypatch.setattr(module, "load_model", fail)
-    studio.controls["model"].value = "tiny-edm"
-    assert "damaged" in studio.message.value
-    assert studio.value("model") == studio.session.settings["model"] == "given"
+    act(studio, "set", name="model", value="tiny-edm")
+    assert "damaged" in told(studio)
+    assert studio.roll.status["wrong"]
+    assert settings_of(studio)["model"] == studio.session.settings["model"] == "given"
 
 
-def test_buttons_and_progress_while_it_composes(studio, monkeypatch):
+def test_progress_while_it_composes_and_stop(studio, monkeypatch):
     hold = threading.Event()
     hear = studio.session._hear
     monkeypatch.setattr(studio.session, "_hear", lambda *a: (hear(*a), hold.wait(60)))
-    studio.start(steps=4, seed=1)
-    soon(lambda: studio.value("progress") > 0)
-    assert studio.controls["start"].disabled
-    assert not studio.controls["stop"].disabled
-    assert "25%" in studio.value("remaining")
-    with pytest.raises(OptionError, match="composing already"):
-        studio.start()
-    studio.controls["stop"].click()
+    studio.set(steps=4)
+    act(studio, "compose")
+    soon(lambda: studio.roll.status["share"] > 0)
+    assert studio.roll.status["busy"]
+    assert "25%" in studio.roll.status["remaining"]
+    act(studio, "compose")
+    assert "composing already" in told(studio)
+    act(studio, "stop")
     hold.set()
     studio.wait()
-    assert "Stopped" in studio.message.value
-    assert not studio.controls["start"].disabled
-    assert studio.controls["stop"].disabled
-    assert studio.value("progress") == 0
-    assert studio.value("remaining") == ""
+    assert "Stopped" in told(studio)
+    assert studio.roll.status["busy"] is False
+    assert studio.roll.status["share"] == 0
+    assert studio.roll.takes["composed"] == 0
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "text"),
     [(ValueError("odd"), "ValueError: odd"), (OptionError("steps is 0"), "steps is 0")],
 )
-def test_errors_are_told_in_the_panel(studio, monkeypatch, fault, told):
+def test_errors_are_told_in_the_panel(studio, monkeypatch, fault, text):
     def fail(*_, **__):
         raise fault
 
@@ -166,119 +235,75 @@ def test_errors_are_told_in_the_panel(studio, monkeypatch, fault, told):
         patch.setattr(module, "inpaint", fail)
         with pytest.raises(type(fault)):
             studio.inpaint()
-    assert f">{told}</b>" in studio.message.value
-    assert not studio.controls["start"].disabled
-
-
-def test_live_pictures_are_drawn(studio, monkeypatch):
-    monkeypatch.setattr(module, "FRAME", 0)
-    drawn = []
-    redraw = studio.painter.redraw
-    monkeypatch.setattr(studio.painter, "redraw", lambda: (drawn.append(studio.shown()), redraw()))
-    before, mask = studio.picture, studio.mask
-    studio.inpaint(steps=6)
-    assert len(drawn) == 6 + 1  # and once more, when it is done
-    assert all(np.array_equal(state.picture[~mask], before[~mask]) for state, _ in drawn)
-    assert np.array_equal(drawn[-1][0].picture, studio.picture)
-
-
-def test_a_click_on_a_kept_picture_goes_there(studio):
-    for seed in (1, 2):
-        studio.inpaint(seed=seed, steps=3)
-    last = studio.picture
-    studio.go(0)
-    click(studio.strips["history"], 800)
-    assert studio.place == 2
-    assert np.array_equal(studio.picture, last)
-    studio.controls["aside"].value = True
-    assert np.array_equal(studio.shown()[0].picture, studio.history[2].before.picture)
-
-
-def test_whoever_listens_hears_another_candidate_at_once(studio):
-    studio.inpaint(seed=1, steps=4, n=2)
-    studio.listen("new")
-    soon(lambda: len(studio.audio.value))
-    assert bytes(studio.audio.value) == studio.sound("new")
-    assert studio.counts["sounds"] == 1
-    click(studio.strips["candidates"], 700)
-    assert studio.chosen == 1
-    assert np.array_equal(studio.picture, studio.candidates[1])
-    soon(lambda: studio.counts["sounds"] == 2)
-
-
-def test_strips_that_have_nothing_to_choose_from_are_hidden(studio):
-    def shown():
-        strips = studio.strips.items()
-        return [name for name, strip in strips if strip.canvas.layout.display != "none"]
-
-    assert shown() == ["overview"]
-    studio.inpaint(n=2, steps=1)
-    assert shown() == ["overview", "candidates", "history"]
-    studio.load(64)
-    assert shown() == ["overview"]
-
-
-def facts_of(studio):
-    """What the page is told, beside what the painter tells."""
-    return json.loads(re.search("data-facts='(.*?)'", studio._counts.value)[1])
-
-
-def test_another_file_opens_at_bar_1_and_undo_goes_back(studio):
-    studio.inpaint(steps=1)
-    studio._offer(".mid")
-    studio.controls["left"].value = 16
-    before = studio.view
-    studio.load(SONG)
-    assert studio.view.left == 0
-    assert studio.link.value == ""
-    assert facts_of(studio)["musics"] == 1
-    studio.controls["left"].value = 128
-    studio.undo()
-    assert studio.view.left == 0
-    assert studio.view._replace(left=0, right=0) == before._replace(left=0, right=0)
-    assert facts_of(studio)["musics"] == 2
-    assert len(studio.history) == 2
-
-
-def test_a_sound_begins_a_bar_before_the_mask(studio):
-    studio.listen()
-    soon(lambda: studio.counts["sounds"])
-    assert facts_of(studio)["from"] == 16
-    studio.clear()
-    studio.listen()
-    soon(lambda: studio.counts["sounds"] == 2)
-    assert facts_of(studio)["from"] is None
-
-
-def test_the_button_is_disabled_where_nothing_can_be_composed_and_says_why(studio):
-    start = studio.controls["start"]
-    assert not start.disabled
-    assert start.tooltip == "compose bars 3-4, all pitches"
-    studio.clear()
-    assert start.disabled
-    assert "nothing is marked" in start.tooltip
-
-
-def test_an_error_is_shown_until_one_paints(studio):
-    studio.guarded(studio.choose)(5)
-    assert "there is no candidate 5" in studio.message.value
+    assert (told(studio), studio.roll.status["wrong"]) == (text, True)
     studio.add_bars(1)
-    assert studio.message.value == ""
+    assert (told(studio), studio.roll.status["wrong"]) == ("", False)
 
 
-def test_strips_mark_what_undo_brings_back(studio):
-    studio.inpaint(n=2, steps=1)
+def test_a_message_that_cannot_be_done_is_told(studio):
+    act(studio, "choose", number=5)
+    assert "there is no candidate 5" in told(studio)
+    act(studio, "dance")
+    assert "dance" in told(studio)
 
-    def marked():
-        strips = (module_of_strips.candidate_thumbnails, module_of_strips.history_thumbnails)
-        return [[each.present for each in strip(studio.session)] for strip in strips]
 
-    assert marked() == [[True, False], [False, True]]
-    studio.choose(1)
-    assert marked() == [[False, True], [False, True]]
+def test_live_notes_are_shown(studio, monkeypatch):
+    monkeypatch.setattr(module, "FRAME", 0)
+    shown = []
+    studio.roll.observe(lambda change: shown.append(change.new), "live")
+    mask, before = studio.mask, table(studio.roll.notes)
+    studio.inpaint(steps=6)
+    assert len(shown) > 1
+    assert shown[-1] == b""
+    outside = before[~mask[127 - before[:, 2], before[:, 0]]]
+    for each in shown[:-1]:
+        live = table(each)
+        stays = live[~mask[127 - live[:, 2], live[:, 0]]]
+        assert np.array_equal(stays[:, [0, 2]], outside[:, [0, 2]])
+
+
+def test_candidates_and_takes_are_chosen_in_the_page(studio):
+    act(studio, "set", name="n", value=2)
+    studio.inpaint(seed=1, steps=3)
+    assert studio.roll.takes["composed"] == 1
+    act(studio, "choose", number=1)
+    assert studio.roll.candidates["chosen"] == 1
+    assert np.array_equal(studio.picture, studio.candidates[1])
+    act(studio, "go", place=0)
+    assert studio.roll.takes["place"] == 0
+    assert studio.roll.candidates["chosen"] == -1
+    act(studio, "go", place=1)
+    assert np.array_equal(studio.picture, studio.candidates[1])
+    assert studio.roll.takes["composed"] == 1
+
+
+def test_other_music_is_told(studio):
+    studio.inpaint(steps=1)
+    studio.load(SONG)
+    assert studio.roll.musics == 1
+    assert studio.roll.song["width"] == 512
     studio.undo()
-    studio.undo()
-    assert marked() == [[False, False], [True, False]]
+    assert studio.roll.musics == 2
+    assert studio.roll.song["width"] == 128
+    assert len(studio.roll.takes["names"]) == 2
+
+
+def test_python_lets_the_page_play(studio, sent):
+    studio.listen("new")
+    assert sent == [({"do": "play", "what": "new"}, None)]
+    with pytest.raises(OptionError, match="sound"):
+        studio.listen("loud")
+    other = Session(MODEL, 64)
+    studio.sounds_now()
+    other.sounds_now()
+    assert sent[-1] == ({"do": "silence"}, None)
+
+
+def test_the_fine_sound_goes_to_the_page(studio, sent):
+    act(studio, "fine", what="now")
+    soon(lambda: any(content["do"] == "fine" for content, _ in sent))
+    (data,) = [buffers for content, buffers in sent if content["do"] == "fine"]
+    assert data == [studio.sound("now")]
 
 
 def test_a_cell_that_runs_again_offers_the_last_takes(monkeypatch):
@@ -298,64 +323,34 @@ def test_a_cell_that_runs_again_offers_the_last_takes(monkeypatch):
     again, after = (Studio(MODEL, SONG.canonical()) for _ in range(2))
     assert first.session._closed
     assert second.session._closed
-    assert again.controls["bring_back"].layout.display == "none"
-    assert after.controls["bring_back"].layout.display == ""
-    assert "1 take of auld_lang_syne is kept" in after.message.value
+    assert again.roll.takes["bring_back"] == ""
+    assert after.roll.takes["bring_back"] == "1 take of auld_lang_syne"
+    assert "1 take of auld_lang_syne is kept" in told(after)
     Shell.run = 2
     once_more, last = (Studio(MODEL, SONG.canonical()) for _ in range(2))
-    last.controls["bring_back"].click()
+    act(last, "bring back")
     assert np.array_equal(last.picture, picture)
     assert last.history[1].settings["seed"] == 4
     for studio in (once_more, last):
         studio.close()
 
 
-def count_calls(monkeypatch, *names):
-    """Lists of the pictures that functions of the editor read from now on."""
-    calls = []
-    for name in names:
-        real = getattr(editor, name)
-        monkeypatch.setattr(
-            editor, name, lambda what, real=real: (calls.append(what), real(what))[1]
-        )
-    return calls
-
-
-def test_drawing_again_reads_no_picture_and_draws_no_strip(studio, monkeypatch):
-    """However many takes there are."""
+def test_a_stroke_tells_the_mask_and_nothing_that_is_large(studio):
+    """However many takes there are, and without reading a picture."""
     studio.inpaint(n=2, steps=1)
     take = studio.history[1]
     for seed in range(40):
         picture = take.state.picture.copy()
         picture[60, seed] = 0
         studio.history.append(take._replace(state=take.state._replace(picture=picture)))
-    studio.redraw()
-    parsed = count_calls(monkeypatch, "parse")
-    drawn = []
-    thumbnail = module_of_strips.draw_thumbnail
-    monkeypatch.setattr(
-        module_of_strips, "draw_thumbnail", lambda *a, **k: (drawn.append(a), thumbnail(*a, **k))
-    )
-    studio.redraw()
-    studio.controls["zoom"].value = 12
+    studio.add_bars(1)
+    shown = []
+    studio.roll.show = lambda name, value: shown.append(name)
     studio.add_stroke([(3, 60), (9, 66)])
     studio.undo()
-    assert (parsed, drawn) == ([], [])
-    studio.controls["pitches"].value = (50, 70)
-    assert parsed == []
-    assert len(drawn) == 1 + 2 + 42
-    drawn.clear()
+    assert set(shown) == {"mask", "takes", "status"}
     studio.add_note(4, 70)
-    assert len(parsed) == 1
-    assert len(drawn) == 1  # the overview
-
-
-def test_a_page_that_opens_gets_all_strips(studio, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(module_of_strips, "draw_thumbnail", lambda *a, **k: drawn.append(a))
-    strip = studio.strips["history"].canvas
-    strip._handle_frontend_event(None, {"event": "client_ready"}, [])
-    assert len(drawn) == 2
+    assert {"notes", "song"} <= set(shown)
 
 
 def test_a_saved_studio_shows_its_settings(studio, tmp_path):
@@ -370,57 +365,42 @@ def test_a_saved_studio_shows_its_settings(studio, tmp_path):
     other.close()
 
 
-def test_a_bad_file_is_told(studio):
+def test_a_file_of_the_page_is_opened_and_a_bad_one_is_told(studio, tmp_path):
     before = studio.picture
-    studio.guarded(studio.open)(b"no music")
-    assert "color" in studio.message.value
+    act(studio, "open", [b"no music"], name="bad.mid")
+    assert studio.roll.status["wrong"]
     assert np.array_equal(studio.picture, before)
-
-
-@pytest.mark.parametrize("version", [7, 8])
-def test_upload_as_ipywidgets_7_and_8_give_it(studio, version, tmp_path, monkeypatch):
-    data = (SONG.write_midi(tmp_path / "my song.mid")).read_bytes()
-    uploads = (
-        ({"name": "my song.mid", "content": memoryview(data)},)
-        if version == 8
-        else {"my song.mid": {"metadata": {"name": "my song.mid"}, "content": data}}
-    )
-
-    class Upload:
-        value = uploads
-
-    monkeypatch.setitem(studio.controls, "upload", Upload())
-    studio._upload()
-    assert studio.song.name == "my song"
+    data = SONG.write_midi(tmp_path / "my song.mid").read_bytes()
+    act(studio, "open", [memoryview(data)], name="my song.mid")
     assert np.array_equal(studio.song.notes, SONG.notes)
-    assert "my song, 84 BPM, 4/4: MELODY, PIANO" in studio.heading.value
-    assert not studio.controls["upload"].value
-    assert type(studio.controls["upload"].value) is type(uploads)
+    assert studio.roll.song["title"] == "my song, 84 BPM, 4/4: MELODY, PIANO"
 
 
-def test_a_download_leaves_no_file_behind(studio, tmp_path, monkeypatch):
-    import base64
-    import re
-    import tempfile
-
+def test_a_download_leaves_no_file_behind(studio, sent, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     studio.load(SONG)
-    studio._offer(".mid")
-    name, data = re.search(r'download="(.*?)".*base64,(.*?)"', studio.link.value).groups()
-    read = pomkit.read_midi(base64.b64decode(data))
-    assert name == f"{SONG.name}.mid"
+    act(studio, "save", suffix=".mid")
+    soon(lambda: any(content["do"] == "file" for content, _ in sent))
+    ((content, (data,)),) = [each for each in sent if each[0]["do"] == "file"]
+    assert content["name"] == f"{SONG.name}.mid"
     saved = studio.save(tmp_path / "saved.mid")
-    assert base64.b64decode(data) == saved.read_bytes()
+    assert data == saved.read_bytes()
     saved.unlink()
-    assert np.array_equal(read.canonical().notes, SONG.canonical().notes)
-    assert studio.counts["files"] == 1
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_page_is_told_when_each_column_sounds(studio):
     """The playhead's clock: a line for each tempo, from step 0 on."""
-    facts = json.loads(re.search("data-facts='(.*?)'", studio.painter.facts.value)[1])
-    assert facts["clock"] == [[0.0, 0.0, 0.125]]
+    assert studio.roll.song["clock"] == [[0.0, 0.0, 0.125]]
     tempi = [(0, 60.0), (8, 240.0)]
     assert clock_of(tempi, 4) == [(0, 0, 0.125), (0, 0, 0.25), (8, 2, 0.0625)]
     assert seconds_of(np.array([4, 8, 24]), tempi, 4).tolist() == [1, 2, 3]
+
+
+def test_a_notebook_without_a_kernel_has_a_picture(studio):
+    studio.inpaint(seed=1, steps=3)
+    data, _ = studio._repr_mimebundle_()
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == studio.roll.model_id
+    image = np.array(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))))
+    assert image.shape[1] == STEP * 128
+    assert {NOTE, NEW_NOTE} <= {tuple(pixel) for pixel in image.reshape(-1, 3).tolist()}

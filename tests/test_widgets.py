@@ -141,6 +141,36 @@ def test_notes_by_hand():
             edit.add_note(*bad)
 
 
+def test_the_length_of_a_note_by_hand():
+    edit = Editor(64)
+    edit.add_note(8, 60, 8)
+    for path, expected in [
+        ([(15, 60), (19, 60)], (8, 12)),  # its end
+        ([(18, 60), (2, 66)], (8, 1)),  # as short as can be
+        ([(8, 60), (40, 60)], (8, 33)),
+        ([(9, 60), (5, 60)], (5, 36)),  # its beginning
+        ([(30, 60), (99, 60)], (5, 59)),  # to the end of the picture
+        ([(30, 61), (33, 61)], (5, 59)),  # where no note is nothing happens
+    ]:
+        perform(edit, Gesture("length", path))
+        assert edit.song.notes[["onset", "duration"]].tolist() == [expected]
+    with pytest.raises(OptionError, match="ends after|end after"):
+        edit.resize_note(0, 9, 9)
+
+
+def test_the_notes_of_the_mask_are_deleted():
+    edit = editor()
+    edit.add_bars(2)
+    begins = edit.song.notes["onset"] // 16 == 1
+    others = edit.song.notes[~begins]
+    assert begins.any()
+    edit.delete_marked()
+    assert np.array_equal(edit.song.notes, others)
+    edit.delete_marked()
+    edit.undo()
+    assert len(edit.song.notes) == len(begins)
+
+
 def test_what_is_given_and_what_is_taken_is_not_shared():
     picture, mask = editor().picture, masks.bars(WIDTH, 2)
     edit = Editor(picture, mask)
@@ -192,7 +222,7 @@ def test_a_gesture_does_what_the_call_of_its_name_does():
         "bars": masks.bars(WIDTH, 1, 2),
         "pitches": masks.box(WIDTH, (60, 72)),
     }
-    assert set(TOOLS) == {*expected, "pencil"}
+    assert set(TOOLS) == {*expected, "pencil", "length"}
     for tool, mask in expected.items():
         edit = Editor(WIDTH)
         perform(edit, Gesture(tool, path, radius=3))
@@ -224,7 +254,7 @@ def test_the_mask_that_a_drag_shows_is_the_mask_that_its_gesture_makes(tool, pat
         return
     assert gesture == Gesture(tool, path, erase, 2.5)
     perform(edit, gesture)
-    if tool != "pencil":  # it writes a note and leaves the mask
+    if tool not in ("pencil", "length"):  # these change notes and leave the mask
         assert np.array_equal(edit.mask, shown)
 
 

@@ -1,7 +1,7 @@
 """The studio: paint, compose, listen, paint again (notebook 08).
 
-Reading order: editor, controls, canvas, tools, painter, sampling, storage, session, view, strips,
-roll, panel.
+Reading order: editor, controls, canvas, tools, painter, sampling, storage, session, view, roll,
+panel.
 
 Without a front end:
 
@@ -17,9 +17,8 @@ With widgets:
 - `controls`: buttons, sliders, and the line that tells errors.
 - `canvas`: drawing of roll, notes and ink.
 - `painter`: an editor on a canvas.
-- `strips`: rows of small pictures.
 - `roll`: the page of the studio, one widget with its scripts.
-- `panel`: the studio, a session and a painter in one panel.
+- `panel`: the studio, a session with its page.
 """
 
 from typing import Any
@@ -36,7 +35,7 @@ __all__, _face, __dir__ = face(
         "storage": "Take SAVERS IMAGES",
         "session": "Session FRAME",
         "view": "",
-        "strips": "STRIP TITLE",
+        "canvas": "STRIP TITLE",
         "panel": "Studio OPEN",
     },
 )

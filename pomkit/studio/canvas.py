@@ -7,7 +7,7 @@ drawn inside `with drawing():` reaches the page as one message.
         draw_roll(canvas, view, bars)
         draw_notes(canvas, view, state, before=state, colours="safe")
 
-Read on: `painter`, which draws the roll, and `strips`, which draw small pictures.
+Read on: `painter`, which draws the roll.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,6 +28,9 @@ WIDTH = 840  # pixels of a canvas
 HEIGHT = 520  # pixels
 PIANO_WIDTH = 46  # pixels of the keys at the left
 RULER = 38  # pixels of the chords and the numbers of bars at the top
+# Pixels of a row of small pictures and of their titles, for who draws such.
+STRIP = 84
+TITLE = 14
 PICTURE_LAYER = 0
 INK_LAYER = 1
 FONT = "11px sans-serif"

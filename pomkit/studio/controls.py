@@ -1,6 +1,6 @@
 """Controls of a panel, known by their names, and the line under them that tells errors.
 
-This is the only file that imports the widget libraries: where they are missing it says what to
+This file imports ipywidgets and ipycanvas: where they are missing it says what to
 install, and the other files take them from here.
 
     controls = Controls()
@@ -8,7 +8,7 @@ install, and the other files take them from here.
     controls.on_change(radius=draw)
     controls.value("radius")
 
-Read on: `painter` and `panel`, whose panels these are.
+Read on: `painter`, whose panel these are.
 """
 
 import html

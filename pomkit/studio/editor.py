@@ -515,6 +515,35 @@ class Editor:
         new["pitch"] = pitch
         self._draw(old, new, old["part"].tolist())
 
+    def resize_note(self, number: int, start: int, stop: int) -> None:
+        """Let note `number` of `song.notes` sound from step `start` until `stop`, in the same part.
+
+        What the picture shows as one with it, notes of other parts, does so, too.
+
+        Raises:
+            OptionError: it would not sound, or begin outside the picture; the picture does not
+                show it.
+        """
+        self._check_place(start, int(self.song.notes["pitch"][number]))
+        if start >= stop:
+            raise OptionError(f"a note from step {start} to {stop}; let it end after it begins")
+        old = self._seen_with(number)
+        new = self.song.notes[[number]]
+        new["onset"] = start
+        new["duration"] = stop - start
+        self._draw(old, new, old["part"].tolist())
+
+    def delete_marked(self) -> None:
+        """Delete the notes that begin in the mask; nothing happens where there are none."""
+        state = self.state
+        notes = state.read.notes
+        stays = ~state.mask[row_of_pitch(notes["pitch"]), notes["onset"]]
+        if stays.all():
+            return
+        picture = render(replace(state.read, notes=notes[stays]), width=self.width)
+        region = (picture != state.picture).any(axis=2)  # (128, width)
+        self.take(state.redrawn(picture, region))
+
     def remove_note(self, number: int) -> None:
         """Delete note `number` of `song.notes`, and what the picture shows as one with it.
 
@@ -642,6 +671,8 @@ class EditorCalls:
     note_at = Delegate("editor")
     add_note = Delegate("editor")
     move_note = Delegate("editor")
+    resize_note = Delegate("editor")
+    delete_marked = Delegate("editor")
     remove_note = Delegate("editor")
     undo = Delegate("editor")
     redo = Delegate("editor")

@@ -6,10 +6,9 @@
     painter.add_bars(9, 12)        # the same by a call
 
 A painter draws and listens; what a drag does stands in `tools`, what it changes in `editor`.
-Read on: `panel`, the studio around it.
+Read on: `panel`, the studio.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from ..music.chords import pitch_name
-from ..music.grid import clock_of
 from .canvas import (
     HEIGHT,
     INK_LAYER,
@@ -43,7 +41,6 @@ from .editor import (
     Editor,
     EditorCalls,
     Music,
-    State,
 )
 from .tools import PRESETS, TOOLS, Drag, bar_range, perform
 
@@ -65,8 +62,6 @@ class MaskPainter(EditorCalls):
         controls: the widgets by their names.
         canvas: the roll, of ipycanvas.
         panel: all of it, for a page.
-        shown: a function that gives the state to draw and the one before, from which new notes
-            differ; a studio puts its own there.
 
     Raises:
         PictureError, OptionError: as Editor.
@@ -91,12 +86,10 @@ class MaskPainter(EditorCalls):
             sys.modules["google.colab"].output.enable_custom_widget_manager()
         self.editor = music if isinstance(music, Editor) else Editor(music, mask, bars)
         self.drag = Drag(self.editor)
-        self.shown: Callable[[], tuple[State, State]] = self._present
         self._pointer = (0.0, 0.0)  # pixels (x, y)
         self._drawn_at = 0.0  # seconds, when the ink was drawn last
 
         self.canvas = MultiCanvas(2, width=WIDTH, height=HEIGHT, layout={"max_width": "100%"})
-        self.facts = ui.HTML(layout={"display": "none"})
         self.controls = Controls()
         self.panel = ui.VBox(
             [
@@ -105,7 +98,6 @@ class MaskPainter(EditorCalls):
                 self.canvas,
                 self._view_row(),
                 self.message,
-                self.facts,
             ]
         )
         self._wire_canvas()
@@ -243,35 +235,20 @@ class MaskPainter(EditorCalls):
 
     # Drawing
 
-    def _present(self) -> tuple[State, State]:
-        """The state twice: nothing in it is new."""
-        return self.state, self.state
-
     def redraw(self) -> None:
-        """Draw all, after a change and when a page opens, and tell the page where things lie."""
+        """Draw all, after a change and when a page opens."""
         with LOCK:
             self.controls["left"].max = max(
                 self.width - (WIDTH - PIANO_WIDTH) // self.value("zoom"), 0
             )
             view = self.view
-            self._tell_facts(view)
-            state, before = self.shown()
+            state = self.state
             canvas = self.canvas[PICTURE_LAYER]
             with drawing():
-                draw_roll(canvas, view, self.state.bars, self.state.beats)
+                draw_roll(canvas, view, state.bars, state.beats)
                 draw_chords(canvas, view, state.read.chords)
-                draw_notes(canvas, view, state, before=before, colours=self.value("colours"))
+                draw_notes(canvas, view, state, before=state, colours=self.value("colours"))
                 self._draw_ink(view)
-
-    def _tell_facts(self, view: Viewport) -> None:
-        """Write down, unseen in the page, where the picture lies and when its columns sound.
-
-        The playhead needs it.
-        """
-        bars = [*self.state.bars, self.width]
-        clock = clock_of(self.state.tempi, self.state.steps_per_beat)
-        facts = view._asdict() | {"of": WIDTH, "width": self.width, "bars": bars, "clock": clock}
-        self.facts.value = f"<i class='pomkit-facts' data-facts='{json.dumps(facts)}'></i>"
 
     def _draw_ink(self, view: Viewport) -> None:
         """Draw the mask, with the drag that goes on."""

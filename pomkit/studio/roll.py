@@ -1,18 +1,18 @@
 """The studio's page: one widget, drawn, painted and played in the browser by `page/*.js`.
 
-A `Roll` carries traits down to the page and messages up from it. It knows no session: `panel` sets
-the traits, and gives it the function that a message is handed to.
+A `Roll` carries traits down to the page and messages up from it. It knows no session: the traits
+are the pieces of `view`, and each message is handed to a function.
 
-    roll = Roll(act)                        # act({"do": "gesture", "tool": "box", ...}, [])
-    roll.notes = note_table(song.notes, new)
-    roll.mask = packed(mask)
+    roll = Roll(act)                    # act({"do": "gesture", "tool": "box", ...}, [])
+    roll.show("notes", piece(session, "notes"))
 
 The page draws ink and plays notes by itself; at the end of a drag it sends a gesture, and shows it
 until the kernel has answered. So there is one truth, the session's, and no waiting.
 
-Only this file needs anywidget. Read on: `panel`.
+Only this file needs anywidget. Read on: `panel`, which gives it a session.
 """
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import PomkitError
-from ..music.pixels import Mask
+from ..music.pixels import PITCHES, Mask
 
 try:
     import anywidget
@@ -52,23 +52,10 @@ class Roll(anywidget.AnyWidget):
         act: is called with every message of the page, and the bytes that came with it.
 
     Attributes:
-        song: facts of the song, see `panel`.
-        notes: the notes, as `note_table` gives them.
-        before: the same of the picture before.
-        live: the same of the picture that is being composed; none: nothing is.
-        candidates: the same of every candidate.
-        mask: the mask, as `packed` gives it.
-        within: the cells of the chosen part; none: all parts.
-        words: the mask in words.
-        chosen: the number of the candidate that is in the picture.
-        takes: the names of the kept pictures.
-        place: the number of the present one.
-        composed: how many times something was composed.
-        settings: the session's settings.
-        controls: what can be set, and how.
-        status: whether it composes, how much is done, the time left.
-        message: a text, and whether it tells an error.
-        can: whether there is something to undo, and to redo.
+        song, notes, before, live, mask, takes, candidates, settings, status: pieces of `view`,
+            tables of notes as bytes.
+        dice: whether every composition draws a seed of its own.
+        musics: how many pieces of music were opened: for another one the page begins anew.
     """
 
     _esm = one_module()
@@ -78,19 +65,13 @@ class Roll(anywidget.AnyWidget):
     notes = traitlets.Bytes().tag(sync=True)
     before = traitlets.Bytes().tag(sync=True)
     live = traitlets.Bytes().tag(sync=True)
-    candidates = traitlets.List(traitlets.Bytes()).tag(sync=True)
-    mask = traitlets.Bytes().tag(sync=True)
-    within = traitlets.Bytes().tag(sync=True)
-    words = traitlets.Unicode().tag(sync=True)
-    chosen = traitlets.Int().tag(sync=True)
-    takes = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    place = traitlets.Int().tag(sync=True)
-    composed = traitlets.Int().tag(sync=True)
-    settings = traitlets.Dict().tag(sync=True)
-    controls = traitlets.List(traitlets.Dict()).tag(sync=True)
+    mask = traitlets.Dict().tag(sync=True)
+    takes = traitlets.Dict().tag(sync=True)
+    candidates = traitlets.Dict().tag(sync=True)
+    settings = traitlets.List(traitlets.Dict()).tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
-    message = traitlets.Dict().tag(sync=True)
-    can = traitlets.Dict().tag(sync=True)
+    dice = traitlets.Bool(True).tag(sync=True)
+    musics = traitlets.Int().tag(sync=True)
 
     def __init__(self, act: Act, **traits: Any) -> None:
         super().__init__(**traits)
@@ -103,6 +84,10 @@ class Roll(anywidget.AnyWidget):
             self._act(message, [bytes(each) for each in buffers or ()])
         finally:
             self.answer(message, "done", n=message.get("n", 0))
+
+    def show(self, name: str, piece: Any) -> None:
+        """Let the page show a piece of `view` by its name."""
+        setattr(self, name, b"" if piece is None else plain(piece))
 
     def answer(self, message: Words, do: str, data: bytes = b"", **words: Any) -> None:
         """Send something to the page that sent a message.
@@ -117,21 +102,56 @@ class Roll(anywidget.AnyWidget):
         self.send(content, [data] if data else None)
 
 
-def note_table(notes: np.ndarray, new: np.ndarray) -> bytes:
-    """Notes for the page.
+def plain(value: Any) -> Any:
+    """A piece of `view` as a trait holds it: tables as bytes, int32 little-endian; None as none."""
+    if isinstance(value, np.ndarray):
+        return value.astype("<i4").tobytes()
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value
+
+
+# Without a kernel
+
+STEP = 3  # pixels
+ROW = 5  # pixels
+SHEET = (253, 253, 254)
+BAR_LINE = (185, 193, 204)
+NOTE = (61, 90, 128)
+NEW_NOTE = (198, 81, 2)
+# What is marked lets so much of red, green and blue through.
+TINT = (1, 0.84, 0.71)
+
+
+def still(notes: np.ndarray, mask: Mask, bars: Sequence[int]) -> bytes:
+    """A picture of the roll, for a notebook that is opened without a kernel.
 
     Args:
-        notes: NOTE_DTYPE (notes,), in the order of their onsets.
-        new: which of them are new, bool (notes,).
+        notes: a table of notes of `view`, int32 (notes, 6).
+        mask: bool (128, width).
+        bars: the steps of the bar lines.
 
     Returns:
-        int32 (notes, 6), little-endian: onset, duration, pitch, velocity, part, whether it is new.
+        PNG.
     """
-    names = ("onset", "duration", "pitch", "velocity", "part")
-    columns = [notes[name] for name in names]
-    return np.stack([*columns, new], axis=1).astype("<i4").tobytes()  # (notes, 6)
+    from PIL import Image
 
+    cells = np.full((*mask.shape, 3), SHEET, np.uint8)  # (128, width, 3)
+    cells[mask] = np.multiply(SHEET, TINT)
+    low = PITCHES // 2
+    high = PITCHES // 2
+    for onset, duration, pitch, _, _, is_new in notes.tolist():
+        cells[PITCHES - 1 - pitch, onset : onset + duration] = NEW_NOTE if is_new else NOTE
+        low = min(low, pitch)
+        high = max(high, pitch)
 
-def packed(cells: Mask) -> bytes:
-    """Cells, bool (128, width), as bits, each row filled up to whole bytes."""
-    return np.packbits(cells, axis=1).tobytes()
+    # Only the pitches in use, enlarged, with bar lines and a gap between rows.
+    seen = cells[PITCHES - 1 - high : PITCHES - low]
+    image = seen.repeat(ROW, axis=0).repeat(STEP, axis=1)
+    image[:, [STEP * bar for bar in bars]] = BAR_LINE
+    image[::ROW] = np.maximum(image[::ROW], 235)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG", optimize=True)
+    return file.getvalue()

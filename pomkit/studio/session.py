@@ -15,7 +15,7 @@ it changed.
 The laws: composing changes the marked cells and nothing else, whatever is painted meanwhile. Undo
 brings back what was shown with the music, too: which take and which candidate is present, and the
 takes of a song that another one has replaced. No take is lost without a word: `bring_back`.
-Read on: `view`, all of it as plain values; `panel`, a front end of widgets.
+Read on: `view`, all of it as plain values; `panel`, the studio with its page.
 """
 
 import threading

@@ -217,6 +217,41 @@ class Pencil(Tool):
         return state.mask | region
 
 
+class Length(Tool):
+    """Moves the beginning or the end of the note under the first point."""
+
+    tip = "drag a note's beginning or end"
+
+    def region(self, editor: Editor, gesture: Gesture) -> Mask:
+        """The cells of the note as it comes to be, bool (128, width); none where no note is."""
+        number = editor.note_at(*gesture.path[0])
+        if number is None:
+            return np.zeros_like(editor.state.mask)
+        pitch = int(editor.song.notes["pitch"][number])
+        return masks.box(editor.width, (pitch, pitch), self.place(editor, gesture, number))
+
+    def place(self, editor: Editor, gesture: Gesture, number: int) -> StepRange:
+        """The steps of note `number` of `editor.song.notes` afterwards, half-open: one at least."""
+        onset, duration, *_ = editor.song.notes[number].tolist()
+        end = min(onset + duration, editor.width)
+        step, to_step = (round(point[0]) for point in (gesture.path[0], gesture.path[-1]))
+
+        # The half of the note that is taken says which end moves.
+        if step >= onset + duration // 2:
+            return onset, min(max(to_step + 1, onset + 1), editor.width)
+        return min(max(to_step, 0), end - 1), end
+
+    def perform(self, editor: Editor, gesture: Gesture) -> None:
+        """Make the note longer or shorter; nothing happens where no note is."""
+        number = editor.note_at(*gesture.path[0])
+        if number is not None:
+            editor.resize_note(number, *self.place(editor, gesture, number))
+
+    def preview(self, state: State, region: Mask, erase: bool) -> Mask:
+        """The mask with the note over it, bool (128, width)."""
+        return state.mask | region
+
+
 TOOLS: dict[str, Tool] = {
     "brush": Brush(),
     "line": Line(),
@@ -225,6 +260,7 @@ TOOLS: dict[str, Tool] = {
     "bars": Bars(),
     "pitches": Pitches(),
     "pencil": Pencil(),
+    "length": Length(),
 }
 
 

@@ -11,7 +11,7 @@ numbers.
 
 The law: `mask_of_bits` gives back the mask, and the notes of a table are those of the song that the
 picture shows.
-Read on: `panel`, a front end of widgets.
+Read on: `roll`, the page, and `panel`, which shows it these.
 """
 
 from collections.abc import Callable

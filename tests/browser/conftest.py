@@ -38,6 +38,14 @@ JUPYTER = [
     "--IdentityProvider.token=",
     "--ServerApp.disable_check_xsrf=True",
 ]
+# Where a cell of the studio's roll lies.
+PLACE = """([step, pitch]) => {
+    const {desk} = document.querySelector(".pomkit-studio"), {view} = desk;
+    const box = desk.ink.getBoundingClientRect();
+    const x = step < 0 ? 20 : view.across(step + 0.5);
+    const y = pitch === null ? 30 : view.down(pitch - 0.5);
+    return [box.left + x, box.top + y];
+}"""
 SERVERS = {
     "lab": ["jupyter", "lab", "--LabApp.news_url=", *JUPYTER],
     "notebook": ["jupyter", "notebook", *JUPYTER],
@@ -138,7 +146,7 @@ class Desk:
             raise
         assert not (fault := self.page.locator("[data-mime-type*=stderr]").all_inner_texts()), fault
         self.connect()
-        until(lambda: self.ask("painter.canvas.comm is not None"), "the kernel knows the painter")
+        until(lambda: self.ask("'painter' in globals()"), "the kernel knows the painter")
 
     def connect(self):
         def newest():
@@ -187,7 +195,9 @@ class Desk:
         return boxes[-1]
 
     def at(self, step, pitch):
-        """The page's pixel at the middle of a cell of the painter's canvas; step -1: its keys, pitch None: its ruler."""
+        """The page's pixel at the middle of a cell; step -1: the keys, pitch None: the ruler."""
+        if self.page.locator(".pomkit-studio").count():
+            return self.page.evaluate(PLACE, [step, pitch])
         x, y, zoom, row, left, _, _, high = self.ask("list(painter.view)")
         box = self.box()
         scale = box["width"] / self.ask("painter.canvas.width")
@@ -197,17 +207,24 @@ class Desk:
         )
         return box["x"] + px * scale, box["y"] + py * scale
 
-    def drag(self, *points, steps=25):
+    def drag(self, *points, steps=25, button="left"):
         """Press the mouse at the first (step, pitch), move through the others, release at the last."""
         self.page.mouse.move(*self.at(*points[0]))
-        self.page.mouse.down()
+        self.page.mouse.down(button=button)
         for point in points[1:]:
             self.page.mouse.move(*self.at(*point), steps=steps)
-        self.page.mouse.up()
+        self.page.mouse.up(button=button)
+
+    def of_page(self, expression):
+        """The value of an expression of the studio's `desk`, the object that holds its page together."""
+        return self.page.evaluate(
+            f"(() => {{ const {{desk}} = document.querySelector('.pomkit-studio'); return {expression}; }})()"
+        )
 
     def button(self, name):
         """Press a button of the panel: by its text, or by its icon where that is all it has."""
-        self.page.locator(f"button:has-text('{name}'), button:has(.fa-{name})").first.click()
+        there = f"button[aria-label='{name}'], button:has-text('{name}'), button:has(.fa-{name})"
+        self.page.locator(there).locator("visible=true").first.click()
 
     def image(self):
         """A number that tells one image of the canvas from another."""
@@ -220,7 +237,7 @@ class Desk:
     def shot(self, name):
         """A screenshot, where POMKIT_SHOTS names a folder for them: of the panel, or of the page where there is none."""
         if folder := os.environ.get("POMKIT_SHOTS"):
-            panel = self.page.locator("div.widget-vbox:has(> canvas.pomkit-roll)")
+            panel = self.page.locator(".pomkit-studio, div.widget-vbox:has(> canvas)")
             (panel.first if panel.count() else self.page).screenshot(
                 path=Path(folder) / f"{name}.png"
             )
@@ -238,7 +255,8 @@ def mask_of(desk):
 
 def painted(desk):
     """The mask, once something is painted and the mouse is up."""
-    until(lambda: mask_of(desk).any() and not desk.ask("painter.drag.held"), "something is painted")
+    held = "'drag' in dir(painter) and painter.drag.held"
+    until(lambda: mask_of(desk).any() and not desk.ask(held), "something is painted")
     return mask_of(desk)
 
 

@@ -18,14 +18,14 @@ class Desk {
     this.pending = []; // gestures without an answer
     Object.assign(this, { tool: "brush", part: "all", radius: 2, paperColours: false, aside: false });
     Object.assign(this, { loop: null, loopWished: false, following: true, fineWished: false });
-    Object.assign(this, { showing: null, ghost: null, said: null, extent: null, lastExtent: null });
+    Object.assign(this, { showing: null, ghost: null, said: null, onlyNew: false, wished: null, wasBusy: false, extent: null, lastExtent: null });
     this.view = new Viewport();
     this.theme = THEMES.light;
     this.song = model.get("song");
     this.clock = new Clock(this.song.clock);
     this.build(el);
     this.readAll();
-    this.listen();
+    this.subscribe();
   }
 
   get(name) {
@@ -53,7 +53,7 @@ class Desk {
     this.stage = make("div", { className: "stage" }, this.roll, corner, this.floating.root, this.more.root, this.help);
     const overall = make("div", { className: "overall" }, this.overview, this.head);
     const rows = [this.transport.root, this.tools.root, this.stage, overall, this.foot.root];
-    this.root = make("div", { className: "pomkit-studio", role: "group", "aria-label": "pomkit studio", "data-lm-suppress-shortcuts": "true" }, ...rows);
+    this.root = make("div", { className: "pomkit-studio", role: "group", "aria-label": "pomkit studio" }, ...rows);
     this.root.desk = this; // for tests
     el.append(this.root);
     listenToKeys(this);
@@ -64,14 +64,12 @@ class Desk {
 
   // What comes down
 
-  listen() {
+  subscribe() {
     const on = (names, act) => names.forEach((name) => this.model.on(`change:${name}`, act));
-    on(["song", "notes", "before", "mask", "within", "candidates"], () => this.readSoon());
-    on(["words", "chosen", "takes", "place", "settings", "controls", "message", "can"], () => this.update());
-    on(["message"], () => (this.said = null));
+    on(["song", "notes", "before", "mask", "candidates", "musics"], () => this.readSoon());
+    on(["takes", "settings", "dice"], () => this.update());
     on(["status"], () => this.showStatus());
     on(["live"], () => this.showLive());
-    this.model.on("change:composed", () => this.hearComposed());
     this.model.on("msg:custom", (content, buffers) => this.take(content, buffers));
     this.resized = new ResizeObserver(() => this.resize());
     this.resized.observe(this.roll);
@@ -95,17 +93,26 @@ class Desk {
     this.song = this.get("song");
     this.clock = new Clock(this.song.clock);
     const { width } = this.song;
+    const { bits, part, within } = this.get("mask");
     this.now = readNotes(this.get("notes"));
     this.was = readNotes(this.get("before"));
     this.live = readNotes(this.get("live"));
-    this.candidates = this.get("candidates").map(readNotes);
-    this.cells = readCells(this.get("mask"), width);
-    this.within = this.get("within")?.byteLength ? readCells(this.get("within"), width) : null;
-    this.showing = null;
+    this.cells = readCells(bits, width);
+    this.within = within.byteLength ? readCells(within, width) : null;
+    if (!this.waiting.size) this.part = part ?? "all";
+    this.readCandidates();
     this.measureMask();
-    if (this.number !== undefined && this.number !== this.song.number) this.takeOtherMusic();
+    if (this.musics !== undefined && this.musics !== this.get("musics")) this.takeOtherMusic();
     else if (before && !sameNotes(before, this.notes())) this.soundChanged();
-    this.number = this.song.number;
+    this.musics = this.get("musics");
+    if (this.wished !== null && this.get("takes").composed > this.wished) this.hearComposed();
+  }
+
+  /** The music with each candidate; the chosen one is what is there now. */
+  readCandidates() {
+    const { tables, chosen } = this.get("candidates");
+    this.showing = null;
+    this.candidates = chosen < 0 ? [] : tables.map((table, i) => (i === chosen ? this.now : readNotes(table)));
   }
 
   takeOtherMusic() {
@@ -127,6 +134,8 @@ class Desk {
 
   /** A message of the kernel to this page. */
   take(content, buffers) {
+    if (content.do === "play") this.listen(content.what);
+    if (content.do === "silence") this.player.pause();
     if (content.view !== this.id) return;
     if (content.do === "file") this.download(content.name, buffers[0]);
     if (content.do === "fine") this.player.takeFine(buffers[0]);
@@ -181,8 +190,8 @@ class Desk {
 
   compose() {
     if (this.hand.open.length) this.hand.closePolygon();
-    if (!this.extent) return this.say("nothing is marked: paint over what shall be new, then press Compose", true);
-    this.wished = true;
+    if (!this.extent) return this.say(this.get("status").obstacle || "nothing is marked; paint over what shall be new", true);
+    this.wished = this.get("takes").composed;
     this.said = null;
     this.player.synth.context.resume();
     this.setAside(false);
@@ -191,21 +200,19 @@ class Desk {
 
   /** After composing it plays by itself, from one bar before the mask. */
   hearComposed() {
-    if (!this.wished) return;
-    this.wished = false;
-    this.readAll();
+    this.wished = null;
     if (this.loopWished) this.setLoop(this.loopRange());
     if (this.fineWished) this.askFine(this.barBeforeMask());
     else this.player.play(this.barBeforeMask());
   }
 
   choice() {
-    return this.showing ?? this.get("chosen");
+    return this.showing ?? Math.max(this.get("candidates").chosen, 0);
   }
 
   /** The next candidate, or the one before: seen and heard at once. */
   turn(by) {
-    const count = this.candidates.length;
+    const count = this.offers();
     if (!count) return;
     this.aside = false;
     this.ghost = null;
@@ -215,8 +222,37 @@ class Desk {
     this.update();
   }
 
+  /** Be content: nothing is marked any more, and the candidates are no longer offered. */
   keep() {
-    this.send({ do: "keep" });
+    this.send({ do: "mark", words: "clear" });
+    this.say("kept; undo marks it again");
+  }
+
+  /** Candidates are offered where what they were composed for is marked. */
+  offers() {
+    const { start, stop } = this.get("candidates");
+    const isTheirs = this.extent && this.extent.first === start && this.extent.last === stop;
+    return isTheirs ? this.candidates.length : 0;
+  }
+
+  /** Play, as Python's `listen` wishes. */
+  listen(what) {
+    this.onlyNew = what === "new";
+    this.setAside(what === "before");
+    const { listen } = this.get("mask");
+    this.player.play(listen < 0 ? this.player.position() : listen);
+    this.update();
+  }
+
+  toggleOnlyNew() {
+    this.onlyNew = !this.onlyNew;
+    this.soundChanged();
+    this.update();
+  }
+
+  /** The notes that sound: those that are seen, or of these the new ones. */
+  heard() {
+    return this.onlyNew ? this.notes().filter((note) => note.fresh) : this.notes();
   }
 
   // What is shown
@@ -224,8 +260,8 @@ class Desk {
   /** The notes that are seen and heard. */
   notes() {
     if (this.aside) return this.was;
-    if (this.get("status").busy && this.live.length) return this.live;
-    return this.candidates?.[this.showing] ?? this.now;
+    if (this.live.length) return this.live;
+    return this.candidates[this.showing] ?? this.now;
   }
 
   shownCells() {
@@ -317,9 +353,14 @@ class Desk {
   }
 
   setPart(name) {
-    this.part = name === this.part || !["all", ...this.song.chips].includes(name) ? "all" : name;
+    this.part = name === this.part || !this.parts().includes(name) ? "all" : name;
     this.send({ do: "part", name: this.part });
     this.update();
+  }
+
+  /** The parts that a selection can be cut to. */
+  parts() {
+    return this.get("mask").parts;
   }
 
   setColours(paper) {
@@ -335,7 +376,7 @@ class Desk {
   }
 
   setGhost(by) {
-    const count = this.candidates.length;
+    const count = this.offers();
     this.ghost = by && count > 1 ? this.candidates[(this.choice() + by + count) % count] : null;
     this.drawInk();
   }
@@ -363,7 +404,7 @@ class Desk {
   askFine(from) {
     const { player } = this;
     player.wanted = from ?? (player.playing ? player.position() : undefined);
-    this.send({ do: "fine", what: this.aside ? "before" : "now" });
+    this.send({ do: "fine", what: this.aside ? "before" : this.onlyNew ? "new" : "now" });
   }
 
   goTo(step) {
@@ -433,9 +474,14 @@ class Desk {
   showStatus() {
     const { busy } = this.get("status");
     this.floating.update();
+    const { message } = this.get("status");
+    if (message !== this.told) this.said = null;
+    this.told = message;
     this.foot.tell();
     if (busy === this.wasBusy) return;
     this.wasBusy = busy;
+    // It was stopped, or is heard in a moment.
+    if (!busy) setTimeout(() => (this.wished = null));
     const { view, extent } = this;
     const isAway = extent && (extent.first < view.left || extent.first >= view.right);
     if (busy && isAway) view.scroll(this.barAround(extent.first)[0] - view.left - 8, this.song.width);
@@ -466,10 +512,17 @@ class Desk {
 
   // Drawing
 
+  /** The pitches in use and some around them, three octaves at least. */
+  pitchesInUse() {
+    const { low, high } = this.song;
+    const around = Math.max(Math.ceil((36 - high + low) / 2), 3);
+    return [Math.max(low - around, LOWEST), Math.min(high + around, HIGHEST)];
+  }
+
   /** Show the pitches in use and eight bars; a wide panel shows more. */
   fit() {
     const { view, song } = this;
-    [view.low, view.high] = song.pitches;
+    [view.low, view.high] = this.pitchesInUse();
     const bar = song.bars.length > 1 ? (song.bars[song.bars.length - 1] - song.bars[0]) / (song.bars.length - 1) : 16;
     view.zoom = (Math.min(view.width, 900) - KEYS_WIDTH) / Math.min(8 * bar, song.width);
     view.left = 0;
@@ -527,7 +580,7 @@ class Desk {
     this.view.ratio = window.devicePixelRatio || 1;
     this.measureMask();
     for (const panel of [this.transport, this.tools, this.more, this.foot]) panel.update();
-    const label = `piano roll of ${this.song.title}; marked: ${this.get("words") || "nothing"}`;
+    const label = `piano roll of ${this.song.title}; marked: ${this.get("mask").words}`;
     mark(this.roll, "aria-label", label);
     if (!this.fitted) return;
     this.renderRoll();

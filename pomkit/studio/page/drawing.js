@@ -165,13 +165,23 @@ function noteColours({ theme, paperColours }, note) {
   return { body, onset: theme.text, strength: theme.onset };
 }
 
+// How musicians write the kinds of chords.
+const QUALITIES = { maj: "", min: "m", min7: "m7", hdim7: "ø", dim: "°", dim7: "°7", maj6: "6", min6: "m6" };
+
+/** A chord as musicians write it: "A:min7" is Am7. */
+function chordName(label) {
+  const [root, quality = ""] = label.split(":");
+  return root + (QUALITIES[quality] ?? quality);
+}
+
 /** Chords, and the numbers of bars as far as there is room. */
 function drawRuler(g, { view, theme, song }) {
   g.fillStyle = theme.ruler;
   g.fillRect(0, 0, view.width, RULER);
   g.font = "11px system-ui, sans-serif";
   g.textBaseline = "middle";
-  for (const [onset, duration, text, colour] of song.chords) {
+  for (const [onset, duration, label, colour] of song.chords) {
+    const text = chordName(label);
     const [x, end] = [view.across(onset), view.across(onset + duration)];
     if (end < KEYS_WIDTH || x > view.width) continue;
     g.fillStyle = colour;
@@ -374,8 +384,8 @@ function drawOverview(desk) {
   const g = sharpen(overview, width, height, view.ratio);
   const across = (step) => (step / song.width) * width;
   const notes = desk.notes();
-  const low = song.pitches[0];
-  const row = height / (song.pitches[1] - low + 1);
+  const [low, high] = desk.pitchesInUse();
+  const row = height / (high - low + 1);
   g.fillStyle = theme.paper;
   g.fillRect(0, 0, width, height);
   drawMarkedSteps(g, desk, across, height);

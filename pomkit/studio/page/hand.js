@@ -226,6 +226,8 @@ class Hand {
     this[act[this.kind] ?? "endMark"]();
     this.desk.floating.update();
     this.desk.drawInk();
+    // The notebook may have taken it when its cell was pressed.
+    this.desk.takeFocus();
   }
 
   endMark() {

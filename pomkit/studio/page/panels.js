@@ -65,8 +65,8 @@ class Transport {
     pressed(this.loop, desk.loop !== null);
     put(this.title, "textContent", desk.song.title);
     put(this.title, "title", desk.song.title);
-    put(this.undo, "disabled", !desk.get("can").undo);
-    put(this.redo, "disabled", !desk.get("can").redo);
+    put(this.undo, "disabled", !desk.get("mask").undo);
+    put(this.redo, "disabled", !desk.get("mask").redo);
     this.tick();
   }
 
@@ -93,11 +93,10 @@ class Tools {
     this.others = make("select", { "aria-label": "other parts", title: "a selection takes only this part" });
     this.others.addEventListener("change", () => desk.setPart(this.others.value));
     this.parts = make("span", { className: "group parts", role: "group", "aria-label": "part" }, this.chips, this.others);
-    this.busyness = new Setting(desk, "density", "Busy-ness", (value) => (value > 0 ? `${value} a bar` : "auto"));
-    this.wildness = new Setting(desk, "temperature", "Wildness", (value) => (value === 1 ? "usual" : value.toFixed(1)));
+    this.settings = primary(desk, true).map((spec) => new Setting(desk, spec));
     this.more = button("More settings", () => desk.toggleMore(), { text: "More", icon: "more" });
     const tools = make("span", { className: "group", role: "group", "aria-label": "tools" }, ...this.tools);
-    const settings = make("span", { className: "group settings" }, this.busyness.root, this.wildness.root, this.more);
+    const settings = make("span", { className: "group settings" }, ...this.settings.map((each) => each.root), this.more);
     this.root = make("div", { className: "line", role: "toolbar", "aria-label": "tools" }, tools, this.brush, this.parts, settings);
   }
 
@@ -107,111 +106,128 @@ class Tools {
     put(this.size, "textContent", String(desk.radius));
     this.brush.classList.toggle("unused", !desk.brushes());
     this.updateParts();
-    this.busyness.update();
-    this.wildness.update();
+    for (const setting of this.settings) setting.update();
     mark(this.more, "aria-expanded", !desk.more.root.hidden);
   }
 
   /** Chips for the parts that every song has, a menu for those of this one. */
   updateParts() {
     const { desk } = this;
-    const chips = ["all", ...desk.song.chips.slice(0, 2)];
-    const others = desk.song.chips.slice(2);
-    if (this.names !== desk.song.chips.join("|")) {
-      this.names = desk.song.chips.join("|");
+    const chips = ["all", ...desk.parts().slice(0, 2)];
+    const others = desk.parts().slice(2);
+    if (this.names !== desk.parts().join("|")) {
+      this.names = desk.parts().join("|");
       const chip = (name) => button(name, () => desk.setPart(name), { text: SHORT[name] ?? name, key: PART_KEYS[name], kind: "chip" });
       this.chips.replaceChildren(...chips.map(chip));
       const option = (name) => make("option", { value: name, textContent: name });
       this.others.replaceChildren(make("option", { value: "all", textContent: "part ..." }), ...others.map(option));
-      this.others.hidden = !others.length;
+      // Of two parts one is the melody, the other goes with it.
+      this.others.hidden = others.length < 3;
     }
     [...this.chips.children].forEach((made, i) => pressed(made, chips[i] === desk.part));
     put(this.others, "value", others.includes(desk.part) ? desk.part : "all");
   }
 }
 
+const SHORT = { accompaniment: "accomp." };
+const PART_KEYS = { melody: "M", accompaniment: "A" };
+
+/** The settings that are wished often, or the others; the session says which. */
+const primary = (desk, isWished) => desk.get("settings").filter((spec) => spec.primary === isWished);
+const MOST_ON_A_SLIDER = 1000;
+
 /** A control of one of the session's settings: a slider, a number, a menu or a check box. */
 class Setting {
-  constructor(desk, name, text, words) {
-    Object.assign(this, { desk, name, words });
-    this.label = make("span", { className: "name", textContent: text });
-    this.shown = make("output", { className: "value" });
-    this.root = make("label", { className: `setting ${name}` }, this.label);
-  }
-
-  /** The control itself, once the kernel has said what kind it is. */
-  build(spec) {
-    this.kind = spec.kind;
-    this.input = spec.kind === "menu" ? make("select") : make("input", { type: INPUTS[spec.kind] });
-    this.input.dataset.setting = this.name;
-    this.root.title = spec.tip;
-    if (spec.kind === "range") Object.assign(this.input, { min: spec.low, max: spec.high, step: spec.step });
-    if (spec.kind === "number") Object.assign(this.input, { min: spec.low, max: spec.high, step: 1 });
+  constructor(desk, spec) {
+    Object.assign(this, { desk, name: spec.name });
+    this.kind = { bool: "checkbox", text: "menu" }[spec.kind] ?? (spec.high > MOST_ON_A_SLIDER ? "number" : "range");
+    this.input = this.kind === "menu" ? make("select") : make("input", { type: this.kind });
+    this.input.dataset.setting = spec.name;
+    const isNumber = ["range", "number"].includes(this.kind);
+    if (isNumber) Object.assign(this.input, { min: spec.low, max: spec.high, step: spec.kind === "float" ? 0.1 : 1 });
     this.input.addEventListener("input", () => this.tell());
     this.input.addEventListener("change", () => this.desk.send({ do: "set", name: this.name, value: this.value() }));
-    this.root.append(...(this.kind === "check" ? [this.input] : [this.input, this.shown]));
+    this.shown = make("output", { className: "value" });
+    this.root = make("label", { className: `setting ${spec.name}`, title: spec.tip });
+    this.root.append(make("span", { className: "name", textContent: spec.label }), this.input);
+    if (this.kind === "range") this.root.append(this.shown);
   }
 
   value() {
-    if (this.kind === "check") return this.input.checked;
+    if (this.kind === "checkbox") return this.input.checked;
     return this.kind === "menu" ? this.input.value : Number(this.input.value);
   }
 
+  spec() {
+    return this.desk.get("settings").find((each) => each.name === this.name);
+  }
+
+  /** The number beside a slider; "auto" leaves it to the model. */
   tell() {
+    if (this.kind !== "range") return;
     const value = this.value();
-    if (this.kind === "range") put(this.shown, "textContent", this.words ? this.words(value) : String(value));
+    put(this.shown, "textContent", value === this.spec().learned ? "auto" : String(value));
   }
 
   update() {
-    const spec = this.desk.get("controls").find((each) => each.name === this.name);
-    if (!spec) return;
-    if (!this.input) this.build(spec);
-    put(this.input, "disabled", !spec.enabled);
-    const choices = JSON.stringify(spec.choices);
-    if (this.kind === "menu" && this.choices !== choices) {
-      this.choices = choices;
-      const option = ([textContent, value]) => make("option", { textContent, value });
-      this.input.replaceChildren(...spec.choices.map(option));
-    }
-    const value = this.desk.get("settings")[this.name];
-    if (this.kind === "check") put(this.input, "checked", value);
-    else if (this.input !== document.activeElement || this.kind === "menu") put(this.input, "value", String(value));
+    const spec = this.spec();
+    put(this.input, "disabled", !spec.known);
+    if (this.kind === "menu") this.updateMenu(spec);
+    if (this.kind === "checkbox") put(this.input, "checked", spec.value);
+    else if (this.input !== document.activeElement || this.kind === "menu") put(this.input, "value", String(spec.value));
     this.tell();
   }
+
+  updateMenu({ choices }) {
+    if (this.choices === choices.join()) return;
+    this.choices = choices.join();
+    const option = (word) => make("option", { textContent: word || "the song's", value: word });
+    this.input.replaceChildren(...choices.map(option));
+  }
 }
-const INPUTS = { range: "range", number: "number", check: "checkbox" };
-const SHORT = { accompaniment: "accomp." };
-const PART_KEYS = { melody: "M", accompaniment: "A" };
-const ON_THE_LINE = ["density", "temperature"]; // these stand under plain words on the line of tools
+
+const PRESETS = ["melody", "accompaniment", "continuation", "loop middle", "chords", "all", "invert", "clear"];
 
 /** All other settings, with the paper's names, and the colours. */
 class More {
   constructor(desk) {
     this.desk = desk;
-    this.settings = new Map();
-    const colours = make("select", { "data-setting": "colours" });
-    colours.append(make("option", { value: "calm", textContent: "calm" }), make("option", { value: "picture", textContent: "red and green" }));
-    colours.addEventListener("change", () => desk.setColours(colours.value === "picture"));
-    this.colours = make("label", { className: "setting" }, make("span", { className: "name", textContent: "colours" }), colours);
+    this.settings = primary(desk, false).map((spec) => new Setting(desk, spec));
+    this.dice = make("input", { type: "checkbox", "data-setting": "dice" });
+    this.dice.addEventListener("change", () => desk.send({ do: "dice", value: this.dice.checked }));
+    const colours = menu([["calm", "calm"], ["picture", "red and green"]], (value) => desk.setColours(value === "picture"));
+    this.marks = menu(["mark ...", ...PRESETS].map((word, i) => [i ? word : "", word]), (words) => this.mark(words));
     this.fine = button("Fine sound", () => desk.toggleFine(), { text: "fine sound", key: "F" });
     this.fine.title = "Fine sound (F): the kernel plays the song with a soundfont; else the page plays at once";
-    const words = [["all", "mark all"], ["invert", "invert the mask"], ["clear", "mark nothing"]];
-    const marks = words.map(([mark, text]) => button(text, () => desk.send({ do: "mark", words: mark }), { text }));
-    this.marks = make("div", { className: "buttons" }, this.fine, ...marks);
-    this.root = make("div", { className: "sheet more", role: "group", "aria-label": "more settings", hidden: true });
+    this.onlyNew = button("Only the new notes", () => desk.toggleOnlyNew(), { text: "only new notes", key: "N" });
+    this.empty = button("Delete the notes in the mask", () => desk.send({ do: "empty" }), { text: "delete marked notes", key: "Delete" });
+    const label = (text, input) => make("label", { className: "setting" }, make("span", { className: "name", textContent: text }), input);
+    const settings = this.settings.map((each) => each.root);
+    const others = [label("new seed each time", this.dice), label("colours", colours), label("preset", this.marks)];
+    const buttons = make("div", { className: "buttons" }, this.fine, this.onlyNew, this.empty);
+    this.root = make("div", { className: "sheet more", role: "group", "aria-label": "more settings", hidden: true }, ...settings, ...others, buttons);
+  }
+
+  mark(words) {
+    if (words) this.desk.send({ do: "mark", words });
+    this.marks.value = "";
   }
 
   update() {
     if (this.root.hidden) return;
-    for (const spec of this.desk.get("controls")) {
-      if (ON_THE_LINE.includes(spec.name) || this.settings.has(spec.name)) continue;
-      this.settings.set(spec.name, new Setting(this.desk, spec.name, spec.text));
-      this.root.append(this.settings.get(spec.name).root);
-    }
-    this.root.append(this.colours, this.marks);
-    for (const setting of this.settings.values()) setting.update();
+    for (const setting of this.settings) setting.update();
+    put(this.dice, "checked", this.desk.get("dice"));
     pressed(this.fine, this.desk.fineWished);
+    pressed(this.onlyNew, this.desk.onlyNew);
   }
+}
+
+/** A menu of [value, text] pairs. */
+function menu(choices, act) {
+  const made = make("select");
+  made.append(...choices.map(([value, textContent]) => make("option", { value, textContent })));
+  made.addEventListener("change", () => act(made.value));
+  return made;
 }
 
 /** The bar that floats at the mask: compose, go through the candidates, compare, keep. */
@@ -238,9 +254,9 @@ class Floating {
   update() {
     const { desk } = this;
     const { busy, share } = desk.get("status");
-    const count = desk.candidates.length;
+    const count = desk.offers();
     const { extent } = desk;
-    put(this.root, "hidden", !busy && !extent && !count);
+    put(this.root, "hidden", !busy && !extent);
     put(this.compose, "hidden", busy);
     put(this.compose, "disabled", !extent);
     put(this.stop, "hidden", !busy);
@@ -272,6 +288,7 @@ class Floating {
   }
 }
 
+const NOTHING = "nothing is marked: drag over bars on the ruler, or paint";
 const WAITS = { text: "the kernel is busy; what you do is kept until it answers" };
 
 /** What stands under the roll: the kept takes, one line of messages. */
@@ -286,25 +303,27 @@ class Foot {
 
   update() {
     const { desk } = this;
-    const takes = desk.get("takes");
-    const place = desk.get("place");
-    if (this.names !== takes.join("|")) {
-      this.names = takes.join("|");
+    const { names, place, bring_back: aside } = desk.get("takes");
+    if (this.names !== [aside, ...names].join("|")) {
+      this.names = [aside, ...names].join("|");
       const chip = (name, i) => button(`take: ${name}`, () => desk.send({ do: "go", place: i }), { text: name, kind: "chip" });
-      this.takes.replaceChildren(...takes.map(chip));
+      this.takes.replaceChildren(...names.map(chip));
+      const bringBack = button("Bring back", () => desk.send({ do: "bring back" }), { text: `bring back ${aside}`, kind: "chip" });
+      if (aside) this.takes.prepend(bringBack);
       this.takes.scrollLeft = this.takes.scrollWidth;
     }
-    [...this.takes.children].forEach((made, i) => pressed(made, i === place));
-    put(this.words, "textContent", desk.get("words"));
+    const chips = [...this.takes.children].slice(aside ? 1 : 0);
+    chips.forEach((made, i) => pressed(made, i === place));
+    const { words } = desk.get("mask");
+    put(this.words, "textContent", desk.extent ? words : NOTHING);
     this.tell();
   }
 
   tell() {
     const { desk } = this;
-    const { busy, remaining } = desk.get("status");
-    const message = desk.said ?? desk.get("message");
+    const { busy, remaining, message, wrong } = desk.get("status");
     const composing = { text: `composing: ${remaining}` };
-    const told = desk.isKernelBusy() ? WAITS : busy ? composing : message;
+    const told = desk.isKernelBusy() ? WAITS : busy ? composing : (desk.said ?? { text: message, wrong });
     put(this.message, "textContent", told.text ?? "");
     this.message.classList.toggle("wrong", told.wrong === true);
     desk.root.classList.toggle("waits", desk.isKernelBusy());
@@ -341,6 +360,7 @@ const SHORTCUTS = [
   ["K", "keep the candidate", (desk) => desk.keep()],
   ["L", "loop the mask, or the song", (desk) => desk.toggleLoop()],
   ["F", "fine sound, or the page's own", (desk) => desk.toggleFine()],
+  ["N", "only the new notes sound", (desk) => desk.toggleOnlyNew()],
   ["Delete", "delete the notes in the mask", (desk) => desk.send({ do: "empty" })],
   ["Ctrl+Z", "undo", (desk) => desk.send({ do: "undo" })],
   ["Ctrl+Shift+Z", "redo", (desk) => desk.send({ do: "redo" })],

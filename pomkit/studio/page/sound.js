@@ -44,7 +44,7 @@ class Synth {
 
   /** Play a pitch from `when` to `until`, in seconds of the context. */
   play(pitch, velocity, when, until, part = {}) {
-    if (part.drum) return this.drum(pitch, velocity, when);
+    if (part.drums) return this.drum(pitch, velocity, when);
     const instrument = FAMILIES[(part.program ?? 0) >> 3] ?? PIANO;
     const source = new OscillatorNode(this.context, { frequency: 440 * 2 ** ((pitch - 69) / 12) });
     source.setPeriodicWave(this.wave(instrument));
@@ -204,7 +204,7 @@ class Player {
   chase(second, time) {
     if (this.fine) return this.playFine(second, time);
     const step = this.desk.clock.step(second);
-    for (const note of this.desk.notes()) {
+    for (const note of this.desk.heard()) {
       if (note.onset < step && note.end > step + 0.5) this.sound(note, time, second);
     }
   }
@@ -238,7 +238,7 @@ class Player {
 
   planUntil(second, leg) {
     if (!this.fine) {
-      for (const note of this.desk.notes()) {
+      for (const note of this.desk.heard()) {
         const at = this.desk.clock.second(note.onset);
         if (at >= second) break;
         if (at >= this.planned - 1e-9) this.sound(note, leg.time + at - leg.second, at);

@@ -60,29 +60,33 @@ def main():
     o = p.parse_args()
 
     names = o.models.split(",")
+    columns = [Path(name).stem for name in names]
     seeds = range(1, o.seeds + 1)
     paths = pomkit.data.songs()
     rows = [{"song": song, "mask": words} for song, words in CASES]
     started = time.process_time()
-    for name in names:
+    for name, column in zip(names, columns, strict=True):
         model = pomkit.load_model(name)
         for row in rows:
             song = pomkit.read_midi(paths[row["song"]])
             row["metre"] = song.meter
-            row["there"], row[Path(name).stem] = measure(model, song, row["mask"], seeds)
+            row["there"], row[column] = measure(model, song, row["mask"], seeds)
+            print(column, row["song"], row["mask"], row["there"], row[column], flush=True)
 
-    columns = [Path(name).stem for name in names]
-    print("| song | metre | mask | there |", *(f"{name} |" for name in columns))
+        # Of each model as soon as it is measured: another may take long.
+        if o.out:
+            found = {"seeds": list(seeds), "rows": rows}
+            Path(o.out).write_text(json.dumps(found, indent=1) + "\n")
+
+    print("| song | metre | mask | there |", *(f"{column} |" for column in columns))
     print("|---" * (4 + len(columns)) + "|")
     for row in rows:
         cells = []
-        for name in columns:
-            ratios = np.array(row[name]) / row["there"]
+        for column in columns:
+            ratios = np.array(row[column]) / row["there"]
             cells.append(f"{ratios.mean():.2f} ({ratios.min():.2f}-{ratios.max():.2f}) |")
         print(f"| {row['song']} | {row['metre']} | {row['mask']} | {row['there']} |", *cells)
     print(f"{time.process_time() - started:.0f} CPU seconds")
-    if o.out:
-        Path(o.out).write_text(json.dumps({"seeds": list(seeds), "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

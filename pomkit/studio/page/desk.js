@@ -56,7 +56,7 @@ class Desk {
     this.root = make("div", { className: "pomkit-studio", role: "group", "aria-label": "pomkit studio" }, ...rows);
     this.root.desk = this; // for tests
     el.append(this.root);
-    listenToKeys(this);
+    this.endKeys = listenToKeys(this);
     this.listenToOverview();
     // After a click keys are the roll's; who came by Tab stays at the button.
     this.root.addEventListener("click", (event) => event.detail && event.target.closest("button") && this.takeFocus());
@@ -616,6 +616,7 @@ class Desk {
   }
 
   close() {
+    this.endKeys();
     this.player.close();
     this.resized.disconnect();
     this.themed.disconnect();

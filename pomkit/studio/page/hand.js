@@ -92,6 +92,9 @@ class Hand {
     ink.addEventListener("pointerenter", () => desk.ping());
     ink.addEventListener("pointerleave", () => this.leave());
     ink.addEventListener("dblclick", (event) => this.twice(event));
+    // The notebook takes the focus where a cell is pressed; keys are the roll's.
+    ink.addEventListener("mousedown", (event) => event.stopPropagation());
+    ink.addEventListener("click", () => desk.takeFocus());
     ink.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     ink.addEventListener("contextmenu", (event) => {
       event.preventDefault();
@@ -226,8 +229,6 @@ class Hand {
     this[act[this.kind] ?? "endMark"]();
     this.desk.floating.update();
     this.desk.drawInk();
-    // The notebook may have taken it when its cell was pressed.
-    this.desk.takeFocus();
   }
 
   endMark() {

@@ -384,9 +384,14 @@ function keyName(event) {
   return OTHER_NAMES[name] ?? name;
 }
 
-/** Keys stay inside the panel, or the notebook would cut cells; but it saves, and Tab goes through the buttons. */
+/**
+ * Keys stay inside the panel, or the notebook would cut cells; but it saves, and Tab goes through the buttons.
+ * Some notebooks listen at the document before all elements, so the studio listens at the window. Returns what
+ * ends that.
+ */
 function listenToKeys(desk) {
-  desk.root.addEventListener("keydown", (event) => {
+  const listen = (event) => {
+    if (!desk.root.contains(event.target)) return;
     const name = keyName(event);
     const field = event.target.closest("input, select");
     const native = event.target.closest("button") && ["Space", "Enter"].includes(name);
@@ -397,7 +402,9 @@ function listenToKeys(desk) {
     if (!act || field || native || event.altKey) return;
     event.preventDefault();
     act(desk);
-  });
+  };
+  window.addEventListener("keydown", listen, true);
+  return () => window.removeEventListener("keydown", listen, true);
 }
 
 function makeHelp(desk) {

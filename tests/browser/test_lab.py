@@ -303,6 +303,7 @@ def test_a_move_reaches_the_screen_at_once_even_if_the_kernel_is_busy(clean, tmp
     page.wait_for_timeout(300)
     clean.of_page("[desk.fit(), desk.draw()].length")
     latency(page, "while it composes", ".ink", line(60))
+    until(lambda: clean.of_page("desk.waiting.size === 0"), "the kernel knows the stroke")
     clean.ask("0", "studio.stop()", "studio.session._idle.wait()", "studio.clear()")
     until(lambda: clean.of_page("desk.waiting.size === 0 && !desk.extent"), "nothing is marked")
 

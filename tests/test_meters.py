@@ -148,7 +148,7 @@ def test_a_density_of_the_songs_bars_is_of_these(songs):
 
 
 def networks(width, unit, grain, span):
-    return SimpleNamespace(width=width, unit=unit, grain=grain, span=span)
+    return SimpleNamespace(steps_per_beat=4, width=width, unit=unit, grain=grain, span=span)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -199,6 +199,8 @@ class Interrupter:
             # In a text that `exec` runs, as dataclasses are made of.
             exec("os.kill(os.getpid(), signal.SIGINT)\\nfor _ in range(10**7): pass")
 
+# What was begun in the background of a shell ignores Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Interrupter())
 """
 

@@ -306,6 +306,18 @@ def test_the_fine_sound_goes_to_the_page(studio, sent):
     assert data == [studio.sound("now")]
 
 
+def test_a_mix_and_the_pencils_part_come_from_the_page(studio, sent):
+    notes = [(0, 4, 72, 80, 0), (0, 16, 40, 80, 1)]
+    studio.load(pomkit.Song(notes, parts=("flute", "bass")))
+    act(studio, "mix", muted=["bass"], alone=[])
+    assert studio.heard_parts == ["flute"]
+    assert studio.roll.mix == {"muted": ["bass"], "alone": []}
+    act(studio, "gesture", tool="pencil", path=[[8, 71]], erase=False, radius=2, part="bass")
+    assert (8, 2, 71, 90, 1) in studio.song.notes.tolist()
+    act(studio, "save", suffix=".wav", heard=True)
+    soon(lambda: any(content["do"] == "file" for content, _ in sent))
+
+
 def test_a_cell_that_runs_again_offers_the_last_takes(monkeypatch):
     class Shell:
         run = 0

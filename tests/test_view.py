@@ -59,7 +59,8 @@ def test_the_song(session):
     assert told["beats"] == list(range(0, 72, 6))
     assert [line[0] for line in told["clock"]] == [0, 0, 24]
     assert told["clock"][-1][2] == pytest.approx(0.25)
-    assert told["parts"][0] == {"name": "fiddle", "program": 40, "channel": 0, "drums": False}
+    fiddle = {"name": "fiddle", "program": 40, "channel": 0, "drums": False, "beside": False}
+    assert told["parts"][0] == fiddle
     assert [part["drums"] for part in told["parts"]] == [False, False, True]
     assert (told["low"], told["high"]) == (36, 77)
     onset, duration, label, colour = told["chords"][0]

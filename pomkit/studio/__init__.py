@@ -1,13 +1,14 @@
 """The studio: paint, compose, listen, paint again (notebook 08).
 
-Reading order: editor, controls, canvas, tools, painter, sampling, storage, session, view, roll,
-panel.
+Reading order: editor, controls, canvas, tools, painter, sampling, mixer, storage, session, view,
+roll, panel.
 
 Without a front end:
 
 - `editor`: masks and notes by hand, undo.
 - `tools`: what a drag of the mouse does to an editor.
 - `sampling`: the settings, and what a model is asked for.
+- `mixer`: which parts are heard, and the drums of a file.
 - `storage`: what is kept, and its files.
 - `session`: an editor, a model, candidates, takes, sounds; all that a front end needs.
 - `view`: a session as plain values.
@@ -32,6 +33,7 @@ __all__, _face, __dir__ = face(
         "tools": "Gesture",
         "painter": "MaskPainter",
         "sampling": "SETTINGS KEY_NAMES options_of",
+        "mixer": "Mix",
         "storage": "Take SAVERS IMAGES",
         "session": "Session FRAME",
         "view": "",

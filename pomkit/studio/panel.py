@@ -80,6 +80,11 @@ class Studio(EditorCalls):
     title = Delegate("session")
     mask_in_words = Delegate("session")
     sound = Delegate("session")
+    drums = Delegate("session")
+    players = Delegate("session")
+    heard_parts = Delegate("session")
+    mix = Delegate("session")
+    mixed = Delegate("session")
     sounds_now = Delegate("session")
     bring_back = Delegate("session")
     load = Delegate("session")
@@ -188,7 +193,8 @@ class Studio(EditorCalls):
         """Make a file and send it to the page that asked for it, which saves it."""
         name = re.sub(r"[^\w.-]+", "_", self.state.name or "pomkit") + message["suffix"]
         with tempfile.TemporaryDirectory() as folder:
-            path = self.save(Path(folder) / name)
+            parts = self.session.heard_parts if message.get("heard") else None
+            path = self.save(Path(folder) / name, parts)
             self.roll.answer(message, "file", path.read_bytes(), name=name)
 
     # Its end
@@ -234,9 +240,11 @@ def sources_of(session: Session) -> dict[str, Sources]:
     before = session.state_before()
     song = (state.picture, state.origin, state.bars, state.name)
     notes = (state.picture, state.changed, before.picture)
+    drums = (state.origin, len(state.song.parts))
     candidates = (session.candidates, session.chosen)
     earlier = (before.picture, before.changed)
-    return {"song": song, "notes": notes, "before": earlier, "candidates": candidates}
+    told = {"song": song, "notes": notes, "before": earlier, "drums": drums}
+    return told | {"candidates": candidates}
 
 
 def are_same(sources: Sources, others: Sources | None) -> bool:
@@ -247,7 +255,8 @@ def are_same(sources: Sources, others: Sources | None) -> bool:
 def gesture_of(message: Words) -> Gesture:
     """The gesture that a message tells."""
     path = [(float(step), float(pitch)) for step, pitch in message["path"]]
-    return Gesture(message["tool"], path, bool(message["erase"]), float(message["radius"]))
+    how = bool(message["erase"]), float(message["radius"])
+    return Gesture(message["tool"], path, *how, part=message.get("part") or None)
 
 
 # What each message of the page does.
@@ -257,6 +266,7 @@ ACTS: dict[str, Callable[[Studio, Words, Sequence[bytes]], Any]] = {
     "mark": lambda studio, message, data: studio._mark(message["words"]),
     "empty": lambda studio, message, data: studio.delete_marked(),
     "part": lambda studio, message, data: studio._take_part(message["name"]),
+    "mix": lambda studio, message, data: studio.mix(message["muted"], message["alone"]),
     "undo": lambda studio, message, data: studio.undo(),
     "redo": lambda studio, message, data: studio.redo(),
     "set": lambda studio, message, data: studio.set(**{message["name"]: message["value"]}),

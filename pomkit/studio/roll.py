@@ -33,7 +33,7 @@ except ImportError as fault:
 
 PAGE = Path(__file__).with_name("page")
 # In this order they are one module: a widget takes one file.
-SCRIPTS = ("basics.js", "sound.js", "drawing.js", "hand.js", "panels.js", "desk.js")
+SCRIPTS = ("basics.js", "sound.js", "drawing.js", "hand.js", "panels.js", "parts.js", "desk.js")
 
 # A message of the page.
 Words = dict[str, Any]
@@ -52,8 +52,8 @@ class Roll(anywidget.AnyWidget):
         act: is called with every message of the page, and the bytes that came with it.
 
     Attributes:
-        song, notes, before, live, mask, takes, candidates, settings, status: pieces of `view`,
-            tables of notes as bytes.
+        song, notes, before, drums, live, mask, mix, takes, candidates, settings, status: pieces of
+            `view`, tables of notes as bytes.
         dice: whether every composition draws a seed of its own.
         musics: how many pieces of music were opened: for another one the page begins anew.
     """
@@ -64,7 +64,9 @@ class Roll(anywidget.AnyWidget):
     song = traitlets.Dict().tag(sync=True)
     notes = traitlets.Bytes().tag(sync=True)
     before = traitlets.Bytes().tag(sync=True)
+    drums = traitlets.Bytes().tag(sync=True)
     live = traitlets.Bytes().tag(sync=True)
+    mix = traitlets.Dict().tag(sync=True)
     mask = traitlets.Dict().tag(sync=True)
     takes = traitlets.Dict().tag(sync=True)
     candidates = traitlets.Dict().tag(sync=True)

@@ -22,7 +22,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -39,10 +39,11 @@ from ..music.grid import DEFAULT_BPM
 from ..music.pixels import PITCHES, Picture
 from ..music.song import Parts, Song
 from ..music.tables import NOTE_DTYPE
-from ..play.audio import LISTEN_RATE, mp3, synthesize
+from ..play.audio import LISTEN_RATE, mp3, synthesize, write_wav
 from ..processes.checkpoint import load_model, model_names
 from ..processes.contract import Model, methods_of
 from .editor import LOCK, Editor, Music, State, first_state, new_among
+from .mixer import Mix, drums_of, with_drums
 from .sampling import SETTINGS, defaults, options_of, order_of
 from .storage import Contents, Take, open_contents, save_contents
 from .tools import Gesture, perform
@@ -66,6 +67,7 @@ EVENTS = {
     "message": "message: a text or an error for the person",
     "settings": "settings, and with the model the methods that it has",
     "music": "other music is here: the view should fit it, from bar 1 on",
+    "mix": "mixed: which parts are heard",
     "silence": "another session sounds now: what this one plays shall stop",
 }
 
@@ -138,6 +140,7 @@ class Session:
         settings: a value of each of `SETTINGS`.
         dice: whether every composition draws a seed of its own.
         composed: how many times something was composed.
+        mixed: which parts are heard.
         live_state: the state while it is composed, or None.
         status: what the composing thread does.
         message: the last text or error for the person.
@@ -173,6 +176,7 @@ class Session:
         self._aside_from: Shelf | None = None
 
         self.composed = 0
+        self.mixed = Mix()
         self.live_state: State | None = None
         self.status = Status()
         self.message: str | Exception = ""
@@ -208,6 +212,7 @@ class Session:
         # What is composed is not for this music; what was put aside may be back.
         if is_other:
             self.stop()
+            self.mixed = Mix()
         if is_other and mark.shelf is self._aside_from:
             self._aside = self._aside_from = None
         if isinstance(self.message, Exception):
@@ -574,28 +579,69 @@ class Session:
         if other is not None and other is not self:
             other._tell("silence")
 
+    @property
+    def drums(self) -> Song:
+        """The drums that the opened file has and the song has not: they are heard with it."""
+        return drums_of(self.editor.state.origin)
+
+    @property
+    def players(self) -> list[str]:
+        """The parts that can be heard, by their names: those of the song, and its file's drums."""
+        return [*self.editor.state.song.parts, *self.drums.parts]
+
+    @property
+    def heard_parts(self) -> list[str]:
+        """The parts that are heard, by their names."""
+        return [part for part in self.players if self.mixed.hears(part)]
+
+    def mix(self, muted: Iterable[str] = (), alone: Iterable[str] = ()) -> None:
+        """Let some parts be heard and others not, until other music is opened.
+
+        `mix(muted=["drums"])` leaves one out, `mix(alone=["flute"])` plays one alone, and `mix()`
+        lets all be heard.
+
+        Args:
+            muted: names of parts that are not heard.
+            alone: where there are some, only these are heard.
+
+        Raises:
+            OptionError: there is no such part.
+        """
+        mixed = Mix(frozenset(muted), frozenset(alone))
+        for part in sorted(mixed.muted | mixed.alone):
+            check_choice("part", part, self.players)
+        if mixed != self.mixed:
+            self.mixed = mixed
+            self._tell("mix")
+
     def sound(self, what: str = "now", parts: Parts | None = None) -> bytes:
         """MP3 of the song "now", as it was "before", or of the "new" notes alone.
 
-        It has the song's tempi and instruments.
+        It has the song's tempi and instruments, and the drums of its file.
 
         Args:
             what: "now", "before" or "new".
-            parts: names or numbers of the parts that are heard, or one; None: all.
+            parts: names or numbers of the parts that are heard, or one; None: those that `mix`
+                lets be heard.
 
         Raises:
             OptionError: there is no such sound, or no such part.
         """
         check_choice("sound", what, ("now", "before", "new"))
+        song = self._played(what, self.heard_parts if parts is None else parts)
+        return _mp3(song.notes.tobytes(), *(getattr(song, sign) for sign in HEARD))
+
+    def _played(self, what: str, parts: Parts) -> Song:
+        """The song "now", "before", or its "new" notes, of some parts, with the drums."""
         before = self.state_before()
         state = before if what == "before" else self.editor.state
         song = state.song
-        notes = song.notes
-        if parts is not None:
-            notes = notes[song.select(parts)]
+        drums = self.drums
         if what == "new":
-            notes = notes[new_among(notes, state.picture, before.picture)]
-        return _mp3(notes.tobytes(), *(getattr(song, sign) for sign in HEARD))
+            song = song.with_notes(song.notes[new_among(song.notes, state.picture, before.picture)])
+            drums = drums.with_notes(drums.notes[:0])
+        song = with_drums(song, drums)
+        return song.with_notes(song.notes[song.select(parts)])
 
     # Music and files
 
@@ -614,22 +660,33 @@ class Session:
         """All that a file keeps."""
         return Contents(self.editor.state, [*self.history], self.place, dict(self.settings))
 
-    def save(self, path: AnyPath) -> Path:
+    def save(self, path: AnyPath, parts: Parts | None = None) -> Path:
         """Write what a path's end asks for, atomically.
 
         Args:
             path: ends with .mid (the song), .wav (its sound), .png (the picture), .mask.png (with
                 the mask as white paint), or .npz (all: kept pictures, masks, settings, seeds).
+            parts: names or numbers of the parts that a sound has, such as `heard_parts`; None: all.
 
         Raises:
-            OptionError: it ends otherwise.
+            OptionError: it ends otherwise; parts are asked for of what is no sound.
         """
-        path = save_contents(path, self.contents())
+        if parts is None:
+            path = save_contents(path, self.contents())
+        else:
+            path = self._save_parts(Path(path), parts)
         told = ""
         if path.suffix.lower() == ".mid":
             remarks = self.editor.state.song.to_midi().remarks
             told = in_number(remarks, "song.to_midi().remarks")
         self.say(f"{path.name} is saved{told}")
+        return path
+
+    def _save_parts(self, path: Path, parts: Parts) -> Path:
+        """Write the sound of some parts; OptionError where the path is that of another file."""
+        if path.suffix.lower() != ".wav":
+            raise OptionError(f"{path.name}: some parts are saved as sound alone; choose .wav")
+        write_wav(path, synthesize(self._played("now", parts)))
         return path
 
     def open(self, source: AnyPath | bytes, name: str = "") -> None:

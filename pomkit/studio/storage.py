@@ -30,6 +30,7 @@ from ..music.song import Song
 from ..play.audio import synthesize, write_wav
 from ..play.plot import save_png
 from .editor import State, first_state
+from .mixer import drums_of, with_drums
 
 # How the files begin that `read_image` reads, and that of a studio.
 IMAGES = (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM")
@@ -93,8 +94,9 @@ def save_song(path: AnyPath, contents: Contents) -> None:
 
 
 def save_sound(path: AnyPath, contents: Contents) -> None:
-    """Write the song's sound as WAV."""
-    write_wav(path, synthesize(contents.state.song))
+    """Write the song's sound as WAV, with the drums of its file."""
+    drums = drums_of(contents.state.origin)
+    write_wav(path, synthesize(with_drums(contents.state.song, drums)))
 
 
 def save_painted(path: AnyPath, contents: Contents) -> None:

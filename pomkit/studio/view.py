@@ -27,6 +27,7 @@ from ..music.grid import clock_of
 from ..music.midi_codes import DRUMS
 from ..music.palette import palette
 from ..music.pixels import PITCHES, Mask
+from ..music.song import Song
 from ..processes.contract import methods_of
 from .editor import HIGHEST_PITCH, LOWEST_PITCH, State, new_among
 from .sampling import SETTINGS, Setting, knows
@@ -94,12 +95,12 @@ def tell_song(session: Session) -> dict[str, Any]:
     Returns:
         title, name, width in steps; bars and beats, the steps at which they begin; clock, a line
         (step, second, seconds of a step) for each tempo; parts, each with name, program, channel,
-        whether it is drums; chords (onset, duration, label, colour); low and high, the pitches
-        that are used; steps_per_beat.
+        whether it is drums, and whether these stay beside the picture; chords (onset, duration,
+        label, colour); low and high, the pitches that are used; steps_per_beat.
     """
     state = session.editor.state
     pitch = state.read.notes["pitch"]
-    parts = range(len(state.song.parts))
+    drums = session.drums
 
     told: dict[str, Any] = {
         "title": session.title,
@@ -109,7 +110,7 @@ def tell_song(session: Session) -> dict[str, Any]:
     told |= {"bars": list(state.bars), "beats": state.beats.tolist()}
     told["clock"] = clock_of(state.tempi, state.steps_per_beat)
     told["steps_per_beat"] = state.steps_per_beat
-    told["parts"] = [tell_part(state, number) for number in parts]
+    told["parts"] = [*tell_parts(state.song), *tell_parts(drums, beside=True)]
     told["chords"] = [tell_chord(chord) for chord in state.read.chords]
 
     # Of silence, the octave from C4 on.
@@ -123,16 +124,36 @@ def tell_chord(chord: Chord) -> tuple[int, int, str, str]:
     return (*chord, "#" + bytes(palette()[chord.label]).hex())
 
 
-def tell_part(state: State, number: int) -> dict[str, Any]:
-    """Name, program and channel of a part of the song, and whether it is drums."""
-    song = state.song
-    channel = song.channels[number]
-    return {
-        "name": song.parts[number],
-        "program": song.programs[number],
-        "channel": channel,
-        "drums": channel == DRUMS,
-    }
+def tell_parts(song: Song, beside: bool = False) -> list[dict[str, Any]]:
+    """Name, program and channel of each part, whether it is drums, and stands beside the picture.
+
+    Args:
+        song: whose parts they are.
+        beside: what to say of the last.
+    """
+    told = []
+    for number, name in enumerate(song.parts):
+        channel = song.channels[number]
+        part = {"name": name, "program": song.programs[number], "channel": channel}
+        told.append(part | {"drums": channel == DRUMS, "beside": beside})
+    return told
+
+
+def tell_drums(session: Session) -> np.ndarray:
+    """The drums of the file that are no notes of the song, int32 (notes, 6).
+
+    Their parts follow those of the song.
+    """
+    drums = session.drums.notes
+    fields = [drums[name] for name in TABLE_COLUMNS[:-1]]
+    table = np.stack([*fields, np.zeros_like(drums["part"])], axis=1).astype(np.int32)
+    table[:, 4] += len(session.editor.state.song.parts)
+    return table
+
+
+def tell_mix(session: Session) -> dict[str, list[str]]:
+    """Which parts are muted, and which are heard alone, by their names."""
+    return {"muted": sorted(session.mixed.muted), "alone": sorted(session.mixed.alone)}
 
 
 # The mask
@@ -266,6 +287,8 @@ PIECES: dict[str, Callable[[Session], Any]] = {
     "song": tell_song,
     "notes": tell_notes,
     "before": tell_notes_before,
+    "drums": tell_drums,
+    "mix": tell_mix,
     "mask": tell_mask,
     "takes": tell_takes,
     "candidates": tell_candidates,
@@ -275,11 +298,12 @@ PIECES: dict[str, Callable[[Session], Any]] = {
 }
 # The pieces that may have changed with each of the session's events.
 CHANGES = {
-    "state": ("song", "notes", "before", "mask", "takes", "candidates", "status"),
+    "state": ("song", "notes", "before", "drums", "mask", "takes", "candidates", "status"),
     "live": ("live",),
     "status": ("status",),
     "message": ("status", "takes"),
     "settings": ("settings", "status"),
     "music": tuple(PIECES),
+    "mix": ("mix",),
     "silence": (),
 }

@@ -366,6 +366,38 @@ def test_a_new_melody_of_bars_5_to_8_is_heard_after_three_actions(clean):
     clean.page.keyboard.press("Space")
 
 
+def test_parts_are_muted_alone_written_and_composed_and_drums_are_a_strip(clean):
+    clean.ask(
+        "0",
+        "notes = [(4 * i, 4, 72, 80, 0) for i in range(32)] + [(0, 128, 40, 80, 1)]",
+        "notes += [(4 * i, 1, 36, 90, 2) for i in range(32)]",
+        "band = pomkit.Song(notes, parts=('flute', 'bass', 'drums'), channels=(0, 1, 9))",
+        "studio.open(band.to_midi().data, 'band.mid')",
+    )
+    until(lambda: clean.of_page("desk.drums.length") == 32, "the drums are there")
+    assert clean.of_page("desk.notes().length") == 33
+    heard = "[...new Set(desk.heard().map((note) => note.part))].sort()"
+    assert clean.of_page(heard) == [0, 1, 2]
+    clean.button("mute bass")
+    assert clean.of_page(heard) == [0, 2]
+    until(lambda: clean.ask("studio.heard_parts") == ["flute", "drums"], "the kernel knows it")
+    clean.button("solo drums")
+    assert clean.of_page(heard) == [2]
+    clean.shot("parts")
+
+    # By keys: the line of the parts is one stop.
+    clean.of_page("desk.takeFocus()")
+    for key in ("p", "ArrowLeft", "Enter"):
+        clean.page.keyboard.press(key)
+    assert clean.of_page("[desk.muted.has('drums'), desk.alone.has('drums')]") == [True, True]
+    clean.button("the pencil writes bass")
+    clean.drag((16, 64), (23, 64))
+    written = "[16, 8, 64, 90, 1] in [[*note] for note in studio.song.notes.tolist()]"
+    until(lambda: clean.ask(written), "the bass has a new note")
+    clean.button("compose flute only")
+    until(lambda: clean.ask("studio.part") == "flute", "the flute is composed")
+
+
 def test_composing_is_seen_live_and_painting_goes_on_and_esc_stops(clean):
     clean.ask(
         "0", "studio.preset('bars:3-7')", "studio.set(n=4, steps=64, U=9)", "after_stop.clear()"

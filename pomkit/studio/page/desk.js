@@ -17,6 +17,7 @@ class Desk {
     this.waiting = new Map(); // messages without an answer: number and time
     this.pending = []; // gestures without an answer
     Object.assign(this, { tool: "brush", part: "all", radius: 2, paperColours: false, aside: false });
+    Object.assign(this, { writes: "", muted: new Set(), alone: new Set(), drums: [], hearing: [] });
     Object.assign(this, { loop: null, loopWished: false, following: true, fineWished: false });
     Object.assign(this, { showing: null, ghost: null, said: null, onlyNew: false, wished: null, wasBusy: false, extent: null, lastExtent: null });
     this.view = new Viewport();
@@ -44,6 +45,7 @@ class Desk {
     this.more = new More(this);
     this.transport = new Transport(this);
     this.tools = new Tools(this);
+    this.band = new Band(this);
     this.floating = new Floating(this);
     this.foot = new Foot(this);
     this.help = makeHelp(this);
@@ -52,7 +54,7 @@ class Desk {
     const corner = make("div", { className: "corner" }, zoomOut, zoomIn);
     this.stage = make("div", { className: "stage" }, this.roll, corner, this.floating.root, this.more.root, this.help);
     const overall = make("div", { className: "overall" }, this.overview, this.head);
-    const rows = [this.transport.root, this.tools.root, this.stage, overall, this.foot.root];
+    const rows = [this.transport.root, this.tools.root, this.band.root, this.stage, overall, this.foot.root];
     this.root = make("div", { className: "pomkit-studio", role: "group", "aria-label": "pomkit studio" }, ...rows);
     this.root.desk = this; // for tests
     el.append(this.root);
@@ -66,7 +68,8 @@ class Desk {
 
   subscribe() {
     const on = (names, act) => names.forEach((name) => this.model.on(`change:${name}`, act));
-    on(["song", "notes", "before", "mask", "candidates", "musics"], () => this.readSoon());
+    on(["song", "notes", "before", "mask", "drums", "candidates", "musics"], () => this.readSoon());
+    on(["mix"], () => this.readMix());
     on(["takes", "settings", "dice"], () => this.update());
     on(["status"], () => this.showStatus());
     on(["live"], () => this.showLive());
@@ -96,12 +99,15 @@ class Desk {
     const { bits, part, within } = this.get("mask");
     this.now = readNotes(this.get("notes"));
     this.was = readNotes(this.get("before"));
+    this.drums = readNotes(this.get("drums"));
+    this.view.foot = stripHeight(this.drums);
     this.live = readNotes(this.get("live"));
     this.cells = readCells(bits, width);
     this.within = within.byteLength ? readCells(within, width) : null;
     if (!this.waiting.size) this.part = part ?? "all";
     this.readCandidates();
     this.measureMask();
+    this.mixAnew();
     if (this.musics !== undefined && this.musics !== this.get("musics")) this.takeOtherMusic();
     else if (before && !sameNotes(before, this.notes())) this.soundChanged();
     this.musics = this.get("musics");
@@ -121,9 +127,23 @@ class Desk {
     this.loop = null;
     this.pending = [];
     this.part = "all";
+    this.writes = "";
+    Object.assign(this, { muted: new Set(), alone: new Set() });
+    this.mixAnew();
     this.lastExtent = null;
     this.player.dropFine();
     this.fit();
+  }
+
+  /** Which parts are heard, as the kernel has it. */
+  readMix() {
+    if (this.waiting.size) return;
+    const { muted, alone } = this.get("mix");
+    Object.assign(this, { muted: new Set(muted), alone: new Set(alone) });
+    this.mixAnew();
+    this.soundChanged();
+    this.draw();
+    this.update();
   }
 
   /** Other notes are shown, so others sound. */
@@ -180,7 +200,7 @@ class Desk {
     const gesture = { tool, path, erase, radius: this.radius };
     const marks = !["pencil", "length"].includes(tool);
     const region = marks ? regionOf(this, gesture) : null;
-    const n = this.send({ do: "gesture", ...gesture, part: this.part });
+    const n = this.send({ do: "gesture", ...gesture, part: this.writes });
     this.pending.push({ n, region, erase, draft });
     this.said = null;
     this.measureMask();
@@ -250,9 +270,49 @@ class Desk {
     this.update();
   }
 
-  /** The notes that sound: those that are seen, or of these the new ones. */
+  /** The notes that sound, by their onsets: those that are seen and the drums, or the new ones alone. */
   heard() {
-    return this.onlyNew ? this.notes().filter((note) => note.fresh) : this.notes();
+    const made = [this.notes(), this.drums, this.onlyNew, this.hearing];
+    if (this.score?.made.some((each, i) => each !== made[i]) ?? true) {
+      const all = this.onlyNew ? made[0].filter((note) => note.fresh) : [...made[0], ...this.drums];
+      const notes = all.filter((note) => this.hears(note.part)).sort((a, b) => a.onset - b.onset);
+      this.score = { made, notes };
+    }
+    return this.score.notes;
+  }
+
+  /** Whether a part is heard, by its number. */
+  hears(part) {
+    return this.hearing[part] ?? true;
+  }
+
+  mixAnew() {
+    const { muted, alone } = this;
+    this.hearing = this.song.parts.map(({ name }) => (alone.size ? alone.has(name) : !muted.has(name)));
+  }
+
+  toggleMuted(name) {
+    this.toggleIn(this.muted, name);
+  }
+
+  toggleAlone(name) {
+    this.toggleIn(this.alone, name);
+  }
+
+  /** Put a part into a set of parts, or take it out: it is heard at once, and the kernel is told. */
+  toggleIn(parts, name) {
+    if (!parts.delete(name)) parts.add(name);
+    this.send({ do: "mix", muted: [...this.muted], alone: [...this.alone] });
+    this.mixAnew();
+    this.soundChanged();
+    this.update();
+  }
+
+  /** The part that the pencil writes; the same one again: the chosen part, or else the nearest. */
+  setWrites(name) {
+    this.writes = name === this.writes ? "" : name;
+    if (this.writes) this.setTool("pencil");
+    this.update();
   }
 
   // What is shown
@@ -579,7 +639,7 @@ class Desk {
     mark(this.root, "data-theme", isDark() ? "dark" : "light");
     this.view.ratio = window.devicePixelRatio || 1;
     this.measureMask();
-    for (const panel of [this.transport, this.tools, this.more, this.foot]) panel.update();
+    for (const panel of [this.transport, this.tools, this.band, this.more, this.foot]) panel.update();
     const label = `piano roll of ${this.song.title}; marked: ${this.get("mask").words}`;
     mark(this.roll, "aria-label", label);
     if (!this.fitted) return;

@@ -3,11 +3,16 @@
 /** Which steps and pitches the roll shows, and at which pixels. A point is (step, pitch) at middles of cells. */
 class Viewport {
   constructor() {
-    Object.assign(this, { left: 0, zoom: 6, low: 36, high: 84, width: 800, height: 400, ratio: 1 });
+    Object.assign(this, { left: 0, zoom: 6, low: 36, high: 84, width: 800, height: 400, ratio: 1, foot: 0 });
+  }
+
+  /** Under the last row of pitches, where the strip of drums begins. */
+  get bottom() {
+    return this.height - this.foot;
   }
 
   get row() {
-    return (this.height - RULER) / (this.high - this.low + 1);
+    return (this.bottom - RULER) / (this.high - this.low + 1);
   }
 
   get right() {
@@ -104,6 +109,7 @@ function drawGround(desk) {
   drawNotes(g, desk, desk.notes());
   drawRuler(g, desk);
   drawKeys(g, view, theme);
+  if (view.foot) drawStrip(g, desk);
 }
 
 function drawRows(g, view, theme) {
@@ -135,6 +141,8 @@ function drawLines(g, { view, theme, song }) {
   if (end < view.width) g.fillRect(end, 0, view.width - end, view.height);
 }
 
+const MUTED = 0.3; // how clearly notes are seen that are not heard
+
 function drawNotes(g, desk, notes) {
   const { view, theme } = desk;
   const gap = view.row > 5 ? 1 : 0;
@@ -146,10 +154,11 @@ function drawNotes(g, desk, notes) {
     const width = Math.max(view.across(note.end) - x - (view.zoom > 3 ? 1 : 0), 1);
     const height = Math.max(view.down(note.pitch - 1) - y - gap, 1);
     const colours = noteColours(desk, note);
-    g.globalAlpha = 0.5 + (0.5 * note.velocity) / 127;
+    const clear = desk.hears(note.part) ? 1 : MUTED;
+    g.globalAlpha = clear * (0.5 + (0.5 * note.velocity) / 127);
     g.fillStyle = colours.body;
     g.fillRect(x, y, width, height);
-    g.globalAlpha = colours.strength;
+    g.globalAlpha = clear * colours.strength;
     g.fillStyle = colours.onset;
     g.fillRect(x, y, Math.min(desk.paperColours ? view.zoom : 3, width), height);
   }
@@ -228,6 +237,48 @@ function drawKeys(g, view, theme) {
   g.fillRect(0, 0, KEYS_WIDTH, RULER);
   g.fillStyle = theme.bar;
   g.fillRect(KEYS_WIDTH - 1, 0, 1, view.height);
+}
+
+const LANES = 8; // of the drums, at most
+const LANE_HEIGHT = 5; // pixels
+
+/** The lanes of the drums: which pitches have which. */
+function drumLanes(drums) {
+  const pitches = [...new Set(drums.map((note) => note.pitch))].sort((a, b) => a - b);
+  const count = Math.min(pitches.length, LANES);
+  return { count, of: (pitch) => Math.floor((pitches.indexOf(pitch) * count) / pitches.length) };
+}
+
+function stripHeight(drums) {
+  return drums.length ? Math.max(drumLanes(drums).count * LANE_HEIGHT, 15) + 5 : 0;
+}
+
+/** Under the pitches the drums of the file, a lane each: they are heard and stay as they are. */
+function drawStrip(g, desk) {
+  const { view, theme, song, drums } = desk;
+  const lanes = drumLanes(drums);
+  const height = (view.foot - 5) / lanes.count;
+  g.fillStyle = theme.ruler;
+  g.fillRect(0, view.bottom, view.width, view.foot);
+  g.fillStyle = theme.bar;
+  g.fillRect(0, view.bottom, view.width, 1);
+  for (const step of song.bars) {
+    if (step >= view.left && step <= view.right) g.fillRect(view.across(step), view.bottom, 1, view.foot);
+  }
+  for (const note of drums) {
+    if (note.onset < view.left - 1 || note.onset > view.right) continue;
+    g.globalAlpha = (desk.hears(note.part) ? 1 : MUTED) * (0.5 + (0.5 * note.velocity) / 127);
+    g.fillStyle = theme.parts[note.part % theme.parts.length];
+    const y = view.height - 2 - (lanes.of(note.pitch) + 1) * height;
+    g.fillRect(view.across(note.onset), y, clamp(view.zoom - 1, 2, 8), height - 1);
+  }
+  g.globalAlpha = 1;
+  g.fillStyle = theme.ruler;
+  g.fillRect(0, view.bottom + 1, KEYS_WIDTH, view.foot);
+  g.fillStyle = theme.text;
+  g.font = "10px system-ui, sans-serif";
+  g.textBaseline = "middle";
+  g.fillText("drums", 6, view.bottom + view.foot / 2);
 }
 
 /** What lies over the notes and changes with every move: mask, loop, ghosts, outline of the pointer. */
@@ -391,9 +442,11 @@ function drawOverview(desk) {
   drawMarkedSteps(g, desk, across, height);
   for (const note of notes) {
     g.fillStyle = noteColours(desk, note).body;
+    g.globalAlpha = desk.hears(note.part) ? 1 : MUTED;
     const y = height - (note.pitch - low + 1) * row;
     g.fillRect(across(note.onset), y, Math.max(across(note.duration) - 0.5, 1), Math.max(row, 1.5));
   }
+  g.globalAlpha = 1;
   g.fillStyle = theme.veil;
   g.fillRect(0, 0, across(view.left), height);
   g.fillRect(across(view.right), 0, width, height);

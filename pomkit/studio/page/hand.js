@@ -107,8 +107,14 @@ class Hand {
     this.x = event.clientX - box.left;
     this.y = event.clientY - box.top;
     this.point = this.desk.view.cell(this.x, this.y);
-    if (!this.held) this.zone = this.y < RULER ? "ruler" : this.x < KEYS_WIDTH ? "keys" : "roll";
+    if (!this.held) this.zone = this.zoneHere();
     if (!this.held) this.erases = event.altKey || this.desk.tool === "erase";
+  }
+
+  zoneHere() {
+    if (this.y < RULER) return "ruler";
+    if (this.y > this.desk.view.bottom) return "strip";
+    return this.x < KEYS_WIDTH ? "keys" : "roll";
   }
 
   /** Where the pointer is, for people. */
@@ -122,7 +128,7 @@ class Hand {
     const { desk } = this;
     this.place(event);
     desk.takeFocus();
-    if (event.button === 1) return;
+    if (event.button === 1 || this.zone === "strip") return;
     event.preventDefault();
     desk.ink.setPointerCapture(event.pointerId);
     this.erases = event.altKey || event.button === 2 || desk.tool === "erase";
@@ -205,7 +211,7 @@ class Hand {
       view.scroll(clamp(beyond / 12, -2, 2) * (6 / view.zoom), song.width);
       this.follow();
     }
-    const up = this.y < RULER ? 1 : this.y > view.height ? -1 : 0;
+    const up = this.y < RULER ? 1 : this.y > view.bottom ? -1 : 0;
     if (up && this.zone !== "ruler" && Math.random() < 0.25) {
       view.shift(up);
       this.follow();
@@ -322,7 +328,7 @@ class Hand {
   setCursor() {
     const { desk } = this;
     const note = desk.tool === "pencil" && this.zone === "roll" && !this.held && desk.noteAt(...this.point);
-    const usual = this.zone === "roll" ? "crosshair" : "pointer";
+    const usual = { roll: "crosshair", strip: "default" }[this.zone] ?? "pointer";
     desk.ink.style.cursor = note ? (this.edgeAt(note) ? "ew-resize" : "grab") : usual;
   }
 

@@ -11,6 +11,7 @@ const DOWNLOADS = [
   ["", "Save as ..."],
   [".mid", "MIDI"],
   [".wav", "sound, WAV"],
+  ["heard.wav", "sound of the parts that are heard, WAV"],
   [".png", "picture, PNG"],
   [".mask.png", "picture with mask, PNG"],
   [".npz", "studio, to open again"],
@@ -50,7 +51,8 @@ class Transport {
   }
 
   sendSave() {
-    if (this.save.value) this.desk.send({ do: "save", suffix: this.save.value });
+    const [, heard, suffix] = this.save.value.match(/^(heard)?(.*)$/);
+    if (suffix) this.desk.send({ do: "save", suffix, heard: Boolean(heard) });
     this.save.value = "";
   }
 
@@ -89,10 +91,7 @@ class Tools {
     const bigger = button("Bigger brush", () => desk.setRadius(desk.radius + 1), { text: "+", key: "]", kind: "slim" });
     this.size = make("span", { className: "size", title: "the brush's radius, in cells" });
     this.brush = make("span", { className: "group brush", role: "group", "aria-label": "brush size" }, smaller, this.size, bigger);
-    this.chips = make("span", { className: "group" });
-    this.others = make("select", { "aria-label": "other parts", title: "a selection takes only this part" });
-    this.others.addEventListener("change", () => desk.setPart(this.others.value));
-    this.parts = make("span", { className: "group parts", role: "group", "aria-label": "part" }, this.chips, this.others);
+    this.parts = make("span", { className: "group", role: "group", "aria-label": "what of the selection is composed" });
     this.settings = primary(desk, true).map((spec) => new Setting(desk, spec));
     this.more = button("More settings", () => desk.toggleMore(), { text: "More", icon: "more" });
     const tools = make("span", { className: "group", role: "group", "aria-label": "tools" }, ...this.tools);
@@ -110,22 +109,16 @@ class Tools {
     mark(this.more, "aria-expanded", !desk.more.root.hidden);
   }
 
-  /** Chips for the parts that every song has, a menu for those of this one. */
+  /** Chips for the parts that every song has; those of this one have a line of their own. */
   updateParts() {
     const { desk } = this;
     const chips = ["all", ...desk.parts().slice(0, 2)];
-    const others = desk.parts().slice(2);
-    if (this.names !== desk.parts().join("|")) {
-      this.names = desk.parts().join("|");
+    if (this.names !== chips.join("|")) {
+      this.names = chips.join("|");
       const chip = (name) => button(name, () => desk.setPart(name), { text: SHORT[name] ?? name, key: PART_KEYS[name], kind: "chip" });
-      this.chips.replaceChildren(...chips.map(chip));
-      const option = (name) => make("option", { value: name, textContent: name });
-      this.others.replaceChildren(make("option", { value: "all", textContent: "part ..." }), ...others.map(option));
-      // Of two parts one is the melody, the other goes with it.
-      this.others.hidden = others.length < 3;
+      this.parts.replaceChildren(...chips.map(chip));
     }
-    [...this.chips.children].forEach((made, i) => pressed(made, chips[i] === desk.part));
-    put(this.others, "value", others.includes(desk.part) ? desk.part : "all");
+    [...this.parts.children].forEach((made, i) => pressed(made, chips[i] === desk.part));
   }
 }
 
@@ -352,6 +345,7 @@ const SHORTCUTS = [
   ["]", "bigger brush", (desk) => desk.setRadius(desk.radius + 1)],
   ["M", "only the melody, or all again", (desk) => desk.setPart("melody")],
   ["A", "only the accompaniment, or all again", (desk) => desk.setPart("accompaniment")],
+  ["P", "to the parts: the arrows go through them", (desk) => desk.band.focus()],
   ["C", "compose what is marked", (desk) => desk.compose()],
   ["Ctrl+Enter", "compose what is marked", (desk) => desk.compose()],
   [",", "the candidate before", (desk) => desk.turn(-1)],
@@ -399,6 +393,7 @@ function listenToKeys(desk) {
     if ((event.ctrlKey || event.metaKey) && (!act || field)) return;
     event.stopPropagation();
     if (field && name === "Escape") return desk.takeFocus();
+    if (desk.band.root.contains(event.target) && desk.band.takes(name)) return event.preventDefault();
     if (!act || field || native || event.altKey) return;
     event.preventDefault();
     act(desk);

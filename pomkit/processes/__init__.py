@@ -1,14 +1,15 @@
 """How a model learns and composes (notebooks 03, 06, 07).
 
 Reading order: contract, registry, schedules, kdiffusion, samplers, densities, wide, states,
-controls, chain, edm, uncover, cells, steering, categorical, heads, rules, checkpoint.
+controls, chain, edm, uncover, cells, steering, categorical, heads, sketch, rules, checkpoint.
 
 - `contract`: what every family of models answers; `registry`: the families by name.
 - `schedules`: levels of noise, numbers of cells: plain lists.
 - `samplers`: from noise to a picture, and RePaint; `kdiffusion`: others by name.
 - `densities`: noise in training.
 - `wide`: pictures wider than what a model learned.
-- `controls`, `rules`: what bends sampling, without training; `chain`: rows of whole notes.
+- `controls`, `rules`: what bends sampling, without training; `sketch`: a rhythm and a contour, held
+  by a rule; `chain`: rows of whole notes.
 - `edm`: the paper's process, Gaussian noise on pixels.
 - `states`, `uncover`, `cells`: absorbing diffusion on cells {off, sustain, onset}.
 - `categorical`: Gaussian noise again, with a head that says which cell a pixel is; `heads`: the
@@ -37,6 +38,7 @@ __all__, __getattr__, __dir__ = face(
         "steering": "",
         "categorical": "CategoricalDenoiser",
         "heads": "",
+        "sketch": "Sketch",
         "rules": "",
         "checkpoint": "load_model save_model model_names",
     },

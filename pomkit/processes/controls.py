@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError, shown
-from .states import ONSET, SUSTAIN, Rule, favour, onset_odds
+from .states import NEVER, ONSET, SUSTAIN, Rule, favour, onset_odds
 
 BISECTIONS = 24
 # Of onsets, on their log-odds.
@@ -135,7 +135,8 @@ def keep_likeliest(logits: Tensor, hidden: Tensor, top_p: float) -> Tensor:
         top_p: the share of the expected onsets that the nucleus holds.
     """
     likely = likeliest(onset_odds(logits).sigmoid() * hidden, top_p)
-    logits[:, ONSET:].masked_fill_((hidden & ~likely)[:, None], -math.inf)
+    # What they were to each other stays, for rules that want a note there all the same.
+    logits[:, ONSET:] += NEVER * (hidden & ~likely)[:, None]
     return logits
 
 

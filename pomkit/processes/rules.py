@@ -11,21 +11,21 @@ What is known stays, and a known note may sound on.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import OptionError, check_range
+from ..errors import OptionError, check_range, check_whole, refused, shown
 from ..music.chords import Chord, chord_tones, reduce_chord
 from ..music.palette import paint_chords
 from ..music.pixels import PITCHES, pitch_of_row
-from .states import ONSET, SUSTAIN, Draft, Rule, chord_channels, favour, onset_odds
+from ..music.tables import MAX_STEPS
+from .sketch import Sketch
+from .states import NEVER, ONSET, SUSTAIN, Draft, Rule, chord_channels, favour, onset_odds
 
-# Log-odds: never drawn where anything else can be.
-NEVER = -60.0
 # Log-odds that a lock gives the other notes of a step at most, to keep the rhythm.
 MOST_RAISED = 1.5
 PITCH = pitch_of_row(torch.arange(PITCHES))[:, None]  # of every row, (128, 1)
@@ -121,6 +121,57 @@ def polyphony(most: int) -> Rule:
         return logits
 
     return rule
+
+
+def rhythm(columns: Iterable[int]) -> Rule:
+    """A rhythm: new notes begin in these steps and in no other, at least one in each.
+
+    It comes behind rules of pitches, so that it forces notes that these allow. Where the mask does
+    not reach a step, nothing is asked of it. A known note that goes on behind the mask and can
+    begin in none of the steps begins where it must.
+
+    Args:
+        columns: steps of the picture.
+
+    Raises:
+        OptionError: there is none, or one is no whole number at or above 0.
+    """
+    return Sketch(tuple(sorted(picture_steps("columns", columns))))
+
+
+def contour(pitches: Mapping[int, int]) -> Rule:
+    """A rhythm, as `rhythm` holds it, and the order of a melody: it rises, falls and stays.
+
+    The melody is the highest note that begins in each of the steps, of those that are composed; no
+    other one sounds above it there. Only the order counts, not how far it goes: `{0: 60, 8: 64,
+    12: 64}` rises, then repeats its note. It comes behind rules of pitches.
+
+    Args:
+        pitches: step of the picture -> MIDI pitch.
+
+    Raises:
+        OptionError: a step or a pitch is no whole number at or above 0; when it composes, that the
+            masked rows are too few for such a melody.
+    """
+    if not isinstance(pitches, Mapping):
+        raise OptionError(f"pitches is {shown(pitches)}; give steps and pitches, like {{0: 60}}")
+    steps = sorted(picture_steps("pitches", pitches))
+    heights = [pitches[step] for step in steps]
+    for pitch in heights:
+        check_whole("pitch", pitch, 0, PITCHES - 1)
+    return Sketch(tuple(steps), tuple(map(int, heights)))
+
+
+def picture_steps(what: str, given: Iterable[int]) -> set[int]:
+    """Steps of a picture, each once; OptionError where they are none; `what` names the option."""
+    remedy = "give steps of the picture, whole numbers from 0 on"
+    with refused(what, given, remedy):
+        steps = list(given)
+    if not steps:
+        raise OptionError(f"{what} is {shown(given)}; {remedy}")
+    for step in steps:
+        check_whole(f"a step of {what}", step, 0, MAX_STEPS)
+    return {int(step) for step in steps}
 
 
 def lone_off_beats(beat: int = 4) -> Rule:

@@ -28,6 +28,8 @@ VELOCITIES = (60, 78, 90, 108)
 CHORD_CHANNELS = 3
 # What a sustain is drawn with as a state, whatever its note: the middle of pop piano.
 SUSTAIN_VELOCITY = 85
+# Log-odds: never drawn where anything else can be.
+NEVER = -60.0
 
 
 class Draft(NamedTuple):
@@ -40,6 +42,9 @@ class Draft(NamedTuple):
         noise: float (batch, states, h, w); the state with the largest logit + noise is drawn.
         chords: float (batch, 3 or 7, h, w), see `told_channels`.
         start: the step of the picture at which the window begins; windows begin on bar lines.
+        mask: bool (batch, h, w), the cells that are composed at all.
+        drawn: bool (batch, h, w), those of them whose state this call decides for good. While noise
+            is taken away that is no cell before the last call, then every one.
     """
 
     cells: Tensor
@@ -48,6 +53,8 @@ class Draft(NamedTuple):
     noise: Tensor
     chords: Tensor
     start: int
+    mask: Tensor
+    drawn: Tensor
 
 
 Rule = Callable[[Tensor, int, Draft], Tensor]  # (logits, level, draft) -> logits

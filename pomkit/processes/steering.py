@@ -115,10 +115,10 @@ class Steering:
         levels = sigma.to(x).reshape(-1, 1, 1, 1)  # (batch, 1, 1, 1)
         for change in self.changes(lambda: self.head.evidence(x) / levels**2, float(sigma.max())):
             logits = change(logits)
-        logits = self.obey_rules(logits, conditions.get("chords"))
+        is_last = float(sigma.max()) <= self.head.sigma_min * 1.001
+        logits = self.obey_rules(logits, conditions.get("chords"), is_last)
         self.level += 1
 
-        is_last = float(sigma.max()) <= self.head.sigma_min * 1.001
         if self.whole_notes != "off" and is_last:
             return self.read_whole(logits)
         if self.whole_notes == "calls":
@@ -219,19 +219,21 @@ class Steering:
             self.bias = onset_bias(onset_odds(logits), self.region, self.asked)
         return shift_onsets(logits, self.bias, is_asked)
 
-    def obey_rules(self, logits: Tensor, chords: Tensor | None) -> Tensor:
+    def obey_rules(self, logits: Tensor, chords: Tensor | None, is_last: bool) -> Tensor:
         """Apply the rules to the cells that do not sound yet, and take down what is likely now.
 
         Args:
             logits: float (batch, states, h, w).
             chords: float (batch, 3, h, w); None is unknown.
+            is_last: whether this call decides.
         """
         if not self.plan.rules and self.plan.pitch_bias is None:
             return logits
         if chords is None:
             chords = logits.new_zeros(len(logits), 3, *logits.shape[2:])
+        drawn = self.region if is_last else torch.zeros_like(self.region)
         for rule in self.plan.rules:
-            logits = self.obey(rule, logits, chords)
+            logits = self.obey(rule, logits, chords, drawn)
 
         # What a rule takes away is made up elsewhere only where a number was asked for.
         if self.plan.density is not None:
@@ -240,12 +242,22 @@ class Steering:
         self.take_down(logits)
         return logits
 
-    def obey(self, rule: Rule, logits: Tensor, chords: Tensor) -> Tensor:
-        """Apply a rule to logits, float (batch, states, h, w), of cells that do not sound yet."""
+    def obey(self, rule: Rule, logits: Tensor, chords: Tensor, drawn: Tensor) -> Tensor:
+        """Apply a rule to cells that do not sound yet, or to all where it knows of those that do.
+
+        Args:
+            rule: is asked; one that has a true `bends_sounding` bends whatever it likes.
+            logits: float (batch, states, h, w).
+            chords: float (batch, 3, h, w).
+            drawn: bool (batch, h, w), the cells that this call decides.
+        """
         # Nothing is drawn before the end: the likeliest state is what would be.
         noise = torch.zeros_like(logits)
-        draft = Draft(self.cells, self.hidden, self.free, noise, chords, self.plan.start)
+        seen = (self.cells, self.hidden, self.free, noise, chords)
+        draft = Draft(*seen, self.plan.start, mask=self.region, drawn=drawn)
         bent = rule(logits.clone(), self.level, draft)
+        if getattr(rule, "bends_sounding", False):
+            return torch.where(self.region[:, None], bent, logits)
         obeyed = torch.where(self.free[:, None], bent, logits)
         # Where a note goes on, the rule says whether another one may begin.
         goes_on = self.region & (self.cells == SUSTAIN)

@@ -236,11 +236,13 @@ class Walk:
         noise = gumbel_like(logits, self.generator)
         drawn = as_learned = self.draw(logits, noise)
         new = self.choose_new(level, after)
+        region = self.mask.expand_as(self.hidden)
         for change in self.plan.rules:
             # What lies behind the picture's end is hidden for good: to a rule it is silent.
             outside = ~self.hidden & (self.cells == self.hidden_state)
             cells = torch.where(outside, OFF, self.cells)
-            draft = Draft(cells, self.hidden, new, noise, self.chords, self.plan.start)
+            seen = (cells, self.hidden, new, noise, self.chords)
+            draft = Draft(*seen, self.plan.start, mask=region, drawn=new)
             logits = change(logits, level, draft)
             drawn = (logits + noise).max(1).indices
 

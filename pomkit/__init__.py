@@ -5,9 +5,10 @@
     result = pomkit.inpaint(pomkit.load_model("tiny"), pomkit.render(song), mask)
 
 The folders follow the course: music (a song and its picture), play (see it, hear it), data,
-networks, processes (how a model learns and composes), composing, training, judge, studio. A
-folder imports only from those before it. Everything public is also reached from here and is
-imported when first used, so `import pomkit` is quick and needs no torch.
+networks, processes (how a model learns and composes), composing, ladder (other systems, to compare
+with), training, judge, studio. A folder imports only from those before it. Everything public is
+also reached from here and is imported when first used, so `import pomkit` is quick and needs no
+torch.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ FLOORS = [
     "networks",
     "processes",
     "composing",
+    "ladder",
     "training",
     "judge",
     "studio",
@@ -45,6 +47,7 @@ _HOMES = {
     "networks": "",
     "processes": "load_model save_model",
     "composing": "inpaint generate compose",
+    "ladder": "",
     "training": "",
     "judge": "",
     "studio": "Studio MaskPainter",

@@ -89,6 +89,8 @@ class Process(Protocol):
         composes_chords: whether it composes masked chord rows itself; else they are estimated
             from the notes.
         trains: whether it learns; if not, it needs no `example` and no `loss`.
+        parts: what an optimiser step steps in turn: name -> the prefix of its parameters' names.
+            The loss of the first one, which every step must step, is the loss of the run.
         card: what is known of the trained model: plain JSON values.
         width: columns that it learned.
         steps_per_beat: the grid of the music that it learned.
@@ -101,6 +103,7 @@ class Process(Protocol):
     options: ClassVar[frozenset[str]]
     composes_chords: ClassVar[bool]
     trains: ClassVar[bool]
+    parts: ClassVar[Mapping[str, str]]
     card: dict[str, Any]
     width: int
     steps_per_beat: int
@@ -163,7 +166,16 @@ class Process(Protocol):
             batch: examples, collated.
             forward: calls the model's own `forward`; the model may be wrapped for several devices.
             options: the `TrainOptions` of the run.
+
+        Where there are several `parts`, it is told which one's loss, as `part`. The parameters of
+        the others are constants meanwhile: they get no gradients.
         """
+
+    def turns(self, step: int) -> Sequence[str]:
+        """The parts that are stepped at an optimiser step, in their order."""
+
+    def after_step(self, part: str) -> None:
+        """Do what must be done with the weights of a part each time it was stepped."""
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs to make the same architecture again: plain JSON values."""
@@ -181,7 +193,10 @@ class Process(Protocol):
         """The model with which a run begins that fine-tunes `model`; see `Model.begin_with`."""
 
     def parameter_groups(self, weight_decay: float) -> Iterable[dict[str, Any]]:
-        """The optimiser's groups of parameters, with `lr_scale` and `weight_decay` each."""
+        """AdamW's groups of parameters, with `lr_scale` and `weight_decay` each.
+
+        A group may have more of AdamW's options, such as `betas`.
+        """
 
 
 class Model(nn.Module):
@@ -201,6 +216,7 @@ class Model(nn.Module):
     options: ClassVar[frozenset[str]] = frozenset()
     composes_chords: ClassVar[bool] = False
     trains: ClassVar[bool] = True
+    parts: ClassVar[Mapping[str, str]] = {"all": ""}
     learns_rows: ClassVar[bool] = False
     whole_rows: bool = False
     steps_per_beat: int = 4
@@ -257,6 +273,13 @@ class Model(nn.Module):
     def loss(self, batch: dict[str, Tensor], forward: Any, options: Any) -> Tensor:
         """The loss of each example of a batch, float (batch,); see `Process.loss`."""
         raise NotImplementedError(f"{type(self).__name__} must write loss")
+
+    def turns(self, step: int) -> Sequence[str]:
+        """The parts that are stepped at an optimiser step: all of them."""
+        return list(self.parts)
+
+    def after_step(self, part: str) -> None:
+        """Do nothing with the weights of a part that was stepped."""
 
     def spec(self) -> dict[str, Any]:
         """The process, the width, the grid; and the configuration of a network that has one."""

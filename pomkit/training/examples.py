@@ -51,7 +51,9 @@ class TrainSet(Dataset):
         return self.model.example(window, u, rng, self.options)
 
 
-def loss_of(model: Any, batch: dict[str, Tensor], options: TrainOptions) -> Tensor:
+def loss_of(
+    model: Any, batch: dict[str, Tensor], options: TrainOptions, part: str | None = None
+) -> Tensor:
     """The loss of each item of a batch of TrainSet, float (batch,).
 
     Bits per hidden cell (cells), or the weighted denoising error (edm).
@@ -60,9 +62,13 @@ def loss_of(model: Any, batch: dict[str, Tensor], options: TrainOptions) -> Tens
         model: the model, perhaps wrapped for several devices.
         batch: items of TrainSet, collated.
         options: of the run.
+        part: whose loss, where the model has several parts; None: the first one's.
     """
     family_model = getattr(model, "module", model)
-    return family_model.loss(batch, model, options)
+    if len(family_model.parts) == 1:
+        return family_model.loss(batch, model, options)
+    part = next(iter(family_model.parts)) if part is None else part
+    return family_model.loss(batch, model, options, part=part)
 
 
 def new_model(options: TrainOptions) -> Model:

@@ -38,10 +38,13 @@ class TrainOptions:
     init: str = option("", "fine-tune this checkpoint, by name or path; its process and width hold")
     width: int = option(256, "steps (16ths) of a window")
     steps: int = option(10000, "optimiser steps in all")
+    minutes: float = option(
+        0.0, "end after so many minutes of CPU time instead, all threads together (0: never)"
+    )
     batch: int = option(16, "windows of one step, on each device")
     lr: float = option(1e-3, "AdamW learning rate (the paper: 5e-4)")
     warmup: int = option(200, "steps of linear warm-up")
-    cooldown: float = option(0.2, "share of the steps, at the end, in which the rate falls to 0")
+    cooldown: float = option(0.2, "share of the run, at the end, in which the rate falls to 0")
     sigma_density: str = option("auto", "edm: density of sigma, KIND[:a,b]; auto: the head's own")
     whole_rows: bool = option(False, "learn whole rows: every sustain follows a note (not pixels)")
     weighting: str = option("unit", "edm, pixels: loss weight: unit, soft-min-snr, edm, snr")

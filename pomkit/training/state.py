@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Progress:
     Attributes:
         step: optimiser steps done.
         seconds: spent on them, all parts of the run together.
+        cpu_seconds: of CPU time, all threads together, on the steps and their data.
         log: (step, training loss), means since the entry before.
         valid: (step, validation loss).
     """
@@ -35,6 +36,7 @@ class Progress:
     seconds: float = 0.0
     log: list[tuple[int, float]] = field(default_factory=list)
     valid: list[tuple[int, float]] = field(default_factory=list)
+    cpu_seconds: float = 0.0
 
 
 def save_state(
@@ -76,7 +78,8 @@ def load_state(
         info = json.loads(file.metadata()["info"])
         keys = list(file.keys())
         tensors = {key: file.get_tensor(key).to(device) for key in keys}
-        progress = Progress(info["step"], info["seconds"], info["log"], info["valid"])
+        known = {each.name for each in fields(Progress)}
+        progress = Progress(**{name: info[name] for name in info.keys() & known})
 
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name in names:
@@ -129,6 +132,7 @@ def make_card(
     card["steps"] = progress.step
     card["pictures"] = pictures
     card["hours"] = round(progress.seconds / 3600, 3)
+    card["cpu_minutes"] = round(progress.cpu_seconds / 60, 2)
     card["train_loss"] = progress.log[-1][1]
     card["valid_loss"] = progress.valid[-1][1]
     return card

@@ -27,7 +27,7 @@ from ..composing.region import inpaint
 from ..data.mixture import Mixture
 from ..data.reading import read_corpus
 from ..data.windows import Windows
-from ..errors import OptionError, PomkitError
+from ..errors import OptionError, PomkitError, check_range
 from ..files import assets_dir
 from ..music import masks
 from ..music.tables import BAR
@@ -46,6 +46,7 @@ MOST_DECAY = 0.9999
 WEIGHT_DECAY = 1e-3
 LARGEST_GRADIENT = 1.0
 LOG_EVERY = 50  # steps
+MOST_MINUTES = 60 * 24 * 365
 
 
 class Trainer:
@@ -68,6 +69,7 @@ class Trainer:
         state = self.out / "state.safetensors"
         check_state(state, resume)
 
+        check_range("minutes", self.options.minutes, 0, MOST_MINUTES)
         torch.set_num_threads(options.threads or torch.get_num_threads())
         self.accelerator = Accelerator(
             mixed_precision=precision_of(options), cpu=not torch.accelerator.is_available()
@@ -100,6 +102,7 @@ class Trainer:
         self.model: Model = new_model(self.options).to(self.accelerator.device)
         if not self.model.trains:
             raise OptionError(f"{self.model.process} models do not learn; choose another process")
+        check_devices(self.model, self.options, self.accelerator.num_processes)
         groups = self.model.parameter_groups(WEIGHT_DECAY)
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
         self.wrapped, self.optimizer = self.accelerator.prepare(self.model, optimizer)
@@ -128,10 +131,24 @@ class Trainer:
         o = self.options
         warmup = (step + 1) / max(o.warmup, 1)
         cooldown = (o.steps - step) / max(o.cooldown * o.steps, 1)
-        return min(1.0, warmup) * min(1.0, cooldown)
+        if o.minutes:
+            cooldown = (1 - self.spent) / max(o.cooldown, 1e-6)
+        return min(1.0, warmup) * min(1.0, max(cooldown, 0.0))
+
+    @property
+    def spent(self) -> float:
+        """How much of its minutes of CPU time a run has spent; from 1 on it ends."""
+        return self.reached.cpu_seconds / (60 * self.options.minutes)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last step is done."""
+        if self.options.minutes:
+            return self.spent >= 1
+        return self.step >= self.options.steps
 
     def run(self) -> Path:
-        """Train to the last step.
+        """Train to the last step, or until the minutes are over.
 
         Returns:
             The path of the finished model: the averaged weights.
@@ -142,8 +159,8 @@ class Trainer:
         o = self.options
         clock = Clock(self.reached, self.pictures_per_step)
         bar = tqdm(
-            self._batches(), f"training {o.process}", o.steps, initial=self.step, smoothing=0.05,
-            disable=not self.progress,
+            self._batches(), f"training {o.process}", None if o.minutes else o.steps,
+            initial=self.step, smoothing=0.05, disable=not self.progress,
         )  # fmt: skip
         recent: list[float] = []
         for batch in bar:
@@ -164,6 +181,8 @@ class Trainer:
             if self._due(o.sample_every) and self.accelerator.is_main_process:
                 self._draw()
             clock.wait_for_data()
+            if self.is_over:
+                break
         return self.out / "model.safetensors"
 
     @property
@@ -173,45 +192,72 @@ class Trainer:
 
     def _due(self, every: int) -> bool:
         """Whether something is done now that is done every so many steps, and at the end."""
-        return self.step % every == 0 or self.step == self.options.steps
+        return self.step % every == 0 or self.is_over
 
     def _batches(self) -> Iterator[dict[str, Tensor]]:
         """The batches of the steps that are left, those of this device."""
         o = self.options
-        numbers = np.arange(o.steps * self.pictures_per_step)
-        order = numbers.reshape(o.steps, -1, o.batch)  # (steps, devices, batch)
-        mine = order[self.step :, self.accelerator.process_index]
         items = TrainSet(self.windows, self.model, self.pictures_per_step, o)
-        return iter(DataLoader(items, num_workers=o.loaders, batch_sampler=list(mine)))
+        return iter(DataLoader(items, num_workers=o.loaders, batch_sampler=self._numbers()))
+
+    def _numbers(self) -> Iterator[list[int]]:
+        """The numbers of the windows of each step that is left, those of this device."""
+        o = self.options
+        place = self.accelerator.process_index * o.batch
+        step = self.step
+        while (self.spent < 1) if o.minutes else (step < o.steps):
+            first = step * self.pictures_per_step + place
+            yield list(range(first, first + o.batch))
+            step += 1
 
     def _train_step(self, batch: dict[str, Tensor]) -> float:
-        """One step of the optimiser; its loss."""
+        """One step of the optimiser, of each part in turn; the loss of the first one."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.lr * self.rate(self.step) * group["lr_scale"]
+        losses = [self._step_part(batch, part) for part in self.model.turns(self.step)]
+        self._average()
+
+        for loss in losses:
+            value = self.accelerator.reduce(loss, "mean").item()
+            if not np.isfinite(value):
+                raise PomkitError(
+                    f"the loss is {value} at step {self.step}; "
+                    "resume from the last state with a lower --lr"
+                )
+        return self.accelerator.reduce(losses[0], "mean").item()
+
+    def _step_part(self, batch: dict[str, Tensor], part: str) -> Tensor:
+        """Step one part of the model; its loss, float ()."""
+        # The weights of the others are constants: they get no gradients, and AdamW leaves them.
+        if len(self.model.parts) > 1:
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad_(name.startswith(self.model.parts[part]))
         with flushed_denormals():
             with self.accelerator.autocast():
-                loss = loss_of(self.wrapped, batch, self.options).mean()
+                loss = loss_of(self.wrapped, batch, self.options, part).mean()
             self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self._average()
-
-        value = self.accelerator.reduce(loss.detach(), "mean").item()
-        if not np.isfinite(value):
-            raise PomkitError(
-                f"the loss is {value} at step {self.step}; "
-                "resume from the last state with a lower --lr"
-            )
-        return value
+        self.model.after_step(part)
+        return loss.detach()
 
     def _average(self) -> None:
         """Move the averaged weights towards the present ones."""
         decay = min(MOST_DECAY, 1 - (1 + self.step) ** -EMA_POWER)
-        averages = list(self.ema.state_dict().values())
-        torch._foreach_lerp_(averages, list(self.model.state_dict().values()), 1 - decay)
+        pairs = zip(self.ema.state_dict().values(), self.model.state_dict().values(), strict=True)
+        averages: list[Tensor] = []
+        present: list[Tensor] = []
+        for average, now in pairs:
+            # Counters, as of a batch norm, have no average.
+            if not average.is_floating_point():
+                average.copy_(now)
+                continue
+            averages.append(average)
+            present.append(now)
+        torch._foreach_lerp_(averages, present, 1 - decay)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def valid_loss(self) -> float:
         """Loss of the averaged weights on fixed validation windows with fixed noise."""
         n = self.options.valid_windows
@@ -255,10 +301,8 @@ class Trainer:
         self.reached = reached
 
     def _draw(self) -> None:
-        """Four validation windows and their middle half composed anew, as a figure."""
-        # The same columns in every song: bars of training's frame, 16 steps each.
-        width = self.options.width
-        mask = masks.bars(width, width // (4 * BAR) + 1, width // BAR - width // (4 * BAR))
+        """Four validation windows, a part of each composed anew, as a figure."""
+        mask = mask_to_draw(self.ema, self.options.width)
         pairs = []
         for i in range(4):
             window = self.valid[i]
@@ -294,11 +338,12 @@ class Clock:
         self.seconds_before = reached.seconds
         self.started = time.monotonic() - reached.seconds
         self.waited = 0.0
-        self.free = time.monotonic()
+        self.wait_for_data()
 
     def wait_for_data(self) -> None:
         """The device is free: what follows is waiting."""
         self.free = time.monotonic()
+        self.cpu = time.process_time()
 
     def begin_step(self) -> None:
         """The data are there."""
@@ -307,12 +352,35 @@ class Clock:
     def end_step(self) -> dict[str, float]:
         """The step is done: the speed since the run began or resumed."""
         self.reached.seconds = time.monotonic() - self.started
+        self.reached.cpu_seconds += time.process_time() - self.cpu
         spent = self.reached.seconds - self.seconds_before
         pictures = (self.reached.step - self.first_step) * self.pictures_per_step
         return {
             "pictures_per_second": round(pictures / spent, 1),
             "waiting_for_data": round(self.waited / spent, 3),
         }
+
+
+def mask_to_draw(model: Model, width: int) -> np.ndarray:
+    """The first of some masks of a picture of a width that a model answers, bool (128, width).
+
+    The middle half, the second half, or all.
+    """
+    # The same columns in every song: bars of training's frame, 16 steps each.
+    middle = masks.bars(width, width // (4 * BAR) + 1, width // BAR - width // (4 * BAR))
+    for mask in (middle, masks.continuation(width, width // 2)):
+        with contextlib.suppress(OptionError):
+            model.check_mask(mask)
+            return mask
+    return masks.everything(width)
+
+
+def check_devices(model: Model, options: TrainOptions, devices: int) -> None:
+    """Raise OptionError where several devices would share what one alone can do."""
+    if devices == 1 or not (options.minutes or len(model.parts) > 1):
+        return
+    what = "--minutes" if options.minutes else f"training {model.process} models"
+    raise OptionError(f"{what} was asked of {devices} devices and needs one alone; start one")
 
 
 def check_state(state: Path, resume: bool) -> None:

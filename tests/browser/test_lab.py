@@ -1,6 +1,8 @@
 """The studio in JupyterLab, with a real mouse and keys: ink, sound, composing, files, what survives."""
 
+import importlib.util
 import json
+import os
 import statistics
 import urllib.request
 from pathlib import Path
@@ -366,6 +368,30 @@ def test_a_new_melody_of_bars_5_to_8_is_heard_after_three_actions(clean):
     clean.page.keyboard.press("Space")
 
 
+def test_a_stroke_is_composed_on_release_and_a_choice_is_heard(clean):
+    clean.ask("0", "studio.set(n=2, steps=2)", "count = studio.composed")
+    clean.page.keyboard.press("r")
+    clean.drag((34, None), (44, None))
+    until(lambda: clean.ask("studio.composed - count") == 1, "it composes by itself")
+    until(lambda: clean.of_page("desk.player.playing && desk.offers() === 2"), "it plays")
+
+    # Another stroke while it composes: what is under way ends, and all that is marked is composed.
+    clean.ask("0", "studio.set(n=4, steps=64, U=9)")
+    clean.drag((50, None), (60, None))
+    until(lambda: clean.ask("studio.session.composing"), "it composes again")
+    clean.ask("0", "studio.set(n=2, steps=2, U=1)")
+    clean.drag((66, None), (76, None))
+    until(lambda: clean.ask("studio.composed - count") == 2, "it composes all")
+    assert clean.ask("studio.take_names[-1]") == "bars 3-5, take 1"
+    clean.page.keyboard.press("r")
+    until(lambda: clean.of_page("desk.offers()") == 2, "they are offered")
+    clean.of_page("desk.player.pause()")
+    clean.page.keyboard.press(".")
+    assert clean.of_page("desk.player.playing")
+    assert 16 <= clean.of_page("desk.player.position()") < 40
+    clean.of_page("desk.player.pause()")
+
+
 def test_parts_are_muted_alone_written_and_composed_and_drums_are_a_strip(clean):
     clean.ask(
         "0",
@@ -518,6 +544,40 @@ def test_texts_can_be_read_and_controls_have_names(clean, theme):
         ".pomkit-studio :is(button, select, input, [role=application], [role=toolbar], progress)")]
         .filter((it) => !it.ariaLabel && !it.labels?.length && !it.innerText).map((it) => it.outerHTML)""")
     assert not nameless
+
+
+def axe_core():
+    """The script of axe-core, which looks for what hinders people with disabilities; else a skip."""
+    found = importlib.util.find_spec("axe_playwright_python")
+    folder = Path(found.origin).parent if found else Path("axe_playwright_python")
+    path = Path(os.environ.get("POMKIT_AXE", folder / "axe.min.js"))
+    if not path.exists():
+        pytest.skip("axe-core is not there: pip install axe-playwright-python, or set POMKIT_AXE")
+    return path.read_text(encoding="utf-8")
+
+
+AXE = """async () => {
+    const {violations, passes} = await axe.run(".pomkit-studio");
+    const grave = violations.filter(({impact}) => ["serious", "critical"].includes(impact));
+    return [passes.length, grave.map(({id, nodes}) => [id, nodes.map(({html}) => html)])];
+}"""
+
+
+def test_axe_finds_nothing_serious(clean):
+    clean.page.evaluate(axe_core())
+    clean.ask("0", "studio.add_bars(3, 4)", "studio.inpaint(n=2, steps=2, seed=1)")
+    until(lambda: clean.of_page("desk.offers()") == 2, "all of the panel is there")
+    for theme, sheet in (("light", "more.root"), ("dark", "more.root"), ("dark", "help")):
+        is_light = json.dumps(str(theme == "light").lower())
+        clean.page.evaluate(f"document.body.dataset.jpThemeLight = {is_light}")
+        clean.of_page(f"desk.{sheet}.hidden = false")
+        clean.of_page("desk.update()")
+        clean.page.wait_for_selector(f".pomkit-studio[data-theme={theme}] .sheet:visible")
+        looked_at, grave = clean.page.evaluate(AXE)
+        clean.of_page("desk.more.root.hidden = desk.help.hidden = true")
+        clean.page.evaluate("document.body.dataset.jpThemeLight = 'true'")
+        assert looked_at > 15
+        assert not grave, (theme, sheet)
 
 
 # Files, and what survives

@@ -17,6 +17,7 @@ class Desk {
     this.waiting = new Map(); // messages without an answer: number and time
     this.pending = []; // gestures without an answer
     Object.assign(this, { tool: "brush", part: "all", radius: 2, paperColours: false, aside: false });
+    Object.assign(this, { onRelease: false, again: false });
     Object.assign(this, { writes: "", muted: new Set(), alone: new Set(), drums: [], hearing: [] });
     Object.assign(this, { loop: null, loopWished: false, following: true, fineWished: false });
     Object.assign(this, { showing: null, ghost: null, said: null, onlyNew: false, wished: null, wasBusy: false, extent: null, lastExtent: null });
@@ -162,6 +163,7 @@ class Desk {
     if (content.do !== "done") return;
     for (const number of [...this.waiting.keys()]) if (number <= content.n) this.waiting.delete(number);
     this.pending = this.pending.filter((each) => each.n > content.n);
+    this.settle();
     this.update();
   }
 
@@ -209,13 +211,38 @@ class Desk {
   }
 
   compose() {
-    if (this.hand.open.length) this.hand.closePolygon();
+    if (this.hand.open.length && this.hand.closePolygon() && this.onRelease) return;
     if (!this.extent) return this.say(this.get("status").obstacle || "nothing is marked; paint over what shall be new", true);
     this.wished = this.get("takes").composed;
     this.said = null;
     this.player.synth.context.resume();
     this.setAside(false);
     this.send({ do: "compose" });
+  }
+
+  toggleOnRelease() {
+    this.onRelease = !this.onRelease;
+    this.say(this.onRelease ? "every stroke that ends is composed" : "strokes are composed when you say so");
+  }
+
+  /** A stroke has ended: where that is wished it is composed; what was under way had a smaller mask. */
+  release() {
+    if (!this.onRelease || !this.extent) return;
+    if (this.wished === null && !this.get("status").busy) return this.compose();
+    this.again = true;
+    this.send({ do: "stop" });
+  }
+
+  /** When nothing is composed any more it was stopped, or is heard in a moment; the next one may begin. */
+  settle() {
+    const isDone = () => !this.get("status").busy && !this.waiting.size;
+    if (!isDone()) return;
+    setTimeout(() => {
+      if (!isDone()) return;
+      this.wished = null;
+      if (this.again && this.extent) this.compose();
+      this.again = false;
+    });
   }
 
   /** After composing it plays by itself, from one bar before the mask. */
@@ -238,8 +265,18 @@ class Desk {
     this.ghost = null;
     this.showing = (this.choice() + by + count) % count;
     this.send({ do: "choose", number: this.showing });
-    this.soundChanged();
+    this.hearChoice();
     this.update();
+  }
+
+  /** A choice is heard: it plays on where the new notes are, else from one bar before them. */
+  hearChoice() {
+    const { player } = this;
+    const [from, to] = this.loopRange();
+    const at = player.position();
+    if (player.playing && at >= from && at < to) this.soundChanged();
+    else if (this.fineWished) this.askFine(from);
+    else player.play(from);
   }
 
   /** Be content: nothing is marked any more, and the candidates are no longer offered. */
@@ -540,8 +577,7 @@ class Desk {
     this.foot.tell();
     if (busy === this.wasBusy) return;
     this.wasBusy = busy;
-    // It was stopped, or is heard in a moment.
-    if (!busy) setTimeout(() => (this.wished = null));
+    this.settle();
     const { view, extent } = this;
     const isAway = extent && (extent.first < view.left || extent.first >= view.right);
     if (busy && isAway) view.scroll(this.barAround(extent.first)[0] - view.left - 8, this.song.width);

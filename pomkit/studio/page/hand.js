@@ -239,6 +239,7 @@ class Hand {
 
   endMark() {
     this.desk.gesture({ tool: this.kind, path: this.path, erase: this.erases });
+    this.desk.release();
   }
 
   /** A click on the ruler plays from there, a drag marks bars. */
@@ -271,7 +272,10 @@ class Hand {
   closePolygon() {
     const path = this.open;
     this.open = [];
-    if (path.length > 2) this.desk.gesture({ tool: "polygon", path, erase: this.openErases });
+    if (path.length > 2) {
+      this.desk.gesture({ tool: "polygon", path, erase: this.openErases });
+      this.desk.release();
+    }
     this.desk.drawInk();
     return path.length > 2;
   }

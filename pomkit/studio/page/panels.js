@@ -193,11 +193,13 @@ class More {
     this.fine = button("Fine sound", () => desk.toggleFine(), { text: "fine sound", key: "F" });
     this.fine.title = "Fine sound (F): the kernel plays the song with a soundfont; else the page plays at once";
     this.onlyNew = button("Only the new notes", () => desk.toggleOnlyNew(), { text: "only new notes", key: "N" });
+    this.onRelease = button("Compose on release", () => desk.toggleOnRelease(), { text: "compose on release", key: "R" });
+    this.onRelease.title = "Compose on release (R): every stroke that marks something is composed when it ends";
     this.empty = button("Delete the notes in the mask", () => desk.send({ do: "empty" }), { text: "delete marked notes", key: "Delete" });
     const label = (text, input) => make("label", { className: "setting" }, make("span", { className: "name", textContent: text }), input);
     const settings = this.settings.map((each) => each.root);
     const others = [label("new seed each time", this.dice), label("colours", colours), label("preset", this.marks)];
-    const buttons = make("div", { className: "buttons" }, this.fine, this.onlyNew, this.empty);
+    const buttons = make("div", { className: "buttons" }, this.onRelease, this.fine, this.onlyNew, this.empty);
     this.root = make("div", { className: "sheet more", role: "group", "aria-label": "more settings", hidden: true }, ...settings, ...others, buttons);
   }
 
@@ -212,6 +214,7 @@ class More {
     put(this.dice, "checked", this.desk.get("dice"));
     pressed(this.fine, this.desk.fineWished);
     pressed(this.onlyNew, this.desk.onlyNew);
+    pressed(this.onRelease, this.desk.onRelease);
   }
 }
 
@@ -347,6 +350,7 @@ const SHORTCUTS = [
   ["A", "only the accompaniment, or all again", (desk) => desk.setPart("accompaniment")],
   ["P", "to the parts: the arrows go through them", (desk) => desk.band.focus()],
   ["C", "compose what is marked", (desk) => desk.compose()],
+  ["R", "compose every stroke on release, or not", (desk) => desk.toggleOnRelease()],
   ["Ctrl+Enter", "compose what is marked", (desk) => desk.compose()],
   [",", "the candidate before", (desk) => desk.turn(-1)],
   [".", "the next candidate", (desk) => desk.turn(+1)],

@@ -99,7 +99,10 @@ class LocalHead(nn.Module):
         # On a CPU a convolution is twice as fast where the channels of a pixel stand together.
         seen = torch.cat([x, output], 1).contiguous(memory_format=torch.channels_last)
         hidden = self.look(seen).add_(shift)
-        return output + self.say(F.gelu(hidden))
+        # So is GELU seven times as fast: it runs along memory.
+        by_pixel = hidden.permute(0, 2, 3, 1)  # (batch, height, width, channels)
+        by_channel = F.gelu(by_pixel).permute(0, 3, 1, 2)  # (batch, channels, height, width)
+        return output + self.say(by_channel)
 
     def within(self, x: Tensor, output: Tensor, c_noise: Tensor, part: Part) -> Tensor:
         """The same in a part of the picture only, which costs less.

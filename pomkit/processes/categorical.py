@@ -173,7 +173,8 @@ class CategoricalDenoiser(GaussianNoise):
         Args:
             x: float (batch, 3, height, width), the noisy pictures.
             sigma: float (batch,), above 0.
-            known: float like x, clean pictures in the colours of their states.
+            known: float like x, clean pictures in the colours of their states; or the states, float
+                (batch, states, height, width), 0 or 1.
             mask: bool (batch, 1, height, width), True = composed; None, as `known`: all but the
                 chord rows is.
             chords: float (batch, 3 or 7, height, width), see `states.told_channels`; None = nothing
@@ -191,7 +192,10 @@ class CategoricalDenoiser(GaussianNoise):
         if (known is None) != (mask is None):
             raise OptionError("known and mask belong together; give both or neither")
         mask = notes_mask(x) if mask is None else mask.expand_as(x[:, :1])
-        shown = self.one_hot(torch.full_like(x, -1) if known is None else known)
+        if known is None:
+            known = torch.full_like(x, -1)
+        # A sampler turns the known pixels to states once, not at every call.
+        shown = known if known.shape[1] == self.states else self.one_hot(known)
         if chords is None:
             told = CHORD_CHANNELS + (BAR_CHANNELS if self.bar_position else 0)
             chords = x.new_zeros(len(x), told, *x.shape[2:])
@@ -277,7 +281,8 @@ class CategoricalDenoiser(GaussianNoise):
             options: how.
         """
         plan = controls_of(options, region.any(axis=0).sum() / BAR)
-        seen = {"known": x0, "mask": mask} if options.method == "conditioned" else {}
+        is_told = options.method == "conditioned"
+        seen = {"known": self.one_hot(x0), "mask": mask} if is_told else {}
         ask = partial(self, as_logits=True)
         answer = blended(ask, self.span, region, options.lines)
         whole_notes = options.own.get("whole_notes", self.whole_notes)

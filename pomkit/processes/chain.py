@@ -17,8 +17,7 @@ Source: forward-backward, Rabiner 1989, "A tutorial on hidden Markov models", se
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -63,38 +62,66 @@ def weights_of(logits: Tensor) -> Weights:
     return Weights(off, sustain, onset, size)
 
 
-class Walks(NamedTuple):
-    """Two walks through every block of columns, that is, from either thing that may stand before.
-
-    Attributes:
-        share: the number that a walk carries, before each column and behind the last one,
-            float (length + 1, 2, blocks, batch, h); the second axis is the number it began with.
-        size: the logarithm of a walk's weight up to there, float like `share`.
-    """
-
-    share: Tensor
-    size: Tensor
+Columns = tuple[Tensor, Tensor, Tensor]
 
 
-Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+def carry(free: Tensor, other: Tensor, onset: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+    """Carry a number through rows: how likely something is, given all that came before.
 
-
-def walk_blocks(weights: Weights, step: Step) -> Walks:
-    """Walk through all blocks of columns at once: a few long operations, not many short ones.
+    What is carried is a number s in [0, 1], and behind a cell it is
+    (free s + onset) / (free s + onset + other).
 
     Args:
-        weights: of the rows; `size` is not looked at.
-        step: (off, sustain, onset, share) -> the share and the weight behind that column.
+        free, other, onset: weights of the cells, float (w, batch, h).
+        first: the number before the first column, float (batch, h).
+
+    Returns:
+        The number before each column and behind the last one, float (w + 1, batch, h), and the
+        logarithm of the weight of all, float (batch, h).
     """
-    off, sustain, onset = (in_blocks(part, 1.0 * (part is weights.off)) for part in weights[:3])
-    share = torch.stack([torch.zeros_like(off[0]), torch.ones_like(off[0])])
+    # All blocks of columns at once, from either thing that may stand before: a few long operations,
+    # not many short ones.
+    columns = (in_blocks(free, 0), in_blocks(other, 1), in_blocks(onset, 0))
+    either = torch.stack([torch.zeros_like(columns[0][0]), torch.ones_like(columns[0][0])])
+    shares, weights = walk(columns, either)
+    sizes = weights.log().sum(0)  # (2, blocks, batch, h)
+
+    # From block to block only the number at the seam is carried.
+    seams = [first]
+    total = torch.zeros_like(first)
+    for share, size in zip(shares[-1].unbind(1), sizes.unbind(1), strict=True):
+        joined, weight = mix(share, size, seams[-1])
+        seams.append(joined)
+        total = total + weight
+
+    # Then through all blocks once more, from what truly stands before each.
+    shares, _ = walk(columns, torch.stack(seams[:-1]))
+    inside = shares[:-1].movedim(0, 1).flatten(0, 1)  # (blocks * length, batch, h)
+    behind = torch.cat([inside, seams[-1][None]])
+    # What fills the last block up is left out.
+    return behind[: len(free) + 1], total
+
+
+def walk(columns: Columns, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Carry a number through the columns of blocks; see `carry`.
+
+    Args:
+        columns: free, other, onset, each float (length, blocks, batch, h).
+        share: the number before the first column, float (..., blocks, batch, h).
+
+    Returns:
+        The number before each column and behind the last one, float (length + 1, ...), and the
+        weight of each column, float (length, ...).
+    """
     shares = [share]
-    sizes = [torch.zeros_like(share)]
-    for column in zip(off, sustain, onset, strict=True):
-        share, weight = step(*column, share)
+    weights = []
+    for free, other, onset in zip(*columns, strict=True):
+        held = torch.addcmul(onset, free, share)
+        weight = (held + other).clamp_(min=LEAST_WEIGHT)
+        share = held / weight
         shares.append(share)
-        sizes.append(sizes[-1] + weight.clamp(min=LEAST_WEIGHT).log())
-    return Walks(torch.stack(shares), torch.stack(sizes))
+        weights.append(weight)
+    return torch.stack(shares), torch.stack(weights)
 
 
 def in_blocks(columns: Tensor, rest: float) -> Tensor:
@@ -107,34 +134,6 @@ def in_blocks(columns: Tensor, rest: float) -> Tensor:
     filled = torch.cat([columns, missing])
     by_block = filled.reshape(blocks, BLOCK, *columns.shape[1:])  # (blocks, length, batch, h)
     return by_block.movedim(1, 0)  # (length, blocks, batch, h)
-
-
-def join(walks: Walks, first: Tensor) -> tuple[Tensor, Tensor]:
-    """Join the blocks: what came before says how likely each of a block's walks is.
-
-    Args:
-        walks: through the blocks.
-        first: the number before the first column, float (batch, h).
-
-    Returns:
-        The number before each column and behind the last one, float (blocks * length + 1, batch,
-        h), and the logarithm of the weight of all, float (batch, h).
-    """
-    # From block to block only the number at the seam is carried.
-    seams = [first]
-    total = torch.zeros_like(first)
-    at_end = zip(walks.share[-1].unbind(1), walks.size[-1].unbind(1), strict=True)
-    for share, size in at_end:
-        joined, weight = mix(share, size, seams[-1])
-        seams.append(joined)
-        total = total + weight
-
-    # Then the columns of all blocks, at once.
-    share = walks.share.movedim(1, 0)  # (2, length + 1, blocks, batch, h)
-    size = walks.size.movedim(1, 0)  # (2, length + 1, blocks, batch, h)
-    inside, _ = mix(share, size, torch.stack(seams[:-1]))
-    columns = inside[:-1].movedim(0, 1).flatten(0, 1)  # (blocks * length, batch, h)
-    return torch.cat([columns, seams[-1][None]]), total
 
 
 def mix(share: Tensor, size: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,30 +152,6 @@ def mix(share: Tensor, size: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
     return zero + (one - zero) * (from_one / both), both.log() + largest
 
 
-def step_forward(off: Tensor, sustain: Tensor, onset: Tensor, sounds: Tensor) -> Any:
-    """Go one column on: how likely it sounds, and its weight.
-
-    Args:
-        off, sustain, onset: the weights of the column, float (blocks, batch, h).
-        sounds: how likely the one before sounds, float (2, blocks, batch, h).
-    """
-    held = onset + sustain * sounds
-    total = (off + held).clamp(min=LEAST_WEIGHT)
-    return held / total, total
-
-
-def step_back(off: Tensor, sustain: Tensor, onset: Tensor, silent: Tensor) -> Any:
-    """Go one column back: how much likelier the future is after silence, and its weight.
-
-    Args:
-        off, sustain, onset: the weights of the column, float (blocks, batch, h).
-        silent: how much likelier the future is one column later, float (2, blocks, batch, h).
-    """
-    free = off * silent + onset
-    total = (free + sustain).clamp(min=LEAST_WEIGHT)
-    return free / total, total
-
-
 def sounding_before(weights: Weights, begin: Edge = 0.0) -> tuple[Tensor, Tensor]:
     """The forward pass: what the past says of each column.
 
@@ -189,28 +164,33 @@ def sounding_before(weights: Weights, begin: Edge = 0.0) -> tuple[Tensor, Tensor
         the row; and the logarithm of the weight of all rows, float (batch, h).
     """
     first = torch.zeros_like(weights.off[0]) + begin
-    sounds, total = join(walk_blocks(weights, step_forward), first)
-    width = len(weights.off)
-    last = sounds[width : width + 1]
-    return torch.cat([sounds[:width], last]), total + weights.size.sum(0)
+    # A sustain goes on only where something sounds.
+    sounds, total = carry(weights.sustain, weights.off, weights.onset, first)
+    return sounds, total + weights.size.sum(0)
 
 
-def silence_after(weights: Weights, end: Edge = 1.0) -> Tensor:
-    """The backward pass: how much likelier a future is after silence than after a note.
-
-    Never more than 1: a note may be followed by whatever follows silence.
+def both_passes(weights: Weights, begin: Edge, end: Edge) -> tuple[Tensor, Tensor]:
+    """The forward and the backward pass, in one walk: what past and future say of each column.
 
     Args:
         weights: of the rows.
+        begin: what stands before the first column.
         end: what stands behind the last column.
 
     Returns:
-        float (w, batch, h).
+        How likely the cell before a column sounds, and how much likelier the future is after
+        silence than after a note: float (w, batch, h) both. The latter is never more than 1, since
+        a note may be followed by whatever follows silence.
     """
-    last = torch.zeros_like(weights.off[0]) + end
-    backwards = Weights(*(part.flip(0) for part in weights))
-    silent, _ = join(walk_blocks(backwards, step_back), last)
-    return silent[: len(weights.off)].flip(0)
+    off, sustain, onset, _ = weights
+    # Backwards silence stands for the sustain: a future that begins with it needs no note.
+    free = torch.cat([sustain, off.flip(0)], dim=1)  # (w, 2 batch, h)
+    other = torch.cat([off, sustain.flip(0)], dim=1)  # (w, 2 batch, h)
+    onsets = torch.cat([onset, onset.flip(0)], dim=1)  # (w, 2 batch, h)
+    edges = [torch.zeros_like(off[0]) + edge for edge in (begin, end)]
+    shares, _ = carry(free, other, onsets, torch.cat(edges))
+    before, after = shares[:-1].chunk(2, dim=1)
+    return before, after.flip(0)
 
 
 def marginals(logits: Tensor, begin: Edge = 0.0, end: Edge = 1.0) -> Tensor:
@@ -236,9 +216,8 @@ def kinds_of(logits: Tensor, begin: Edge = 0.0, end: Edge = 1.0) -> Tensor:
         end: what stands behind the last column.
     """
     weights = weights_of(logits)
-    before, _ = sounding_before(weights, begin)
-    after = silence_after(weights, end)
-    by_kind = torch.stack([weights.off * after, weights.sustain * before[:-1], weights.onset])
+    before, after = both_passes(weights, begin, end)
+    by_kind = torch.stack([weights.off * after, weights.sustain * before, weights.onset])
     by_kind = by_kind / by_kind.sum(0).clamp(min=LEAST_WEIGHT)
     return by_kind.movedim(1, -1)  # (3, batch, h, w)
 

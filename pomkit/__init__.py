@@ -46,7 +46,7 @@ _HOMES = {
     "data": "",
     "networks": "",
     "processes": "load_model save_model",
-    "composing": "inpaint generate compose",
+    "composing": "inpaint generate compose doubt",
     "ladder": "",
     "training": "",
     "judge": "",
@@ -133,6 +133,7 @@ keep_old_paths(__name__, OLD_PATHS, RENAMED)
 __all__, _face, __dir__ = face(__name__, {**_HOMES, **dict.fromkeys(OLD_PATHS, "")})
 
 if TYPE_CHECKING:
+    from .composing.doubting import doubt
     from .composing.region import generate, inpaint
     from .composing.song import compose
     from .errors import CheckpointError, MidiError, OptionError, PictureError, PomkitError

@@ -55,6 +55,27 @@ def test_bars_have_four_beats_on_every_grid(grid):
         assert labels(ax.get_xticklabels()) == ["1", "2", "3"]
 
 
+def test_the_odder_a_note_is_the_brighter_it_is_drawn():
+    picture = render(SONG)
+    doubt = np.zeros(picture.shape[:2], np.float32)
+    for pitch, start, length, bits in ((60, 0, 8, 1.0), (64, 8, 8, 6.0), (67, 16, 16, 12.0)):
+        doubt[127 - pitch, start : start + length] = bits
+    ax = show(picture, doubt=doubt)
+    colour = ax.images[1].get_array()
+    onsets = colour[[127 - 60, 127 - 64, 127 - 67], [0, 8, 16], :3].sum(1)
+    assert onsets[0] < onsets[1] < onsets[2]
+    assert (colour[127 - 60, 1, :3] < colour[127 - 60, 0, :3]).all()
+    assert (colour[..., 3] == (doubt > 0)).all()
+    assert ax.figure.axes[1].get_ylabel() == "doubt (bits)"
+    assert len(show(picture, doubt=doubt, legend=False).figure.axes) == 1
+
+
+@pytest.mark.parametrize("doubt", [np.zeros((128, 3)), np.zeros((128, 64), "U1"), 7, "x"])
+def test_what_is_no_doubt_of_the_picture_is_refused(doubt):
+    with pytest.raises(PictureError, match="pomkit.doubt"):
+        show(render(SONG), doubt=doubt)
+
+
 def test_many_bars_are_numbered_sparsely():
     ax = show(Song([(0, 4, 60, 80, 0), (16 * 199, 16, 60, 80, 0)]))
     numbers = [int(text) for text in labels(ax.get_xticklabels())]

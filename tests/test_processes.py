@@ -113,6 +113,18 @@ def test_outside_the_mask_nothing_changes(model, picture):
     assert (out[:, ~mask] == picture[~mask]).all()
 
 
+def test_it_says_how_likely_cells_are_or_that_it_does_not_know(model, picture):
+    hidden = masks.box(picture, (50, 80), (10, 40))
+    asked = Options(method=next(iter(model.methods)), calls=1, generator=seeded())
+    try:
+        bits = model.surprise(picture, hidden, asked)
+    except OptionError:
+        assert not model.learns_rows
+        return
+    assert bits.shape == (3, *hidden.shape)
+    assert (0.5 ** bits[:, hidden]).sum(0) == pytest.approx(1, abs=1e-4)
+
+
 def test_the_same_seed_gives_the_same_music(model, picture):
     mask = region_of(model, picture)
     first = inpaint(model, picture, mask, calls=2)

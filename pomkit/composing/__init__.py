@@ -1,9 +1,10 @@
 """Composing: a picture in, pictures out; a Song in, Songs out (notebooks 07, 10).
 
-Reading order: options, region, hearing, song, former.
+Reading order: options, region, doubting, hearing, song, former.
 
 - `options`: what `inpaint` may be given, checked against what a model knows.
 - `region`: `inpaint` and `generate`.
+- `doubting`: how odd each note of a picture is to a model.
 - `hearing`: the chords that a model is shown where a song names none.
 - `song`: `compose`, which changes the region of a song and keeps all else.
 - `former`: tables for programs that were written for version 0.1.0.
@@ -16,6 +17,7 @@ __all__, __getattr__, __dir__ = face(
     {
         "options": "check_options",
         "region": "inpaint generate Pictures",
+        "doubting": "doubt doubtful",
         "hearing": "show_chords ShownChords",
         "song": "compose ComposedSongs",
     },

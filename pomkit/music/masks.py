@@ -8,6 +8,7 @@ unless `chords=True` or `masks.chords` is added. Masks combine with `|`, `&` and
     mask = masks.bars(song, 9, 12)                         # four bars
     mask = masks.melody(song) & ~masks.bars(song, 1)       # the melody without its first bar
     mask = masks.from_image("painted.png")                 # white paint
+    mask = masks.doubtful(picture, model)                  # the notes that a model finds oddest
 
 The first argument says how wide the mask is: a picture, another mask, a Song or a number of steps.
 """
@@ -30,6 +31,7 @@ from ..errors import (
     refused,
     shown,
 )
+from ..faces import face
 from .images import decode, flat_pixels
 from .pixels import BORDER, PITCHES, Mask, Picture, check_picture, painted, row_of_pitch
 from .song import Song
@@ -42,6 +44,13 @@ MARGIN = 5  # semitones around the pitches of a melody or an accompaniment
 MELODY_NAME = re.compile("melody|vocal|voice|lead|sopran")
 ALL_PITCHES = (0, PITCHES - 1)
 NOTE_PITCHES = (BORDER, PITCHES - 1 - BORDER)
+
+# What needs a model is made on a floor above; it is imported when it is first used.
+_from_above = face(__name__, {"..composing.doubting": "doubtful"})[1]
+
+
+def __getattr__(name: str) -> Any:
+    return _from_above(name)
 
 
 def box(

@@ -5,6 +5,7 @@ bars are numbered, octaves named, and the cells of a mask lie under white glass:
 
     show(song)
     show(result, mask, before=picture)      # the new notes in a colour of their own
+    show(picture, doubt=pomkit.doubt(model, picture))       # the odd notes bright
 
 Everything is drawn by matplotlib, which is imported with the first figure; only `save_png` writes
 a picture as it is, a pixel for a cell. Files are written whole or not at all.
@@ -61,6 +62,8 @@ SHORT = {
 MOST_BAR_NUMBERS = 34
 LEAST_PITCHES = 28
 MOST_CLEAR_EDGES = 500
+# The doubt, in bits, from which on a note is as bright as can be: a chance of one in 4,096.
+MOST_DOUBT = 12.0
 
 
 def new_figure(width: float, height: float, dpi: int = 110, shown: bool = False) -> "Figure":
@@ -86,6 +89,7 @@ def show(
     *,
     title: str | None = None,
     before: Picture | None = None,
+    doubt: np.ndarray | None = None,
     crop: bool | tuple[int, int] = True,
     legend: bool = True,
     colours: str = "picture",
@@ -103,6 +107,8 @@ def show(
         title: what stands above, on the left.
         before: the picture before inpainting, of the same shape; what differs from it is drawn in
             the colours of new notes.
+        doubt: float (128, width), in bits, as `pomkit.doubt` gives it: notes are drawn by it, the
+            odd ones bright, and a bar beside them says how odd; None: in their own colours.
         crop: True shows the pitches in use, False all of them, (low, high) these.
         legend: whether the colours are explained below.
         colours: "picture", or "safe", which suits colour-blind eyes.
@@ -113,16 +119,10 @@ def show(
         The Axes.
 
     Raises:
-        PictureError: the picture, the mask or the picture before does not fit.
+        PictureError: the picture, the mask, the doubt or the picture before does not fit.
         OptionError: `colours`, `border` or `steps_per_beat` has no such value.
     """
-    if isinstance(music, Song):
-        song = music
-        picture = render(music, border=border)
-    else:
-        song = Song(np.zeros(0, NOTE_DTYPE), steps_per_beat=steps_per_beat)
-        picture = music
-    check_picture(picture)
+    song, picture = _song_and_picture(music, border, steps_per_beat)
     check_choice("colours", colours, COLOURS)
     region = np.zeros(picture.shape[:2], bool) if mask is None else check_mask(mask, picture)
     new = _new_cells(picture, before)
@@ -133,6 +133,8 @@ def show(
     ax = new_figure(12, 4.2, shown=True).subplots() if ax is None else ax
     canvas = _canvas(picture, new, colours, border)
     ax.imshow(canvas, extent=(0, width, -0.5, PITCHES - 0.5), **IMSHOW_OPTIONS)
+    if doubt is not None:
+        _draw_doubt(ax, picture, doubt, legend)
     lines = song.bar_lines(width) if bars is None else np.unique(bars)
     _draw_grid(ax, lines, width, (low, high))
     _draw_mask(ax, region)
@@ -141,7 +143,7 @@ def show(
     above = 6.0
     if high < PITCHES - border:
         above = _draw_chords(ax, read_chords(picture, border), region[:border])
-    if legend:
+    if legend and doubt is None:
         _draw_legend(ax, colours, mask is not None, bool(new.any()), **BELOW_AXES)
     if title:
         ax.set_title(title, loc="left", fontsize=11, pad=above)
@@ -279,6 +281,17 @@ def save_png(path: AnyPath, picture: Picture, scale: int = 1) -> Path:
     return write(path, partial(Image.fromarray(enlarged).save, format="png"))
 
 
+def _song_and_picture(
+    music: Song | Picture, border: int, steps_per_beat: int
+) -> tuple[Song, Picture]:
+    """A Song and its picture; of a picture, a Song without notes; PictureError for others."""
+    if isinstance(music, Song):
+        return music, render(music, border=border)
+    song = Song(np.zeros(0, NOTE_DTYPE), steps_per_beat=steps_per_beat)
+    check_picture(music)
+    return song, music
+
+
 def _new_cells(picture: Picture, before: Picture | None) -> np.ndarray:
     """Where a picture differs from the one before, bool (128, width)."""
     if before is None:
@@ -359,6 +372,31 @@ def _draw_grid(ax: "Axes", lines: np.ndarray, width: int, pitches: tuple[int, in
     ax.set_xlabel("bar", loc="left")
     ax.tick_params(length=2)
     ax.spines[:].set_visible(False)
+
+
+def _draw_doubt(ax: "Axes", picture: Picture, doubt: np.ndarray, legend: bool) -> None:
+    """Draw notes by their doubt, float (128, width), and beside them what its colours mean."""
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    doubt = np.asarray(doubt)
+    if doubt.shape != picture.shape[:2] or doubt.dtype.kind not in "fiu":
+        raise PictureError(
+            f"the doubt is {doubt.dtype} {doubt.shape}, the picture {picture.shape[:2]}; "
+            "give what pomkit.doubt says of it"
+        )
+
+    # Where a note begins it is brighter than where it sounds on.
+    shades = ScalarMappable(Normalize(0, MOST_DOUBT, clip=True), colormaps["plasma"])
+    colour = shades.to_rgba(doubt)  # (128, width, 4)
+    goes_on = picture[..., 0] <= picture[..., 1]
+    colour[goes_on, :3] *= 0.7
+    colour[..., 3] = doubt > 0
+    ax.imshow(colour, extent=ax.images[0].get_extent(), **IMSHOW_OPTIONS)
+    if legend:
+        options: DrawOptions = dict(extend="max", pad=0.01, fraction=0.03, label="doubt (bits)")
+        ax.figure.colorbar(shades, ax=ax, **options).outline.set_visible(False)
 
 
 def _draw_mask(ax: "Axes", mask: Mask) -> None:

@@ -48,12 +48,13 @@ from .contract import (
 )
 from .controls import Wishes
 from .edm import GaussianNoise, to_pixels
-from .samplers import Denoise
+from .samplers import Denoise, normal_like
 from .schedules import settling_sigmas
 from .states import (
     CHORD_CHANNELS,
     ONSET,
     VELOCITIES,
+    bits_of_kinds,
     box_of,
     decode_cells,
     encode_cells,
@@ -289,6 +290,26 @@ class CategoricalDenoiser(GaussianNoise):
         steering = Steering(self, answer, plan, conditions=seen, whole_notes=whole_notes)
         steering.begin(x0, mask, options.end)
         return steering
+
+    @torch.inference_mode()
+    def surprise(self, picture: np.ndarray, hidden: np.ndarray, options: Options) -> np.ndarray:
+        """What hidden cells are likely to be, float32 (3, 128, width); see `Process.surprise`.
+
+        A cell is hidden by so much noise that its pixel tells nothing.
+        """
+        behind = np.zeros_like(hidden)
+        if options.end is not None:
+            behind[:, options.end :] = True
+        unknown = hidden | self.composed(behind)
+        x0 = self.encode(picture[None]).to(self.device)  # (1, 3, 128, width)
+        mask = torch.from_numpy(unknown).to(self.device)[None, None]  # (1, 1, 128, width)
+
+        noise = normal_like(x0, options.generator)
+        noisy = torch.where(mask, self.middle + self.sigma_max * noise, x0)
+        told = self.conditions(picture[None], hidden, options) | {"known": x0, "mask": mask}
+        ask = blended(partial(self, as_logits=True), self.span, hidden, options.lines)
+        logits = ask(noisy, x0.new_full((1,), self.sigma_max), **told)
+        return bits_of_kinds(logits)[0].cpu().numpy()  # (3, 128, width)
 
     @property
     def middle(self) -> Tensor | float:

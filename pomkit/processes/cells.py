@@ -44,6 +44,7 @@ from .states import (  # noqa: F401
     CHORD_CHANNELS,
     ONSET,
     VELOCITIES,
+    bits_of_kinds,
     chord_channels,
     decode_cells,
     encode_cells,
@@ -169,18 +170,12 @@ class Cells(Model):
         self, canvas: np.ndarray, region: np.ndarray, options: Options, report: Report
     ) -> Drawn:
         """Compose a region of pictures, uint8 (n, 128, width, 3); see `Process.compose`."""
+        # Behind the picture's end nothing is composed or counted.
         notes = region & ~masks.chords(region)
-        states = np.stack([self.encode(picture) for picture in canvas])
-
-        # Behind the picture's end nothing is known, and nothing is composed or counted.
-        end = notes.shape[1] if options.end is None else options.end
-        notes[:, end:] = False
-        states[:, :, end:] = self.states
-
-        position = known_position(self, options, region.shape[1])
-        channels = np.stack([told_channels(picture, region, position) for picture in canvas])
-        arrays = (states, channels, notes)
-        cells, chords, mask = (torch.from_numpy(array).to(self.device) for array in arrays)
+        if options.end is not None:
+            notes[:, options.end :] = False
+        cells, chords = self.inputs(canvas, region, options)
+        mask = torch.from_numpy(notes).to(self.device)
         onsets = None
         if options.density is not None:
             onsets = options.density * notes.any(axis=0).sum() / BAR
@@ -195,6 +190,37 @@ class Cells(Model):
         whole = blended(self, self.span, notes, options.lines)
         plan = plan_of(options, onsets) | {"together": self.whole_rows}
         return draw(sample_cells(whole, cells, chords, mask, self.states, callback=tell, **plan))
+
+    def inputs(
+        self, canvas: np.ndarray, region: np.ndarray, options: Options
+    ) -> tuple[Tensor, Tensor]:
+        """What the network is told of pictures, whatever of it is hidden then.
+
+        Args:
+            canvas: uint8 (n, 128, width, 3).
+            region: bool (128, width); where it covers chord rows the chord is unknown.
+            options: where bars begin, where the picture ends.
+
+        Returns:
+            The states, int64 (n, 128, width), hidden behind the picture's end; what else is told,
+            float (n, 3 or 7, 128, width).
+        """
+        states = np.stack([self.encode(picture) for picture in canvas])
+        if options.end is not None:
+            states[:, :, options.end :] = self.states
+        position = known_position(self, options, region.shape[1])
+        channels = np.stack([told_channels(picture, region, position) for picture in canvas])
+        return torch.from_numpy(states).to(self.device), torch.from_numpy(channels).to(self.device)
+
+    @torch.inference_mode()
+    def surprise(self, picture: np.ndarray, hidden: np.ndarray, options: Options) -> np.ndarray:
+        """What hidden cells are likely to be, float32 (3, 128, width); see `Process.surprise`."""
+        cells, chords = self.inputs(picture[None], hidden, options)
+        mask = torch.from_numpy(hidden).to(self.device)
+        ask = blended(self, self.span, hidden, options.lines)
+        # All of the region is hidden: t is 1.
+        logits = ask(torch.where(mask, self.states, cells), chords, chords.new_ones(1))
+        return bits_of_kinds(logits)[0].cpu().numpy()  # (3, 128, width)
 
     def example(
         self, window: Window, u: float, rng: np.random.Generator, options: Any

@@ -147,6 +147,22 @@ class Process(Protocol):
             the region were no music and were cleared.
         """
 
+    def surprise(self, picture: np.ndarray, hidden: np.ndarray, options: Options) -> np.ndarray:
+        """How surprising each kind of cell would be in hidden cells, given all the others.
+
+        Args:
+            picture: uint8 (128, width, 3). Do not look at it where it is hidden.
+            hidden: bool (128, width), True = not known; no chord rows.
+            options: where the window begins, where bars do, where the picture ends.
+
+        Returns:
+            float32 (3, 128, width): -log2 of how likely a cell is silence, a sustain, an onset of
+            any velocity. Only the hidden cells count.
+
+        Raises:
+            OptionError: the family does not know.
+        """
+
     def example(
         self, window: Window, u: float, rng: np.random.Generator, options: Any
     ) -> dict[str, Any]:
@@ -263,6 +279,17 @@ class Model(nn.Module):
     ) -> Drawn:
         """Compose a region of pictures, uint8 (n, 128, width, 3); see `Process.compose`."""
         raise NotImplementedError(f"{type(self).__name__} must write compose")
+
+    def surprise(self, picture: np.ndarray, hidden: np.ndarray, options: Options) -> np.ndarray:
+        """What hidden cells are likely to be, float32 (3, 128, width); see `Process.surprise`.
+
+        Raises:
+            OptionError: this family does not know.
+        """
+        raise OptionError(
+            f"{type(self).__name__} does not say how likely a note is; give a cells model, or edm "
+            "with the head cells"
+        )
 
     def example(
         self, window: Window, u: float, rng: np.random.Generator, options: Any

@@ -7,10 +7,12 @@ what a rule of sampling sees. A hidden cell is in the state after the last.
     picture, cleared = decode_cells(cells, picture, mask, VELOCITIES)
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -194,6 +196,20 @@ def favour(logits: Tensor, hidden: Tensor, bias: Tensor) -> Tensor:
 def onset_odds(logits: Tensor) -> Tensor:
     """Log-odds of an onset of any velocity: float (batch, h, w) of (batch, states, h, w)."""
     return logits[:, ONSET:].logsumexp(1) - logits[:, :ONSET].logsumexp(1)
+
+
+def bits_of_kinds(logits: Tensor) -> Tensor:
+    """How surprising silence, a sustain, an onset of any velocity would be: -log2 p.
+
+    Args:
+        logits: float (batch, states, h, w).
+
+    Returns:
+        float (batch, 3, h, w).
+    """
+    onset = logits[:, ONSET:].logsumexp(1, keepdim=True)
+    by_kind = torch.cat([logits[:, :ONSET], onset], dim=1)  # (batch, 3, h, w)
+    return (logits.logsumexp(1, keepdim=True) - by_kind) / math.log(2)
 
 
 def box_of(mask: Tensor) -> Part | None:

@@ -45,12 +45,8 @@ MELODY_NAME = re.compile("melody|vocal|voice|lead|sopran")
 ALL_PITCHES = (0, PITCHES - 1)
 NOTE_PITCHES = (BORDER, PITCHES - 1 - BORDER)
 
-# What needs a model is made on a floor above; it is imported when it is first used.
-_from_above = face(__name__, {"..composing.doubting": "doubtful"})[1]
-
-
-def __getattr__(name: str) -> Any:
-    return _from_above(name)
+# What needs a model stands on a floor above.
+__getattr__ = face(__name__, {"..composing.doubting": "doubtful"})[1]
 
 
 def box(

@@ -63,18 +63,8 @@ class Cells(Model):
     process = "cells"
     learns_rows = True
     options = frozenset(
-        [
-            "calls",
-            "method",
-            "U",
-            "jump",
-            "density",
-            "guidance",
-            "temperature",
-            "top_p",
-            "rule",
-            "pitch_bias",
-        ]
+        ["calls", "method", "U", "jump", "density", "guidance", "temperature", "top_p"]
+        + ["rule", "pitch_bias"]
     )
 
     def __init__(
@@ -170,7 +160,6 @@ class Cells(Model):
         self, canvas: np.ndarray, region: np.ndarray, options: Options, report: Report
     ) -> Drawn:
         """Compose a region of pictures, uint8 (n, 128, width, 3); see `Process.compose`."""
-        # Behind the picture's end nothing is composed or counted.
         notes = region & ~masks.chords(region)
         if options.end is not None:
             notes[:, options.end :] = False
@@ -194,18 +183,13 @@ class Cells(Model):
     def inputs(
         self, canvas: np.ndarray, region: np.ndarray, options: Options
     ) -> tuple[Tensor, Tensor]:
-        """What the network is told of pictures, whatever of it is hidden then.
-
-        Args:
-            canvas: uint8 (n, 128, width, 3).
-            region: bool (128, width); where it covers chord rows the chord is unknown.
-            options: where bars begin, where the picture ends.
+        """What is known of pictures, arguments as `compose`'s.
 
         Returns:
-            The states, int64 (n, 128, width), hidden behind the picture's end; what else is told,
-            float (n, 3 or 7, 128, width).
+            The states, int64 (n, 128, width), and what is told beside them, (n, 3 or 7, ...).
         """
         states = np.stack([self.encode(picture) for picture in canvas])
+        # Behind the picture's end nothing is known.
         if options.end is not None:
             states[:, :, options.end :] = self.states
         position = known_position(self, options, region.shape[1])
@@ -218,8 +202,8 @@ class Cells(Model):
         cells, chords = self.inputs(picture[None], hidden, options)
         mask = torch.from_numpy(hidden).to(self.device)
         ask = blended(self, self.span, hidden, options.lines)
-        # All of the region is hidden: t is 1.
-        logits = ask(torch.where(mask, self.states, cells), chords, chords.new_ones(1))
+        all_hidden = chords.new_ones(1)
+        logits = ask(torch.where(mask, self.states, cells), chords, all_hidden)
         return bits_of_kinds(logits)[0].cpu().numpy()  # (3, 128, width)
 
     def example(
@@ -302,20 +286,11 @@ class Cells(Model):
 
 def plan_of(options: Options, onsets: float | None) -> dict[str, Any]:
     """The options of `inpaint` as those of `sample_cells`, with the number of onsets wanted."""
-    names = [
-        "calls",
-        "U",
-        "jump",
-        "temperature",
-        "guidance",
-        "top_p",
-        "pitch_bias",
-        "start",
-        "generator",
-    ]
+    names = ["calls", "U", "jump", "temperature", "guidance", "top_p", "pitch_bias", "start"]
     plan = {name: getattr(options, name) for name in names}
     rule = () if options.rule is None else options.rule
-    return plan | {"rule": rule, "density": onsets, "whole_notes": True}
+    plan |= {"rule": rule, "generator": options.generator}
+    return plan | {"density": onsets, "whole_notes": True}
 
 
 def cell_bound(

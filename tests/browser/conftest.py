@@ -8,19 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pytest
 from jupyter_client import BlockingKernelClient
 
+from .pointer import WAIT, Pointer, until
+
 ROOT = Path(__file__).parents[2]
-WAIT = int(
-    os.environ.get("POMKIT_WAIT", 120)
-)  # seconds for anything at all: the machine may be busy
 SWITCHES = [
     "--no-sandbox",
     "--disable-gpu",
@@ -38,28 +35,11 @@ JUPYTER = [
     "--IdentityProvider.token=",
     "--ServerApp.disable_check_xsrf=True",
 ]
-# Where a cell of the studio's roll lies.
-PLACE = """([step, pitch]) => {
-    const {desk} = document.querySelector(".pomkit-studio"), {view} = desk;
-    const box = desk.ink.getBoundingClientRect();
-    const x = step < 0 ? 20 : view.across(step + 0.5);
-    const y = pitch === null ? 30 : view.down(pitch - 0.5);
-    return [box.left + x, box.top + y];
-}"""
 SERVERS = {
     "lab": ["jupyter", "lab", "--LabApp.news_url=", *JUPYTER],
     "notebook": ["jupyter", "notebook", *JUPYTER],
     "voila": ["voila", "--no-browser", "--Voila.ip=127.0.0.1"],
 }
-
-
-def until(check, what, seconds=WAIT):
-    """Poll until `check()` is true, and return it."""
-    end = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
-    return found
 
 
 def free_port():
@@ -89,7 +69,7 @@ def chromium():
         browser.close()
 
 
-class Desk:
+class Desk(Pointer):
     """A notebook in a browser: `page`, and `ask`, which evaluates an expression in the notebook's kernel."""
 
     def __init__(self, folder, url, browser, kind):
@@ -181,40 +161,6 @@ class Desk:
         assert it["status"] == "ok", it
         return json.loads(eval(it["data"]["text/plain"]))
 
-    def box(self, what="canvas"):
-        """Where an element lies, once it stands still."""
-        element = self.page.locator(what).first
-        element.scroll_into_view_if_needed()
-        boxes = [None]
-
-        def still():
-            boxes.append(element.bounding_box())
-            return boxes[-1] == boxes[-2]
-
-        until(still, f"{what} stands still")
-        return boxes[-1]
-
-    def at(self, step, pitch):
-        """The page's pixel at the middle of a cell; step -1: the keys, pitch None: the ruler."""
-        if self.page.locator(".pomkit-studio").count():
-            return self.page.evaluate(PLACE, [step, pitch])
-        x, y, zoom, row, left, _, _, high = self.ask("list(painter.view)")
-        box = self.box()
-        scale = box["width"] / self.ask("painter.canvas.width")
-        px, py = (
-            20 if step < 0 else x + (step + 0.5 - left) * zoom,
-            25 if pitch is None else y + (high - pitch + 0.5) * row,
-        )
-        return box["x"] + px * scale, box["y"] + py * scale
-
-    def drag(self, *points, steps=25, button="left"):
-        """Press the mouse at the first (step, pitch), move through the others, release at the last."""
-        self.page.mouse.move(*self.at(*points[0]))
-        self.page.mouse.down(button=button)
-        for point in points[1:]:
-            self.page.mouse.move(*self.at(*point), steps=steps)
-        self.page.mouse.up(button=button)
-
     def of_page(self, expression):
         """The value of an expression of the studio's `desk`, the object that holds its page together."""
         return self.page.evaluate(
@@ -245,19 +191,6 @@ class Desk:
     def close(self):
         self.close_client()
         self.context.close()
-
-
-def mask_of(desk):
-    """The painter's mask in the kernel."""
-    shape, packed = desk.ask("[painter.mask.shape, numpy.packbits(painter.mask).tolist()]")
-    return np.unpackbits(np.array(packed, np.uint8)).reshape(shape).astype(bool)
-
-
-def painted(desk):
-    """The mask, once something is painted and the mouse is up."""
-    held = "'drag' in dir(painter) and painter.drag.held"
-    until(lambda: mask_of(desk).any() and not desk.ask(held), "something is painted")
-    return mask_of(desk)
 
 
 @pytest.fixture(scope="module")

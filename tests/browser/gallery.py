@@ -27,7 +27,8 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
-from .conftest import JUPYTER, ROOT, SWITCHES, WAIT, free_port, until
+from .conftest import JUPYTER, ROOT, SWITCHES, free_port
+from .pointer import WAIT, until
 
 sys.path.insert(0, str(ROOT / "notebooks"))
 

@@ -5,7 +5,7 @@ import pytest
 
 from pomkit import masks
 
-from .conftest import painted, until
+from .pointer import is_stroke, painted, until
 
 CELLS = [
     """import numpy as np
@@ -22,8 +22,7 @@ def test_painting_and_composing(desk):
     desk.box(".pomkit-studio .ink")
     desk.drag((20, 70), (60, 50), steps=40)
     mask = painted(desk)
-    wide, narrow = (masks.stroke(512, [(20, 70), (60, 50)], radius) for radius in (3, 1))
-    assert mask[narrow].all() and not mask[~wide].any()
+    assert is_stroke(mask, [(20, 70), (60, 50)])
     if desk.kind == "notebook":
         for key in ("x", "d", "d"):
             desk.page.keyboard.press(key)

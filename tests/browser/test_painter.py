@@ -4,7 +4,7 @@ import pytest
 
 from pomkit import masks
 
-from .conftest import mask_of, painted, until
+from .pointer import is_stroke, mask_of, painted, until
 
 # fmt: off
 CELLS = ["""import numpy as np
@@ -36,8 +36,7 @@ def clean(desk):
 def test_a_stroke_marks_what_is_under_it_to_one_cell_and_is_undone(clean):
     clean.drag((20, 70), (60, 50), steps=40)
     mask = painted(clean)
-    wide, narrow = (masks.stroke(512, [(20, 70), (60, 50)], radius) for radius in (3, 1))
-    assert mask[narrow].all() and not mask[~wide].any()
+    assert is_stroke(mask, [(20, 70), (60, 50)])
     clean.shot("stroke")
     clean.button("undo")
     until(lambda: not mask_of(clean).any(), "the stroke is undone")
@@ -69,8 +68,7 @@ def test_shapes(clean, tool, points, expected):
 def test_a_polygon_by_its_corners_and_one_drawn_round(clean):
     corners = [(20, 50), (60, 50), (40, 75)]
     clean.page.click("button:text-is('polygon')")
-    for corner in [*corners, corners[0]]:
-        clean.page.mouse.click(*clean.at(*corner))
+    clean.click(*corners, corners[0])
     first = painted(clean)
     assert (
         first ^ masks.polygon(512, corners)
@@ -98,19 +96,7 @@ def test_the_eraser_and_a_release_outside(clean):
 
 
 def test_a_finger_paints(clean):
-    session = clean.context.new_cdp_session(clean.page)
-    points = [clean.at(step, 60) for step in range(20, 40)]
-
-    def touch(kind, *at):
-        session.send(
-            "Input.dispatchTouchEvent",
-            {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in at]},
-        )
-
-    touch("touchStart", points[0])
-    for point in points:
-        touch("touchMove", point)
-    touch("touchEnd")
+    clean.touch(*((step, 60) for step in range(20, 40)))
     mask = painted(clean)
     assert mask[127 - 60, 20:40].all() and not mask[:, 45:].any()
 
@@ -126,9 +112,9 @@ def test_the_pencil_draws_moves_and_deletes_notes(clean):
     until(lambda: notes() == [[16, 8, 64]], "a note is drawn")
     clean.drag((18, 64), (34, 67))
     until(lambda: notes() == [[32, 8, 67]], "it is moved")
-    clean.page.mouse.click(*clean.at(8, 60))
+    clean.click((8, 60))
     until(lambda: notes() == [[8, 2, 60], [32, 8, 67]], "a click is a short note")
     clean.button("eraser")
-    clean.page.mouse.click(*clean.at(36, 67))
+    clean.click((36, 67))
     until(lambda: notes() == [[8, 2, 60]], "one is deleted")
     clean.shot("pencil")

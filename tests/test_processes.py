@@ -5,6 +5,7 @@ new head of edm.
 """
 
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from pomkit import (
     render,
     save_model,
 )
+from pomkit.ladder.sound import mel_of
 from pomkit.networks.hdit import CONFIGS, HDiTConfig, Level
 from pomkit.processes.contract import Model, Options, Process
 from pomkit.processes.heads import HEADS
@@ -44,6 +46,12 @@ def toy_size(monkeypatch):
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def plain_tones(monkeypatch):
+    """Systems that learn from sound hear plain tones: they need no library, and are quick."""
+    monkeypatch.setattr("pomkit.ladder.recordings.mel_of", partial(mel_of, sound="tones"))
 
 
 FORMS = [*sorted(set(FAMILIES) - {"edm"}), "cells local", *(f"edm {head}" for head in HEADS)]
@@ -91,6 +99,8 @@ def test_it_says_what_it_knows(process, model):
 
 def region_of(model, picture) -> np.ndarray:
     """The first of some masks that a model answers."""
+    if getattr(model, "answers", None) == {}:
+        pytest.skip(f"{model.process} composes no notes")
     for mask in (
         masks.box(picture, (50, 80), (10, 40)),
         masks.bars(picture, 2, 3),
@@ -307,16 +317,19 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("lay", [np.asfortranarray, mirrored, read_only])
 def test_how_picture_and_mask_lie_in_memory_never_counts(model, picture, lay):
-    mask = masks.bars(picture, 2, 3, chords=True)
+    mask = region_of(model, picture)
+    mask |= masks.chords(picture) & mask.any(axis=0)
+    given = mask.copy()
     for asked in ({}, {"chords": [Chord(0, WIDTH, "C:maj")]}, {"bars": [5, 21, 37]}):
         laid = lay(picture), lay(mask)
         out = inpaint(model, *laid, calls=2, seed=0, **asked)
         assert np.array_equal(out, inpaint(model, picture, mask, calls=2, seed=0, **asked))
         assert np.array_equal(laid[0], picture)
-        assert np.array_equal(laid[1], masks.bars(picture, 2, 3, chords=True))
+        assert np.array_equal(laid[1], given)
 
 
 def test_generate_takes_how_many_by_position(model):
+    region_of(model, np.zeros((128, WIDTH, 3), np.uint8))
     out = generate(model, WIDTH, 2, calls=2, seed=1)
     assert out.shape == (2, 128, WIDTH, 3)
     assert np.array_equal(out, generate(model, width=WIDTH, n=2, steps=2, seed=1))

@@ -3,10 +3,15 @@
 Each of them is a process: `python -m pomkit.train --process NAME` trains it, `load_model` loads it,
 `inpaint` composes with it. Nothing imports this folder; the package can be read without it.
 
-Reading order: system, answering.
+Reading order: system, answering, sound, recordings, restoring, diffroll, spectrogram, texture,
+cascade.
 
 - `system`: what all of them share: cells in, cells out, windows of 64 x 64, which masks.
 - `answering`: how a system answers a mask that it was not made for.
+- `sound`: sound as a picture and back; `recordings`: windows of songs, played once.
+- `restoring`: what systems share that restore hidden cells and are told more than the cells.
+- `diffroll`: told the sound: transcription; `spectrogram`: the way back, notes to sound.
+- `texture`: told how many notes shall begin; `cascade`: told a skeleton, which it writes first.
 """
 
 from ..faces import face
@@ -16,5 +21,12 @@ __all__, __getattr__, __dir__ = face(
     {
         "system": "System",
         "answering": "",
+        "sound": "MelScale audio_of log_mel mel_of sound_of",
+        "recordings": "",
+        "restoring": "Restorer",
+        "diffroll": "DiffRoll",
+        "spectrogram": "SpectrogramDiffusion",
+        "texture": "Texture",
+        "cascade": "Cascade",
     },
 )

@@ -88,6 +88,10 @@ class Levels(nn.Module):
         self.bones = small_hdit(1 + CELL_STATES, **bones)
         self.notes = small_hdit(1 + CELL_STATES + BONE_PLANES, **notes)
 
+    def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """The optimiser's groups of parameters, see `HDiT.param_groups`."""
+        return self.bones.param_groups(weight_decay) + self.notes.param_groups(weight_decay)
+
 
 class Cascade(Restorer):
     """A system that writes a skeleton, then the notes."""

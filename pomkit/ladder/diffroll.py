@@ -30,7 +30,7 @@ from ..music.tables import BAR
 from ..processes.contract import Options
 from ..processes.uncover import CALLS
 from .recordings import take_of
-from .restoring import Restorer, cell_channels, small_hdit
+from .restoring import Restorer, cell_channels, joined_groups, small_hdit
 from .sound import FRAMES, MelScale, check_mel
 from .system import CELL_STATES, ROW_COUNT, ROWS, WINDOW, Request, System, with_beginnings
 
@@ -66,6 +66,10 @@ class Hearing(nn.Module):
         last = nn.Conv1d(ears, (CELL_STATES + planes) * ROW_COUNT, 1)
         self.listen = nn.Sequential(first, nn.GELU(), second, nn.GELU(), last)
         self.surroundings = small_hdit(1 + CELL_STATES + planes, width, depth, patch)
+
+    def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """The optimiser's groups of parameters, see `HDiT.param_groups`."""
+        return joined_groups(self.surroundings, [self.listen], weight_decay)
 
     def forward(self, cells: Tensor, mel: Tensor, t: Tensor) -> Tensor:
         """Say how likely each state of each cell is.

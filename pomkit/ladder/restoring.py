@@ -18,7 +18,7 @@ Source: Uria et al. 2014 (arXiv 1310.1757); Hoogeboom et al. 2022 (arXiv 2110.02
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,6 +47,10 @@ from .system import (
 
 # Levels at which a bound is measured: one hidden share of each.
 BOUND_LEVELS = 16
+SIZES: dict[str, Mapping[str, Any]] = {
+    "tiny": {"width": 64, "depth": 4, "patch": (2, 8)},
+    "toy": {"width": 32, "depth": 1, "patch": (8, 8)},
+}
 
 
 class Restorer(System):
@@ -62,10 +66,7 @@ class Restorer(System):
     methods = {"uncover": CALLS}
     likelihood = "bound"
     options = frozenset(["calls", "method", "temperature", "top_p"])
-    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny": {"width": 64, "depth": 4, "patch": (2, 8)},
-        "toy": {"width": 32, "depth": 1, "patch": (8, 8)},
-    }
+    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = SIZES
     planes: ClassVar[int] = 0
 
     def build(self, **numbers: Any) -> nn.Module:
@@ -208,6 +209,21 @@ def small_hdit(
         local=Local(noise=noise),
     )
     return HDiT(config)
+
+
+def joined_groups(
+    network: HDiT, others: Sequence[nn.Module], weight_decay: float
+) -> list[dict[str, Any]]:
+    """The optimiser's groups of an HDiT and of modules beside it; see `HDiT.param_groups`.
+
+    Args:
+        network: knows which of its weights decay, and how fast they learn.
+        others: all of whose weights decay.
+        weight_decay: of what decays.
+    """
+    weights = [each for module in others for each in module.parameters()]
+    beside = {"params": weights, "lr_scale": 1.0, "weight_decay": weight_decay}
+    return [*network.param_groups(weight_decay), beside]
 
 
 def cell_channels(cells: Tensor, like: Tensor) -> Tensor:

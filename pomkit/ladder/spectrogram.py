@@ -34,7 +34,7 @@ from ..processes.edm import denoising_loss, scalings
 from ..processes.samplers import repaint
 from ..processes.schedules import karras_sigmas
 from .recordings import take_of
-from .restoring import small_hdit
+from .restoring import joined_groups, small_hdit
 from .sound import COLUMN, FRAMES, SOUND_RATE, MelScale, check_mel
 from .system import OFF, ONSET, ROW_COUNT, ROWS, WINDOW, System, window_cells, with_beginnings
 
@@ -81,6 +81,10 @@ class Drawing(nn.Module):
         self.spread = nn.Sequential(first, nn.GELU(), nn.Conv1d(kinds, planes * bins * FRAMES, 1))
         # It sees the noisy picture, the notes, the window before, and whether that is known.
         self.draw = small_hdit(1 + planes + 2, width, depth, patch, answers=1, noise="linear")
+
+    def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """The optimiser's groups of parameters, see `HDiT.param_groups`."""
+        return joined_groups(self.draw, [self.spread], weight_decay)
 
     def forward(self, x: Tensor, c_noise: Tensor, notes: Tensor, previous: Tensor) -> Tensor:
         """The network's answer F, float (batch, 1, bins, frames).

@@ -13,6 +13,10 @@ from .contract import Model
 FAMILIES: dict[str, str | type[Model]] = {
     "cells": ".processes.cells:Cells",
     "edm": ".processes.heads:Edm",
+    "diffroll": ".ladder.diffroll:DiffRoll",
+    "spectrogram": ".ladder.spectrogram:SpectrogramDiffusion",
+    "texture": ".ladder.texture:Texture",
+    "cascade": ".ladder.cascade:Cascade",
 }
 
 

@@ -303,6 +303,8 @@ class Trainer:
     def _draw(self) -> None:
         """Four validation windows, a part of each composed anew, as a figure."""
         mask = mask_to_draw(self.ema, self.options.width)
+        if mask is None:
+            return
         pairs = []
         for i in range(4):
             window = self.valid[i]
@@ -361,18 +363,18 @@ class Clock:
         }
 
 
-def mask_to_draw(model: Model, width: int) -> np.ndarray:
+def mask_to_draw(model: Model, width: int) -> np.ndarray | None:
     """The first of some masks of a picture of a width that a model answers, bool (128, width).
 
-    The middle half, the second half, or all.
+    The middle half, the second half, or all; None: it composes no notes.
     """
     # The same columns in every song: bars of training's frame, 16 steps each.
     middle = masks.bars(width, width // (4 * BAR) + 1, width // BAR - width // (4 * BAR))
-    for mask in (middle, masks.continuation(width, width // 2)):
+    for mask in (middle, masks.continuation(width, width // 2), masks.everything(width)):
         with contextlib.suppress(OptionError):
             model.check_mask(mask)
             return mask
-    return masks.everything(width)
+    return None
 
 
 def check_devices(model: Model, options: TrainOptions, devices: int) -> None:

@@ -60,7 +60,7 @@ HIDDEN = CELL_STATES
 LOUDNESS = 85
 
 # How a mask is answered, by letter.
-LETTERS = {
+ANSWERS = {
     "N": "natively",
     "C": "by clamping: known cells are forced while it draws, and seen only once they are past",
     "P": "by particles: several clamped draws, weighed by how well the known later cells follow",
@@ -108,7 +108,7 @@ class System(Model):
     turn, as a GAN's, have names that begin with "network.".
 
     Attributes:
-        answers: which masks it can answer: a shape of `MASK_SHAPES` -> letters of `LETTERS`.
+        answers: which masks it can answer: a shape of `MASK_SHAPES` -> letters of `ANSWERS`.
         sizes: network sizes by name -> arguments of `build`; "tiny" is the one that is trained, a
             "toy" one is for tests.
         traits: options of its own in training, `--own`, with their defaults; arguments of `build`.

@@ -82,7 +82,8 @@ def carry(free: Tensor, other: Tensor, onset: Tensor, first: Tensor) -> tuple[Te
     # All blocks of columns at once, from either thing that may stand before: a few long operations,
     # not many short ones.
     columns = (in_blocks(free, 0), in_blocks(other, 1), in_blocks(onset, 0))
-    either = torch.stack([torch.zeros_like(columns[0][0]), torch.ones_like(columns[0][0])])
+    nothing = torch.zeros_like(columns[0][0])
+    either = torch.stack([nothing, nothing + 1])
     shares, weights = walk(columns, either)
     sizes = weights.log().sum(0)  # (2, blocks, batch, h)
 
@@ -163,7 +164,8 @@ def sounding_before(weights: Weights, begin: Edge = 0.0) -> tuple[Tensor, Tensor
         How likely the cell before a column sounds, float (w + 1, batch, h), the last one behind
         the row; and the logarithm of the weight of all rows, float (batch, h).
     """
-    first = torch.zeros_like(weights.off[0]) + begin
+    row = torch.zeros_like(weights.off[0])
+    first = row + begin
     # A sustain goes on only where something sounds.
     sounds, total = carry(weights.sustain, weights.off, weights.onset, first)
     return sounds, total + weights.size.sum(0)
@@ -187,8 +189,9 @@ def both_passes(weights: Weights, begin: Edge, end: Edge) -> tuple[Tensor, Tenso
     free = torch.cat([sustain, off.flip(0)], dim=1)  # (w, 2 batch, h)
     other = torch.cat([off, sustain.flip(0)], dim=1)  # (w, 2 batch, h)
     onsets = torch.cat([onset, onset.flip(0)], dim=1)  # (w, 2 batch, h)
-    edges = [torch.zeros_like(off[0]) + edge for edge in (begin, end)]
-    shares, _ = carry(free, other, onsets, torch.cat(edges))
+    row = torch.zeros_like(off[0])
+    edges = torch.cat([row + begin, row + end])
+    shares, _ = carry(free, other, onsets, edges)
     before, after = shares[:-1].chunk(2, dim=1)
     return before, after.flip(0)
 
@@ -309,8 +312,7 @@ def drawn_rows(
         kinds.append(kind)
     kind = torch.stack(kinds[::-1], dim=-1)  # (batch, h, w)
 
-    noise = torch.rand(logits[:, ONSET:].shape, generator=generator).to(logits)
-    velocity = (logits[:, ONSET:] - (-noise.clamp(min=LEAST_WEIGHT).log()).log()).argmax(1)
+    velocity = _drawn_bins(logits[:, ONSET:].softmax(1), generator)
     return torch.where(kind == ONSET, ONSET + velocity, kind)
 
 

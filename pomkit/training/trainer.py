@@ -158,9 +158,10 @@ class Trainer:
         """
         o = self.options
         clock = Clock(self.reached, self.pictures_per_step)
+        steps = None if o.minutes else o.steps
         bar = tqdm(
-            self._batches(), f"training {o.process}", None if o.minutes else o.steps,
-            initial=self.step, smoothing=0.05, disable=not self.progress,
+            self._batches(), f"training {o.process}", steps, initial=self.step,
+            smoothing=0.05, disable=not self.progress,
         )  # fmt: skip
         recent: list[float] = []
         for batch in bar:

@@ -140,7 +140,7 @@ class System(Model):
         self.own = values
         self._told_of_rows = False
 
-    def build(self, **numbers: Any) -> nn.Module:
+    def build(self, *none: Any, **numbers: Any) -> nn.Module:
         """The network, of the numbers of a size and the values of the traits."""
         raise NotImplementedError(f"{type(self).__name__} must write build")
 

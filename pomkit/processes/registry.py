@@ -13,6 +13,8 @@ from .contract import Model
 FAMILIES: dict[str, str | type[Model]] = {
     "cells": ".processes.cells:Cells",
     "edm": ".processes.heads:Edm",
+    "pixelcnn": ".ladder.autoregressive:PixelCNN",
+    "tokens": ".ladder.autoregressive:TokenTransformer",
     "diffroll": ".ladder.diffroll:DiffRoll",
     "spectrogram": ".ladder.spectrogram:SpectrogramDiffusion",
     "texture": ".ladder.texture:Texture",

@@ -25,13 +25,13 @@ from pomkit.ladder.system import HIDDEN, Request, window_cells
 from pomkit.ladder.tokens import (
     END,
     LENGTH,
-    PITCH,
     SHIFT,
+    STRIKE,
     VOCABULARY,
     Reading,
-    columns_of,
     decode_tokens,
     encode_tokens,
+    token_columns,
 )
 from pomkit.music.midi import read_midi
 from pomkit.processes.contract import Options
@@ -240,10 +240,10 @@ def test_a_small_picture_as_tokens():
     cells[63 - 32, 0] = ONSET
     cells[63 - 28, 3] = ONSET
     expected = [
-        SHIFT, PITCH + 28, LENGTH + 2, PITCH + 32, LENGTH, SHIFT + 2, PITCH + 28, LENGTH, END,
+        SHIFT, STRIKE + 28, LENGTH + 2, STRIKE + 32, LENGTH, SHIFT + 2, STRIKE + 28, LENGTH, END,
     ]  # fmt: skip
     assert encode_tokens(cells).tolist() == expected
-    assert columns_of(np.array(expected)).tolist() == [0, 0, 0, 0, 0, 3, 3, 3, 3]
+    assert token_columns(np.array(expected)).tolist() == [0, 0, 0, 0, 0, 3, 3, 3, 3]
 
 
 def test_tokens_give_the_cells_back_in_all_shipped_songs():
@@ -337,7 +337,9 @@ def test_the_bits_of_a_row_are_the_sum_of_its_tokens_bits(writer_model):
     reading, row, nats = Reading(), [END], 0.0
     for token in tokens.tolist():
         inputs = np.array(row)[None]
-        logits = writer_model(torch.from_numpy(inputs), torch.from_numpy(columns_of(inputs)))[0, -1]
+        logits = writer_model(torch.from_numpy(inputs), torch.from_numpy(token_columns(inputs)))[
+            0, -1
+        ]
         may = torch.from_numpy(reading.allowed())
         nats -= logits.masked_fill(~may, -math.inf).log_softmax(0)[token].item()
         row.append(token)
@@ -353,7 +355,7 @@ def test_a_particle_weighs_what_the_model_gives_to_what_is_allowed(writer_model)
     writer.write()
     for picture, weights in zip(cells, writer.weights, strict=True):
         row = np.insert(encode_tokens(picture.numpy()), 0, END)[None]
-        logits = writer_model(torch.from_numpy(row), torch.from_numpy(columns_of(row)))[0, :-1]
+        logits = writer_model(torch.from_numpy(row), torch.from_numpy(token_columns(row)))[0, :-1]
         after = torch.from_numpy(row[0, 1:])
         nats = -torch.nn.functional.cross_entropy(logits, after, reduction="sum").item()
         assert weights.tolist() == pytest.approx([nats, nats], rel=1e-4)

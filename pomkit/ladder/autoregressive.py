@@ -36,14 +36,14 @@ from .tokens import (
     END,
     VOCABULARY,
     Reading,
-    columns_of,
     decode_tokens,
     encode_tokens,
+    token_columns,
 )
 
 ORDERS = ("time", "raster")
 # The logit of what cannot be: a sustain that follows no note.
-IMPOSSIBLE = -30.0
+NEVER_LOGIT = -30.0
 # Particles of each picture, where nobody asks for another number.
 PARTICLES = 16
 MOST_PARTICLES = 1024
@@ -209,7 +209,7 @@ def possible(logits: Tensor, cells: Tensor) -> Tensor:
     after_silence = F.pad(cells, (1, -1), value=OFF) == OFF
     is_sustain = torch.arange(CELL_STATES, device=cells.device) == SUSTAIN
     impossible = after_silence[:, None] & is_sustain[:, None, None]
-    return logits.masked_fill(impossible, IMPOSSIBLE)
+    return logits.masked_fill(impossible, NEVER_LOGIT)
 
 
 # Tokens.
@@ -345,7 +345,7 @@ class TokenTransformer(Autoregressive):
         row = np.full(self.most_tokens + 1, END, np.int64)
         tokens = encode_tokens(cells)[: self.most_tokens]
         row[1 : len(tokens) + 1] = tokens
-        return {"tokens": row, "columns": columns_of(row), "count": np.int64(len(tokens))}
+        return {"tokens": row, "columns": token_columns(row), "count": np.int64(len(tokens))}
 
     def loss(self, batch: dict[str, Tensor], forward: Any, options: Any) -> Tensor:
         """Bits per cell of the window, float (batch,), before the grammar says what cannot be."""
@@ -370,7 +370,7 @@ class TokenTransformer(Autoregressive):
             reading.push(token)
 
         row = np.insert(tokens, 0, END)
-        inputs = torch.from_numpy(np.stack([row, columns_of(row)])[:, None, :-1]).to(self.device)
+        inputs = torch.from_numpy(np.stack([row, token_columns(row)])[:, None, :-1]).to(self.device)
         logits = self(*inputs)[0]  # (tokens, VOCABULARY)
         may = torch.from_numpy(np.stack(allowed)).to(self.device)
         nats = F.cross_entropy(
@@ -478,7 +478,7 @@ class Writer:
             Logits of the token after each of them, float (rows, m, VOCABULARY).
         """
         new = slice(self.given, self.rows.shape[1])
-        inputs = [self.rows[:, new], columns_of(self.rows)[:, new]]
+        inputs = [self.rows[:, new], token_columns(self.rows)[:, new]]
         tensors = [torch.from_numpy(each).to(self.model.device) for each in inputs]
         logits = self.model(*tensors, self.past).cpu()
         self.given = new.stop

@@ -1,7 +1,7 @@
 """Cells as tokens, and the grammar of those tokens: music as a text.
 
 A window of cells is a row of tokens: how many steps to go on (SHIFT), then each note that begins
-there, from low to high: its pitch (PITCH) and its length (LENGTH). At last comes END.
+there, from low to high: its pitch (STRIKE) and its length (LENGTH). At last comes END.
 
     tokens = encode_tokens(cells)          # int64 (tokens,)
     cells = decode_tokens(tokens)          # int64 (64, 64)
@@ -19,8 +19,8 @@ from .system import HIDDEN, ROW_COUNT, WINDOW
 
 END = 0
 SHIFT = 1  # steps - 1 are added
-PITCH = SHIFT + WINDOW
-LENGTH = PITCH + ROW_COUNT
+STRIKE = SHIFT + WINDOW
+LENGTH = STRIKE + ROW_COUNT
 VOCABULARY = LENGTH + WINDOW
 
 
@@ -44,7 +44,7 @@ def encode_tokens(cells: np.ndarray) -> np.ndarray:
 
     # A note is three tokens, or two where another one began in the same column.
     steps = np.diff(columns, prepend=-1)
-    notes = np.stack([SHIFT + steps - 1, PITCH + pitches, LENGTH + ends - columns - 1], axis=1)
+    notes = np.stack([SHIFT + steps - 1, STRIKE + pitches, LENGTH + ends - columns - 1], axis=1)
     is_said = np.ones(notes.shape, bool)
     is_said[:, 0] = steps > 0
     return np.append(notes[is_said], END)
@@ -77,10 +77,10 @@ def decode_tokens(tokens: np.ndarray) -> np.ndarray:
     for token in tokens.tolist():
         if token == END:
             break
-        if token < PITCH:
+        if token < STRIKE:
             column += token - SHIFT + 1
         elif token < LENGTH:
-            pitch = token - PITCH
+            pitch = token - STRIKE
         else:
             rows[pitch, column : column + token - LENGTH + 1] = SUSTAIN
             rows[pitch, column] = ONSET
@@ -154,7 +154,7 @@ class Reading:
             due = np.flatnonzero(above & must_begin[:, self.column])
             next_due = due[0] if len(due) else ROW_COUNT
             notes = above & can_begin[:, self.column]
-            may[PITCH:LENGTH] = notes & (np.arange(ROW_COUNT) <= next_due)
+            may[STRIKE:LENGTH] = notes & (np.arange(ROW_COUNT) <= next_due)
             if len(due) or self.last_pitch < 0:
                 return
 
@@ -170,22 +170,22 @@ class Reading:
         """Take the next token, one of those that are allowed."""
         if token == END:
             self.is_over = True
-        elif token < PITCH:
+        elif token < STRIKE:
             self.column += token - SHIFT + 1
             self.last_pitch = -1
         elif token < LENGTH:
-            self.struck = token - PITCH
+            self.struck = token - STRIKE
         elif self.struck is not None:
             self.last_pitch = self.struck
             self.ends[self.struck] = self.column + token - LENGTH + 1
             self.struck = None
 
 
-def columns_of(tokens: np.ndarray) -> np.ndarray:
+def token_columns(tokens: np.ndarray) -> np.ndarray:
     """At which column a row is after each of its tokens, int64 (..., tokens), -1 before the first.
 
     Args:
         tokens: int64 (..., tokens), rows.
     """
-    is_shift = (tokens >= SHIFT) & (tokens < PITCH)
+    is_shift = (tokens >= SHIFT) & (tokens < STRIKE)
     return np.where(is_shift, tokens - SHIFT + 1, 0).cumsum(axis=-1) - 1

@@ -122,7 +122,8 @@ def inpaint(
         meters: (step, numerator, denominator) of the picture, as a Song has them: which notes such
             a model takes for beats; before the first one they are quarters.
         callback: is given {"i", "n", "preview"} at each call; preview() are the pictures so far.
-        own: options that the model's family alone knows.
+        own: options that the model's family alone knows: `order` and `remask` of cells, see
+            `processes.orders`; `whole_notes` of edm's cells head.
 
     Returns:
         uint8 (n, 128, width, 3).

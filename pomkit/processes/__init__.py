@@ -1,7 +1,8 @@
 """How a model learns and composes (notebooks 03, 06, 07).
 
 Reading order: contract, registry, schedules, kdiffusion, samplers, densities, wide, states,
-controls, chain, edm, uncover, cells, steering, categorical, heads, sketch, rules, checkpoint.
+controls, chain, edm, orders, uncover, cells, steering, categorical, heads, sketch, rules,
+checkpoint.
 
 - `contract`: what every family of models answers; `registry`: the families by name.
 - `schedules`: levels of noise, numbers of cells: plain lists.
@@ -11,7 +12,8 @@ controls, chain, edm, uncover, cells, steering, categorical, heads, sketch, rule
 - `controls`, `rules`: what bends sampling, without training; `sketch`: a rhythm and a contour, held
   by a rule; `chain`: rows of whole notes.
 - `edm`: the paper's process, Gaussian noise on pixels.
-- `states`, `uncover`, `cells`: absorbing diffusion on cells {off, sustain, onset}.
+- `states`, `uncover`, `cells`: absorbing diffusion on cells {off, sustain, onset}; `orders`: which
+  cells are uncovered first.
 - `categorical`: Gaussian noise again, with a head that says which cell a pixel is; `heads`: the
   family's heads by name; `steering`: how controls bend it.
 - `checkpoint`: models as files.
@@ -33,6 +35,7 @@ __all__, __getattr__, __dir__ = face(
         "controls": "",
         "chain": "",
         "edm": "Denoiser",
+        "orders": "ORDERS halton_rank",
         "uncover": "sample_cells",
         "cells": "Cells",
         "steering": "",

@@ -48,6 +48,7 @@ from .contract import (
 )
 from .controls import Wishes
 from .edm import GaussianNoise, to_pixels
+from .orders import ORDER_OPTIONS
 from .samplers import Denoise, normal_like
 from .schedules import settling_sigmas
 from .states import (
@@ -90,7 +91,7 @@ class CategoricalDenoiser(GaussianNoise):
 
     head = "cells"
     learns_rows = True
-    options = frozenset(["sampler", "whole_notes"]) | Cells.options
+    options = frozenset(["sampler", "whole_notes"]) | Cells.options - {*ORDER_OPTIONS}
     sampler = "dpmpp_2m_sde_half"
     # When every sustain is made to follow a note: what measured best (tests/benchmarks).
     whole_notes: ClassVar[str] = "last"

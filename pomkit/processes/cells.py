@@ -40,6 +40,7 @@ from .contract import (
     sized_network,
     told_position,
 )
+from .orders import ORDER_OPTIONS
 from .states import (  # noqa: F401
     CHORD_CHANNELS,
     ONSET,
@@ -50,7 +51,7 @@ from .states import (  # noqa: F401
     encode_cells,
     told_channels,
 )
-from .uncover import CALLS, CellModel, sample_cells
+from .uncover import CALLS, CellModel, Uncovering, sample_cells
 from .wide import blended
 
 # The default of top_p. By the judge it is nearer to real music than 1 in every task.
@@ -64,7 +65,7 @@ class Cells(Model):
     learns_rows = True
     options = frozenset(
         ["calls", "method", "U", "jump", "density", "guidance", "temperature", "top_p"]
-        + ["rule", "pitch_bias"]
+        + ["rule", "pitch_bias", *ORDER_OPTIONS]
     )
 
     def __init__(
@@ -153,7 +154,8 @@ class Cells(Model):
         return {"uncover": CALLS}
 
     def check(self, options: Options) -> Options:
-        """The options, with notes from the likeliest `TOP_P` of the probability."""
+        """The options, with notes from the likeliest `TOP_P`; OptionError for an unknown order."""
+        Uncovering(**options.own)
         return replace(options, top_p=TOP_P) if options.top_p is None else options
 
     def compose(
@@ -289,7 +291,7 @@ def plan_of(options: Options, onsets: float | None) -> dict[str, Any]:
     names = ["calls", "U", "jump", "temperature", "guidance", "top_p", "pitch_bias", "start"]
     plan = {name: getattr(options, name) for name in names}
     rule = () if options.rule is None else options.rule
-    plan |= {"rule": rule, "generator": options.generator}
+    plan |= {**options.own, "rule": rule, "generator": options.generator}
     return plan | {"density": onsets, "whole_notes": True}
 
 

@@ -1,8 +1,8 @@
 """Sampling of the cells process: begin with the region hidden, uncover it in a few calls.
 
 Each call asks the network about all hidden cells, bends its answer (temperature, density, rules),
-draws every hidden cell from it, and keeps a random part of them: as many as `uncovering` says
-(MaskGIT, arXiv 2202.04200). Known cells never change.
+draws every hidden cell from it, and keeps a part of them: as many as `uncovering` says (MaskGIT,
+arXiv 2202.04200), which ones the order says (`orders`). Known cells never change.
 
 `sample_cells` is the loop, and `Walk` holds what changes on the way. A call changes the logits in
 this order: guidance (`Walk.ask`); temperature, pitch bias, fragments, nucleus and the number of
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import OptionError
+from ..errors import OptionError, check_choice, check_range
 from . import chain
 from .contract import Callback
 from .controls import (
@@ -31,8 +31,9 @@ from .controls import (
     keep_likeliest,
     sharpen,
 )
+from .orders import ORDERS, choose, first_of, halton_rank, hidden_again, surest
 from .schedules import repaint_schedule, uncovering
-from .states import OFF, ONSET, SUSTAIN, Draft
+from .states import OFF, ONSET, SUSTAIN, Draft, onset_odds
 
 CellModel = Callable[[Tensor, Tensor, Tensor], Tensor]  # (cells, chords, t) -> logits
 # Network calls in one pass: the default here and of `Cells.methods`, which `inpaint` asks.
@@ -47,6 +48,8 @@ class Uncovering(Wishes):
         calls: network calls in one pass.
         U: times that each block of calls is walked: again with more known around it.
         jump: calls of a block.
+        order: one of `orders.ORDERS`.
+        remask: share of the settled cells that a call hides again, of as many as it can.
         whole_notes: forbids sustains that follow no note. Cells that do not fit together are
             drawn again. It holds the number of onsets, too: a sustain that is drawn early forces
             an onset before it.
@@ -57,8 +60,15 @@ class Uncovering(Wishes):
     calls: int = CALLS
     U: int = 1
     jump: int = 1
+    order: str = "random"
+    remask: float = 0.0
     whole_notes: bool = False
     together: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("order", self.order, ORDERS)
+        check_range("remask", self.remask, 0, 1, unit="(a share)")
 
     @property
     def holds_onsets(self) -> bool:
@@ -154,6 +164,9 @@ class Walk:
         self.cells = torch.where(self.hidden, hidden_state, cells)
         # Onsets that count for the density.
         self.counted = torch.zeros_like(self.hidden)
+        if self.plan.order == "halton":
+            batch, h, w = self.hidden.shape
+            self.rank = halton_rank(batch, h, w, self.generator)
 
     def go_back(self, level: int, after: int) -> None:
         """Hide a random part of the new cells again, down to an earlier level."""
@@ -235,7 +248,8 @@ class Walk:
         # Gumbel-max: the state with the largest logit + noise is a draw from softmax(logits).
         noise = gumbel_like(logits, self.generator)
         drawn = as_learned = self.draw(logits, noise)
-        new = self.choose_new(level, after)
+        new = self.choose_new(logits, level, after)
+        back = self.choose_back(level, after)
         region = self.mask.expand_as(self.hidden)
         for change in self.plan.rules:
             # What lies behind the picture's end is hidden for good: to a rule it is silent.
@@ -252,7 +266,8 @@ class Walk:
         self.cells = torch.where(new, drawn, self.cells)
         if self.plan.whole_notes:
             new = self.hide_broken(new)
-        self.hidden = self.hidden & ~new
+        self.hidden = self.hidden & ~new | back
+        self.cells = torch.where(back, self.hidden_state, self.cells)
         return logits
 
     def draw(self, logits: Tensor, noise: Tensor) -> Tensor:
@@ -270,14 +285,36 @@ class Walk:
         p = torch.where(is_known[:, None], surely.movedim(-1, 1), logits.softmax(1))  # (batch, ...)
         return chain.drawn_together(p, generator=self.generator)
 
-    def choose_new(self, level: int, after: int) -> Tensor:
-        """Which hidden cells this call settles, bool (batch, h, w): at the end, all of them."""
+    def choose_new(self, logits: Tensor, level: int, after: int) -> Tensor:
+        """Which hidden cells this call settles, bool (batch, h, w): at the end, all of them.
+
+        Args:
+            logits: float (batch, states, h, w).
+            level: cells uncovered so far, as a place in `counts`.
+            after: those after this call.
+        """
         if after == self.last:
             return self.hidden
+        number = self.counts[after] - self.counts[level]
+        left = self.total - self.counts[level]
+        if self.plan.order == "entropy":
+            share = number / left if number > 1 else 0.0
+            return surest(onset_odds(logits), self.hidden, share)
+
         # Broken notes of earlier calls, which were hidden again, are late.
-        late = self.hidden_count().max().item() - (self.total - self.counts[level])
-        number = self.counts[after] - self.counts[level] + int(late)
+        late = int(self.hidden_count().max()) - left
+        number += late + hidden_again(self.plan.remask, self.counts[level], left - number)
+        if self.plan.order == "halton":
+            return first_of(self.rank, self.hidden, number)
         return choose(self.hidden, number, self.generator)
+
+    def choose_back(self, level: int, after: int) -> Tensor:
+        """Which settled cells this call hides again, bool (batch, h, w); arguments as above."""
+        left = self.total - self.counts[after]
+        number = hidden_again(self.plan.remask, self.counts[level], left)
+        if not number:
+            return torch.zeros_like(self.hidden)
+        return choose(self.mask & ~self.hidden, number, self.generator)
 
     def hide_broken(self, new: Tensor) -> Tensor:
         """Hide new sustains that follow no note again; the other new cells, bool (batch, h, w).
@@ -294,21 +331,3 @@ def gumbel_like(logits: Tensor, generator: torch.Generator | None) -> Tensor:
     """Gumbel noise in the shape of the logits, from uniform numbers: float like them."""
     noise = torch.rand(logits.shape, generator=generator).to(logits).clamp_(1e-20, 1 - 1e-7)
     return noise.log_().neg_().log_().neg_()
-
-
-def choose(among: Tensor, number: int, generator: torch.Generator | None = None) -> Tensor:
-    """Choose `number` random cells of each picture.
-
-    Args:
-        among: bool (batch, h, w), the cells to choose from.
-        number: how many; all of them where there are fewer.
-        generator: of the random numbers.
-
-    Returns:
-        bool (batch, h, w).
-    """
-    rank = torch.rand(among.shape, generator=generator).to(among.device) + ~among
-    ranks = rank.flatten(1)  # (batch, h * w)
-    first = ranks.topk(number, dim=1, largest=False, sorted=False).indices
-    chosen = torch.zeros_like(among).flatten(1).scatter(1, first, True)  # (batch, h * w)
-    return chosen.reshape(among.shape) & among  # (batch, h, w)

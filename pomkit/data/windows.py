@@ -40,6 +40,9 @@ class Window(NamedTuple):
         semitones: by how many it was transposed.
         bars: columns of the bar lines, from 0 to the first one at or after the width.
         meters: (column, numerator, denominator), as a Song has them.
+        notes: those that sound in it, transposed, (notes,), as a Song has them: their onsets count
+            from the song's first step, so a note begins at column `onset - start`.
+        parts: the names of the song's parts, which the notes' `part` counts.
     """
 
     picture: Picture
@@ -50,6 +53,8 @@ class Window(NamedTuple):
     semitones: int
     bars: tuple[int, ...]
     meters: tuple[Meter, ...]
+    notes: np.ndarray
+    parts: tuple[str, ...]
 
 
 class Windows:
@@ -144,6 +149,7 @@ class Windows:
         notes = self._notes(song, first)
         chords = () if hide_chords else song.chords
         song = replace(song, notes=notes, chords=chords).transpose(semitones)
+        place = (song.name, first, semitones, bars, tuple(meters), song.notes, song.parts)
         song = with_silence(song, lead)
 
         picture = render(song, start, self.width)
@@ -151,7 +157,7 @@ class Windows:
         if mask_chords:
             mask |= masks.chords(self.width)
         density = onsets_per_bar(picture, mask)
-        return Window(picture, mask, density, song.name, first, semitones, bars, tuple(meters))
+        return Window(picture, mask, density, *place)
 
     def _notes(self, song: Song, start: int) -> np.ndarray:
         """The song's notes in the window only, (notes,), which makes all that follows cheap."""

@@ -3,12 +3,13 @@
 Each of them is a process: `python -m pomkit.train --process NAME` trains it, `load_model` loads it,
 `inpaint` composes with it. Nothing imports this folder; the package can be read without it.
 
-Reading order: system, answering, tokens, autoregressive, sound, recordings, restoring, diffroll,
-spectrogram, texture, cascade.
+Reading order: system, answering, tokens, autoregressive, tracks, gan, sound, recordings, restoring,
+diffroll, spectrogram, texture, cascade.
 
 - `system`: what all of them share: cells in, cells out, windows of 64 x 64, which masks.
 - `answering`: how a system answers a mask that it was not made for.
 - `tokens`: cells as a text; `autoregressive`: PixelCNN, and a transformer of such texts.
+- `tracks`: melody, bridge and piano as cells of their own; `gan`: adversarial networks.
 - `sound`: sound as a picture and back; `recordings`: windows of songs, played once.
 - `restoring`: what systems share that restore hidden cells and are told more than the cells.
 - `diffroll`: told the sound: transcription; `spectrogram`: the way back, notes to sound.
@@ -24,6 +25,8 @@ __all__, __getattr__, __dir__ = face(
         "answering": "",
         "tokens": "encode_tokens decode_tokens",
         "autoregressive": "PixelCNN TokenTransformer",
+        "tracks": "",
+        "gan": "Wgan Midinet Musegan",
         "sound": "MelScale audio_of log_mel mel_of sound_of",
         "recordings": "",
         "restoring": "Restorer",

@@ -1,7 +1,7 @@
 """The studio: paint, compose, listen, paint again (notebook 08).
 
-Reading order: editor, controls, canvas, tools, painter, sampling, mixer, storage, session, view,
-roll, panel.
+Reading order: editor, controls, canvas, tools, painter, sampling, mixer, oddness, storage,
+session, view, roll, panel.
 
 Without a front end:
 
@@ -9,6 +9,7 @@ Without a front end:
 - `tools`: what a drag of the mouse does to an editor.
 - `sampling`: the settings, and what a model is asked for.
 - `mixer`: which parts are heard, and the drums of a file.
+- `oddness`: what a model finds odd.
 - `storage`: what is kept, and its files.
 - `session`: an editor, a model, candidates, takes, sounds; all that a front end needs.
 - `view`: a session as plain values.

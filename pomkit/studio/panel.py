@@ -84,6 +84,10 @@ class Studio(EditorCalls):
     players = Delegate("session")
     heard_parts = Delegate("session")
     mix = Delegate("session")
+    doubt = Delegate("session")
+    doubted = Delegate("session")
+    doubt_obstacle = Delegate("session")
+    mark_oddest = Delegate("session")
     mixed = Delegate("session")
     sounds_now = Delegate("session")
     bring_back = Delegate("session")
@@ -185,6 +189,13 @@ class Studio(EditorCalls):
 
         in_background(guarded)
 
+    def _find_odd(self, message: Words) -> None:
+        """Ask the model what it finds odd, and mark the oddest bar where a message wishes it."""
+        if message.get("mark"):
+            self.mark_oddest()
+        else:
+            self.doubt()
+
     def _send_sound(self, message: Words) -> None:
         """Make the fine sound and send it to the page that asked for it."""
         self.roll.answer(message, "fine", self.sound(message["what"]))
@@ -244,7 +255,8 @@ def sources_of(session: Session) -> dict[str, Sources]:
     candidates = (session.candidates, session.chosen)
     earlier = (before.picture, before.changed)
     told = {"song": song, "notes": notes, "before": earlier, "drums": drums}
-    return told | {"candidates": candidates}
+    odd = (session.doubted, session.doubting, session.model)
+    return told | {"candidates": candidates, "doubt": odd}
 
 
 def are_same(sources: Sources, others: Sources | None) -> bool:
@@ -266,6 +278,7 @@ ACTS: dict[str, Callable[[Studio, Words, Sequence[bytes]], Any]] = {
     "mark": lambda studio, message, data: studio._mark(message["words"]),
     "empty": lambda studio, message, data: studio.delete_marked(),
     "part": lambda studio, message, data: studio._take_part(message["name"]),
+    "doubt": lambda studio, message, data: studio._in_background(studio._find_odd, message),
     "mix": lambda studio, message, data: studio.mix(message["muted"], message["alone"]),
     "undo": lambda studio, message, data: studio.undo(),
     "redo": lambda studio, message, data: studio.redo(),

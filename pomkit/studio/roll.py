@@ -52,8 +52,8 @@ class Roll(anywidget.AnyWidget):
         act: is called with every message of the page, and the bytes that came with it.
 
     Attributes:
-        song, notes, before, drums, live, mask, mix, takes, candidates, settings, status: pieces of
-            `view`, tables of notes as bytes.
+        song, notes, before, drums, live, mask, mix, doubt, takes, candidates, settings, status:
+            pieces of `view`, tables of notes as bytes.
         dice: whether every composition draws a seed of its own.
         musics: how many pieces of music were opened: for another one the page begins anew.
     """
@@ -67,6 +67,7 @@ class Roll(anywidget.AnyWidget):
     drums = traitlets.Bytes().tag(sync=True)
     live = traitlets.Bytes().tag(sync=True)
     mix = traitlets.Dict().tag(sync=True)
+    doubt = traitlets.Dict().tag(sync=True)
     mask = traitlets.Dict().tag(sync=True)
     takes = traitlets.Dict().tag(sync=True)
     candidates = traitlets.Dict().tag(sync=True)

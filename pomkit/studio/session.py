@@ -29,11 +29,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ..composing.doubting import doubt
 from ..composing.hearing import ShownChords, show_chords
 from ..composing.region import inpaint
 from ..composing.song import grid_advice
 from ..errors import OptionError, PomkitError, check_choice
 from ..files import AnyPath
+from ..music import masks
 from ..music.bars import bars_around
 from ..music.grid import DEFAULT_BPM
 from ..music.pixels import PITCHES, Picture
@@ -44,6 +46,7 @@ from ..processes.checkpoint import load_model, model_names
 from ..processes.contract import Model, methods_of
 from .editor import LOCK, Editor, Music, State, first_state, new_among
 from .mixer import Mix, drums_of, with_drums
+from .oddness import CANNOT_DOUBT, Oddness, bits_of_notes, can_doubt, oddest_bar
 from .sampling import SETTINGS, defaults, options_of, order_of
 from .storage import Contents, Take, open_contents, save_contents
 from .tools import Gesture, perform
@@ -67,6 +70,7 @@ EVENTS = {
     "message": "message: a text or an error for the person",
     "settings": "settings, and with the model the methods that it has",
     "music": "other music is here: the view should fit it, from bar 1 on",
+    "doubt": "doubted, doubting: what the model finds odd",
     "mix": "mixed: which parts are heard",
     "silence": "another session sounds now: what this one plays shall stop",
 }
@@ -140,6 +144,7 @@ class Session:
         settings: a value of each of `SETTINGS`.
         dice: whether every composition draws a seed of its own.
         composed: how many times something was composed.
+        doubting: whether the model is asked what it finds odd.
         mixed: which parts are heard.
         live_state: the state while it is composed, or None.
         status: what the composing thread does.
@@ -177,6 +182,8 @@ class Session:
 
         self.composed = 0
         self.mixed = Mix()
+        self.doubting = False
+        self._odd: Oddness | None = None
         self.live_state: State | None = None
         self.status = Status()
         self.message: str | Exception = ""
@@ -563,6 +570,72 @@ class Session:
         state = self.editor.state
         before = self._mark.take.before
         return before.words if state.mask is before.mask else state.words
+
+    # Doubt
+
+    @property
+    def doubted(self) -> np.ndarray | None:
+        """What the model said of the present picture, as `doubt` gives it, float32 (128, width).
+
+        None: it was not asked; the doubt of another picture, or of another model, does not count.
+        """
+        odd = self._odd
+        is_present = odd and odd.picture is self.editor.state.picture and odd.model is self.model
+        return odd.bits if odd and is_present else None
+
+    @property
+    def doubt_obstacle(self) -> str:
+        """Why the model cannot be asked what it finds odd, in words; "" where it can."""
+        return "" if can_doubt(self.model) else CANNOT_DOUBT
+
+    def doubt(self) -> np.ndarray:
+        """Ask the model how odd each note is, given all the others, and show it.
+
+        Returns:
+            float32 (128, width), on all cells of a note its doubt in bits, as `pomkit.doubt`.
+
+        Raises:
+            OptionError: the model does not say how likely a note is.
+        """
+        known = self.doubted
+        if known is not None:
+            return known
+
+        # The picture may be another one when the answer is there.
+        state = self.editor.state
+        model = self.model
+        self.doubting = True
+        self._tell("doubt")
+        try:
+            bits = doubt(model, state.picture, bars=state.bars, meters=state.meters)
+            self._odd = Oddness(state.picture, model, bits)
+        finally:
+            self.doubting = False
+            self._tell("doubt")
+        self.say(self._doubt_in_words(state, bits))
+        return bits
+
+    def _doubt_in_words(self, state: State, bits: np.ndarray) -> str:
+        """How odd the oddest note of a state is, and which bar is the oddest one."""
+        notes = state.read.notes
+        if not len(notes):
+            return "there are no notes that could be odd"
+        most = bits_of_notes(bits, notes).max()
+        return f"the oddest note has {most:.1f} bits; the oddest bar is {oddest_bar(bits, state)}"
+
+    def mark_oddest(self) -> None:
+        """Mark the bar that is the oddest to the model, and nothing else; it is asked first.
+
+        Raises:
+            OptionError: there are no notes, or the model does not say how likely one is.
+        """
+        bits = self.doubt()
+        state = self.editor.state
+        bar = oddest_bar(bits, state) if bits.shape == state.mask.shape else None
+        if bar is None:
+            raise OptionError("no bar can be the oddest: nothing sounds here; open or write music")
+        selection = masks.bars(state.mask.shape[1], bar, bar, state.bars)
+        self.editor.take(state.selected(selection))
 
     # Sound
 

@@ -30,6 +30,7 @@ from ..music.pixels import PITCHES, Mask
 from ..music.song import Song
 from ..processes.contract import methods_of
 from .editor import HIGHEST_PITCH, LOWEST_PITCH, State, new_among
+from .oddness import bits_of_notes
 from .sampling import SETTINGS, Setting, knows
 from .session import Session
 
@@ -149,6 +150,24 @@ def tell_drums(session: Session) -> np.ndarray:
     table = np.stack([*fields, np.zeros_like(drums["part"])], axis=1).astype(np.int32)
     table[:, 4] += len(session.editor.state.song.parts)
     return table
+
+
+def tell_doubt(session: Session) -> dict[str, Any]:
+    """What the model finds odd.
+
+    Returns:
+        table: onset, duration, pitch and doubt in tenths of a bit of each note, int32 (notes, 4);
+        none where the model was not asked about the present picture. busy, whether it is asked;
+        obstacle, why it cannot be.
+    """
+    bits = session.doubted
+    notes = session.editor.state.read.notes
+    if bits is None:
+        notes = notes[:0]
+    fields = [notes[name] for name in ("onset", "duration", "pitch")]
+    tenths = np.zeros(0) if bits is None else 10 * bits_of_notes(bits, notes)
+    table = np.stack([*fields, tenths.round()], axis=1).astype(np.int32)  # (notes, 4)
+    return {"table": table, "busy": session.doubting, "obstacle": session.doubt_obstacle}
 
 
 def tell_mix(session: Session) -> dict[str, list[str]]:
@@ -288,6 +307,7 @@ PIECES: dict[str, Callable[[Session], Any]] = {
     "notes": tell_notes,
     "before": tell_notes_before,
     "drums": tell_drums,
+    "doubt": tell_doubt,
     "mix": tell_mix,
     "mask": tell_mask,
     "takes": tell_takes,
@@ -298,12 +318,13 @@ PIECES: dict[str, Callable[[Session], Any]] = {
 }
 # The pieces that may have changed with each of the session's events.
 CHANGES = {
-    "state": ("song", "notes", "before", "drums", "mask", "takes", "candidates", "status"),
+    "state": ("song", "notes", "before", "drums", "mask", "takes", "candidates", "status", "doubt"),
     "live": ("live",),
     "status": ("status",),
     "message": ("status", "takes"),
-    "settings": ("settings", "status"),
+    "settings": ("settings", "status", "doubt"),
     "music": tuple(PIECES),
+    "doubt": ("doubt",),
     "mix": ("mix",),
     "silence": (),
 }

@@ -377,6 +377,19 @@ def test_a_stroke_is_composed_on_release_and_a_choice_is_heard(clean):
     clean.of_page("desk.player.pause()")
 
 
+def test_odd_notes_are_shown_and_the_oddest_bar_is_marked(clean):
+    clean.ask("0", "studio.add_note(100, 13, 4)", "studio.add_note(107, 115, 4)")
+    until(lambda: clean.of_page("desk.waiting.size === 0"), "the notes are there")
+    clean.button("Show what the model finds odd")
+    until(lambda: clean.of_page("desk.oddNotes().length") > 400, "they are shown")
+    clean.shot("odd")
+    bar = clean.ask("studio.session.message").split("bar is ")[1]
+    clean.button("Mark the oddest bar")
+    until(lambda: clean.ask("studio.session.mask_in_words()") == f"bar {bar}, all pitches", "it is")
+    clean.page.keyboard.press("o")
+    assert not clean.of_page("desk.oddNotes().length")
+
+
 def test_parts_are_muted_alone_written_and_composed_and_drums_are_a_strip(clean):
     clean.ask(
         "0",

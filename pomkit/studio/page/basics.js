@@ -88,6 +88,16 @@ function readNotes(view) {
   return notes;
 }
 
+/** The doubt of notes from int32 numbers, four a note. */
+function readDoubt(view) {
+  const doubts = [];
+  for (let i = 0; i + 16 <= (view?.byteLength ?? 0); i += 16) {
+    const [onset, duration, pitch, tenths] = [0, 4, 8, 12].map((at) => view.getInt32(i + at, true));
+    doubts.push({ onset, end: onset + duration, pitch, bits: tenths / 10 });
+  }
+  return doubts;
+}
+
 /** Whether two tables sound alike. */
 function sameNotes(some, others) {
   const isSame = (note, i) => ["onset", "duration", "pitch", "velocity"].every((name) => note[name] === others[i][name]);

@@ -17,6 +17,7 @@ class Desk {
     this.waiting = new Map(); // messages without an answer: number and time
     this.pending = []; // gestures without an answer
     Object.assign(this, { tool: "brush", part: "all", radius: 2, paperColours: false, aside: false });
+    Object.assign(this, { oddShown: false, oddAsked: false, odd: [] });
     Object.assign(this, { onRelease: false, again: false });
     Object.assign(this, { writes: "", muted: new Set(), alone: new Set(), drums: [], hearing: [] });
     Object.assign(this, { loop: null, loopWished: false, following: true, fineWished: false });
@@ -48,12 +49,13 @@ class Desk {
     this.tools = new Tools(this);
     this.band = new Band(this);
     this.floating = new Floating(this);
+    this.legend = new Legend(this);
     this.foot = new Foot(this);
     this.help = makeHelp(this);
     const zoomOut = button("Zoom out", () => this.zoom(0.8), { text: "−", key: "-", kind: "slim" });
     const zoomIn = button("Zoom in", () => this.zoom(1.25), { text: "+", key: "+", kind: "slim" });
     const corner = make("div", { className: "corner" }, zoomOut, zoomIn);
-    this.stage = make("div", { className: "stage" }, this.roll, corner, this.floating.root, this.more.root, this.help);
+    this.stage = make("div", { className: "stage" }, this.roll, corner, this.floating.root, this.legend.root, this.more.root, this.help);
     const overall = make("div", { className: "overall" }, this.overview, this.head);
     const rows = [this.transport.root, this.tools.root, this.band.root, this.stage, overall, this.foot.root];
     this.root = make("div", { className: "pomkit-studio", role: "group", "aria-label": "pomkit studio" }, ...rows);
@@ -71,6 +73,7 @@ class Desk {
     const on = (names, act) => names.forEach((name) => this.model.on(`change:${name}`, act));
     on(["song", "notes", "before", "mask", "drums", "candidates", "musics"], () => this.readSoon());
     on(["mix"], () => this.readMix());
+    on(["doubt"], () => this.readOdd());
     on(["takes", "settings", "dice"], () => this.update());
     on(["status"], () => this.showStatus());
     on(["live"], () => this.showLive());
@@ -134,6 +137,35 @@ class Desk {
     this.lastExtent = null;
     this.player.dropFine();
     this.fit();
+  }
+
+  /** What the model finds odd: shown when it comes, and gone with the picture that it was of. */
+  readOdd() {
+    const { table, busy } = this.get("doubt");
+    this.odd = readDoubt(table);
+    this.oddShown = busy || ((this.oddShown || this.oddAsked) && this.odd.length > 0);
+    this.oddAsked = busy;
+    this.update();
+  }
+
+  /** The doubt of the notes that are shown. */
+  oddNotes() {
+    return this.oddShown && this.notes() === this.now ? this.odd : [];
+  }
+
+  /** Show what the model finds odd, which the kernel knows or finds out, or hide it. */
+  toggleOdd() {
+    const { obstacle } = this.get("doubt");
+    if (obstacle) return this.say(obstacle, true);
+    this.oddShown = !this.oddShown;
+    if (this.oddShown && !this.odd.length) this.send({ do: "doubt", mark: false });
+    this.update();
+  }
+
+  markOddest() {
+    const { obstacle, busy } = this.get("doubt");
+    if (obstacle) return this.say(obstacle, true);
+    if (!busy) this.send({ do: "doubt", mark: true });
   }
 
   /** Which parts are heard, as the kernel has it. */
@@ -675,7 +707,7 @@ class Desk {
     mark(this.root, "data-theme", isDark() ? "dark" : "light");
     this.view.ratio = window.devicePixelRatio || 1;
     this.measureMask();
-    for (const panel of [this.transport, this.tools, this.band, this.more, this.foot]) panel.update();
+    for (const panel of [this.transport, this.tools, this.band, this.more, this.legend, this.foot]) panel.update();
     const label = `piano roll of ${this.song.title}; marked: ${this.get("mask").words}`;
     mark(this.roll, "aria-label", label);
     if (!this.fitted) return;

@@ -73,13 +73,13 @@ const THEMES = {
   light: {
     paper: "#fdfdfe", black: "#f0f2f6", beat: "#e6e9ee", bar: "#b9c1cc", text: "#39424e", ruler: "#f4f6f9",
     parts: ["#3d5a80", "#6f8db3", "#557a95", "#8a9cb5", "#2f4763", "#7a8fa8"], fresh: "#c65102",
-    tint: "rgba(224, 122, 20, 0.16)", edge: "#b4560b", hover: "#39424e", playhead: "#c2185b", onset: 0.35,
+    tint: "rgba(224, 122, 20, 0.16)", edge: "#b4560b", hover: "#39424e", playhead: "#c2185b", onset: 0.35, odd: "#7b1fa2",
     whiteKey: "#ffffff", blackKey: "#39424e", loop: "rgba(194, 24, 91, 0.22)", veil: "rgba(57, 66, 78, 0.12)",
   },
   dark: {
     paper: "#15181d", black: "#101216", beat: "#22262d", bar: "#464e5a", text: "#cdd5df", ruler: "#1c2026",
     parts: ["#8fb0d9", "#5f80aa", "#79a3b8", "#aebfd4", "#6d92c4", "#90a4bd"], fresh: "#ff9a4d",
-    tint: "rgba(255, 154, 77, 0.2)", edge: "#ffb57a", hover: "#e8edf3", playhead: "#ff6fa8", onset: 0.4,
+    tint: "rgba(255, 154, 77, 0.2)", edge: "#ffb57a", hover: "#e8edf3", playhead: "#ff6fa8", onset: 0.4, odd: "#d98cff",
     whiteKey: "#dfe4ea", blackKey: "#22262d", loop: "rgba(255, 111, 168, 0.28)", veil: "rgba(0, 0, 0, 0.35)",
   },
 };
@@ -107,6 +107,7 @@ function drawGround(desk) {
   drawRows(g, view, theme);
   drawLines(g, desk);
   drawNotes(g, desk, desk.notes());
+  for (const odd of desk.oddNotes()) drawOdd(g, desk, odd);
   drawRuler(g, desk);
   drawKeys(g, view, theme);
   if (view.foot) drawStrip(g, desk);
@@ -162,6 +163,20 @@ function drawNotes(g, desk, notes) {
     g.fillStyle = colours.onset;
     g.fillRect(x, y, Math.min(desk.paperColours ? view.zoom : 3, width), height);
   }
+  g.globalAlpha = 1;
+}
+
+// So many bits of doubt begin to be seen; so many more are seen fully.
+const [LEAST_ODD, ODD_RANGE] = [3, 7];
+
+/** The more a note is doubted, the more it is violet. */
+function drawOdd(g, { view, theme }, { onset, end, pitch, bits }) {
+  if (bits < LEAST_ODD || end < view.left || onset > view.right || pitch < view.low || pitch > view.high) return;
+  const [x, y] = [view.across(onset), view.down(pitch)];
+  const [width, height] = [view.across(end) - x, view.down(pitch - 1) - y];
+  g.globalAlpha = clamp((bits - LEAST_ODD) / ODD_RANGE, 0.1, 1);
+  g.fillStyle = theme.odd;
+  g.fillRect(x, y - 1, Math.max(width - 1, 2), height + 1);
   g.globalAlpha = 1;
 }
 

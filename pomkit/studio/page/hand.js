@@ -121,7 +121,9 @@ class Hand {
   words() {
     const { desk } = this;
     const pitch = clamp(Math.round(this.point[1]), 0, 127);
-    return `${pitchName(pitch)}, bar ${desk.barAndBeat(this.point[0])}`;
+    const here = `${pitchName(pitch)}, bar ${desk.barAndBeat(this.point[0])}`;
+    const odd = desk.oddNotes().find((note) => note.pitch === pitch && note.onset <= this.point[0] + 0.5 && this.point[0] + 0.5 < note.end);
+    return odd ? `${here}, doubt ${odd.bits} bits` : here;
   }
 
   press(event) {

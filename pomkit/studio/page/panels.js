@@ -91,12 +91,13 @@ class Tools {
     const bigger = button("Bigger brush", () => desk.setRadius(desk.radius + 1), { text: "+", key: "]", kind: "slim" });
     this.size = make("span", { className: "size", title: "the brush's radius, in cells" });
     this.brush = make("span", { className: "group brush", role: "group", "aria-label": "brush size" }, smaller, this.size, bigger);
+    this.odd = button("Show what the model finds odd", () => desk.toggleOdd(), { text: "odd?", key: "O", kind: "chip" });
     this.parts = make("span", { className: "group", role: "group", "aria-label": "what of the selection is composed" });
     this.settings = primary(desk, true).map((spec) => new Setting(desk, spec));
     this.more = button("More settings", () => desk.toggleMore(), { text: "More", icon: "more" });
     const tools = make("span", { className: "group", role: "group", "aria-label": "tools" }, ...this.tools);
     const settings = make("span", { className: "group settings" }, ...this.settings.map((each) => each.root), this.more);
-    this.root = make("div", { className: "line", role: "toolbar", "aria-label": "tools" }, tools, this.brush, this.parts, settings);
+    this.root = make("div", { className: "line", role: "toolbar", "aria-label": "tools" }, tools, this.brush, this.parts, this.odd, settings);
   }
 
   update() {
@@ -105,6 +106,10 @@ class Tools {
     put(this.size, "textContent", String(desk.radius));
     this.brush.classList.toggle("unused", !desk.brushes());
     this.updateParts();
+    const { obstacle } = desk.get("doubt");
+    put(this.odd, "disabled", obstacle !== "");
+    put(this.odd, "title", obstacle || "Show what the model finds odd (O)");
+    pressed(this.odd, desk.oddShown);
     for (const setting of this.settings) setting.update();
     mark(this.more, "aria-expanded", !desk.more.root.hidden);
   }
@@ -284,6 +289,27 @@ class Floating {
   }
 }
 
+/** Over the roll, while doubt is shown: what its colour means, and a button that marks the oddest bar. */
+class Legend {
+  constructor(desk) {
+    this.desk = desk;
+    this.words = make("span", { role: "status" });
+    this.scale = make("span", { className: "scale", role: "img", "aria-label": "3 bits pale, 10 bits full" });
+    this.mark = button("Mark the oddest bar", () => desk.markOddest(), { text: "mark the oddest bar", key: "B" });
+    const close = button("Hide what the model finds odd", () => desk.toggleOdd(), { text: "×", key: "O", kind: "slim" });
+    this.root = make("div", { className: "legend", role: "group", "aria-label": "what the model finds odd", hidden: true }, this.words, this.scale, this.mark, close);
+  }
+
+  update() {
+    const { desk } = this;
+    const { busy } = desk.get("doubt");
+    put(this.root, "hidden", !desk.oddShown);
+    put(this.words, "textContent", busy ? "the model looks for odd notes ..." : "doubt, 3 to 10 bits:");
+    put(this.scale, "hidden", busy);
+    put(this.mark, "disabled", busy);
+  }
+}
+
 const NOTHING = "nothing is marked: drag over bars on the ruler, or paint";
 const WAITS = { text: "the kernel is busy; what you do is kept until it answers" };
 
@@ -349,6 +375,8 @@ const SHORTCUTS = [
   ["M", "only the melody, or all again", (desk) => desk.setPart("melody")],
   ["A", "only the accompaniment, or all again", (desk) => desk.setPart("accompaniment")],
   ["P", "to the parts: the arrows go through them", (desk) => desk.band.focus()],
+  ["O", "show what the model finds odd", (desk) => desk.toggleOdd()],
+  ["B", "mark the oddest bar", (desk) => desk.markOddest()],
   ["C", "compose what is marked", (desk) => desk.compose()],
   ["R", "compose every stroke on release, or not", (desk) => desk.toggleOnRelease()],
   ["Ctrl+Enter", "compose what is marked", (desk) => desk.compose()],

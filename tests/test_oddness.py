@@ -1,0 +1,84 @@
+"""What a studio's model finds odd: shown with the picture that it is of, and marked by the bar."""
+
+import numpy as np
+import pytest
+import torch
+
+import pomkit
+from pomkit import OptionError, Song, masks
+from pomkit.processes.contract import Model
+from pomkit.studio import Session, view
+from pomkit.studio.oddness import can_doubt, oddest_bar
+
+MODEL = pomkit.load_model("tiny", "cpu")
+# Bar 3 is as all the others, but for three notes far off the key and the beat.
+SONG = Song(
+    [(4 * i, 4, 60 + (0, 4, 7, 4)[i % 4], 80, 0) for i in range(24)]
+    + [(33, 1, 97, 80, 0), (38, 1, 27, 80, 0), (43, 1, 102, 80, 0)]
+)
+
+
+@pytest.fixture
+def session():
+    """A session on the song, with nothing marked."""
+    made = Session(MODEL, SONG)
+    yield made
+    made.close()
+
+
+class Silent(Model):
+    """A model that does not say how likely a note is."""
+
+    methods = {"copy": 1}  # noqa: RUF012
+
+
+def test_the_doubt_is_that_of_the_model_and_its_oddest_bar_is_marked(session):
+    told = []
+    session.observe(told.append)
+    bits = session.doubt()
+    state = session.editor.state
+    expected = pomkit.doubt(MODEL, state.picture, bars=state.bars, meters=state.meters)
+    assert np.array_equal(bits, expected)
+    assert session.doubt() is bits
+    assert told.count("doubt") == 2
+    session.mark_oddest()
+    assert np.array_equal(session.editor.mask, masks.bars(96, 3))
+    session.editor.undo()
+    assert not session.editor.mask.any()
+
+
+def test_one_odd_note_is_no_odd_bar_and_silence_has_none(session):
+    state = session.editor.state
+    bits = np.ones(state.mask.shape, np.float32)
+    bits[127 - 60, 0] = 6
+    bits[:, 64:80] = 4
+    assert oddest_bar(bits, state) == 5
+    with pytest.raises(OptionError, match="nothing sounds"):
+        Session(MODEL, 32).mark_oddest()
+
+
+def test_the_page_is_told_of_each_note_until_the_picture_is_another_one(session):
+    assert not len(view.piece(session, "doubt")["table"])
+    bits = session.doubt()
+    table = view.piece(session, "doubt")["table"]
+    notes = session.editor.state.read.notes
+    expected = [list(note) for note in notes[["onset", "duration", "pitch"]].tolist()]
+    assert table[:, :3].tolist() == expected
+    assert table[:, 3].max() == round(10 * float(bits.max()))
+    session.editor.add_bars(1)
+    assert session.doubted is bits
+    session.editor.add_note(2, 80)
+    assert session.doubted is None
+    session.editor.undo()
+    assert session.doubted is bits
+
+
+def test_a_model_that_cannot_say_so_is_told(session):
+    assert can_doubt(MODEL)
+    assert session.doubt_obstacle == ""
+    session._models["silent"] = Silent(torch.nn.Linear(1, 1), width=256)
+    session.settings["model"] = "silent"
+    assert "does not say" in view.piece(session, "doubt")["obstacle"]
+    with pytest.raises(OptionError, match="does not say how likely"):
+        session.doubt()
+    assert not session.doubting

@@ -104,6 +104,7 @@ def test_observers_are_told_of_everything(session, monkeypatch):
     session.observe(told.append)
     session.inpaint(n=2, steps=3)
     session.choose(1)
+    session.doubt()
     session.mix(muted=session.players)
     session.load(64)
     session.sounds_now()

@@ -4,7 +4,7 @@ Each of them is a process: `python -m pomkit.train --process NAME` trains it, `l
 `inpaint` composes with it. Nothing imports this folder; the package can be read without it.
 
 Reading order: system, answering, tokens, autoregressive, tracks, gan, sound, recordings, restoring,
-diffroll, spectrogram, texture, cascade.
+orderless, diffroll, spectrogram, texture, cascade.
 
 - `system`: what all of them share: cells in, cells out, windows of 64 x 64, which masks.
 - `answering`: how a system answers a mask that it was not made for.
@@ -12,6 +12,7 @@ diffroll, spectrogram, texture, cascade.
 - `tracks`: melody, bridge and piano as cells of their own; `gan`: adversarial networks.
 - `sound`: sound as a picture and back; `recordings`: windows of songs, played once.
 - `restoring`: what systems share that restore hidden cells and are told more than the cells.
+- `orderless`: Coconet, a convolution network, and DeepBach's sampler.
 - `diffroll`: told the sound: transcription; `spectrogram`: the way back, notes to sound.
 - `texture`: told how many notes shall begin; `cascade`: told a skeleton, which it writes first.
 """
@@ -30,6 +31,7 @@ __all__, __getattr__, __dir__ = face(
         "sound": "MelScale audio_of log_mel mel_of sound_of",
         "recordings": "",
         "restoring": "Restorer",
+        "orderless": "Coconet",
         "diffroll": "DiffRoll",
         "spectrogram": "SpectrogramDiffusion",
         "texture": "Texture",

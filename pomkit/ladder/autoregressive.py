@@ -41,7 +41,7 @@ from .tokens import (
     token_columns,
 )
 
-ORDERS = ("time", "raster")
+READING_ORDERS = ("time", "raster")
 # The logit of what cannot be: a sustain that follows no note.
 NEVER_LOGIT = -30.0
 # Particles of each picture, where nobody asks for another number.
@@ -145,12 +145,12 @@ class PixelCNN(Autoregressive):
         Args:
             width: channels.
             dilations: of the layers.
-            order: one of `ORDERS`.
+            order: one of `READING_ORDERS`.
 
         Raises:
             OptionError: there is no such order.
         """
-        check_choice("order", order, ORDERS)
+        check_choice("order", order, READING_ORDERS)
         return TwoStacks(width, dilations)
 
     def turned(self, x: Tensor) -> Tensor:

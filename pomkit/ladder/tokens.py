@@ -1,7 +1,7 @@
 """Cells as tokens, and the grammar of those tokens: music as a text.
 
 A window of cells is a row of tokens: how many steps to go on (SHIFT), then each note that begins
-there, from low to high: its pitch (STRIKE) and its length (LENGTH). At last comes END.
+there, there, from low to high: its pitch (STRIKE) and its length (LENGTH). At last comes END.
 
     tokens = encode_tokens(cells)          # int64 (tokens,)
     cells = decode_tokens(tokens)          # int64 (64, 64)

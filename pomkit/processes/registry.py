@@ -15,6 +15,7 @@ FAMILIES: dict[str, str | type[Model]] = {
     "edm": ".processes.heads:Edm",
     "pixelcnn": ".ladder.autoregressive:PixelCNN",
     "tokens": ".ladder.autoregressive:TokenTransformer",
+    "coconet": ".ladder.orderless:Coconet",
     "wgan": ".ladder.gan:Wgan",
     "midinet": ".ladder.gan:Midinet",
     "musegan": ".ladder.gan:Musegan",

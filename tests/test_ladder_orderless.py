@@ -12,8 +12,8 @@ from pomkit import OptionError, inpaint, masks, render
 from pomkit.ladder.orderless import (
     Coconet,
     Convolutions,
+    draw_again,
     of_whole_notes,
-    redraw,
     shrinking,
     singles,
 )
@@ -131,7 +131,7 @@ def sampled(blocks_of, n=20000, calls=12):
     start = TRIPLES[torch.multinomial(JOINT, n, True, generator=seeded(1))][:, None]
     region = torch.ones(n, 1, 3, dtype=torch.bool)
     blocks = iter(list(blocks_of(region, calls + 1))[1:])  # the first one hides all
-    return redraw(conditionals, start, blocks, calls=calls, generator=seeded(2))
+    return draw_again(conditionals, start, blocks, calls=calls, generator=seeded(2))
 
 
 def test_one_cell_at_a_time_keeps_the_joint_and_several_at_once_do_not():
@@ -151,7 +151,7 @@ def test_shrinking_blocks_come_nearer_to_the_joint_than_one_shot():
 
     def distance(calls):
         blocks = shrinking(region, calls, seeded(3))
-        drawn = redraw(conditionals, hidden, blocks, calls=calls, generator=seeded(4))
+        drawn = draw_again(conditionals, hidden, blocks, calls=calls, generator=seeded(4))
         return (counts_of(drawn) / n - JOINT).abs().sum().item()
 
     assert distance(24) < 0.6 * distance(1)

@@ -38,8 +38,8 @@ from .system import CELL_STATES, HIDDEN, ROW_COUNT, WINDOW, Request
 
 # The share of the cells in a block of Gibbs sampling: from the first to the last, which is reached
 # after so much of the calls.
-FIRST_SHARE = 0.9
-LAST_SHARE = 0.1
+GREATEST_BLOCK_SHARE = 0.9
+LEAST_BLOCK_SHARE = 0.1
 SHRINKING = 0.7
 GIBBS_CALLS = 64
 # Single cells that are drawn again.
@@ -136,7 +136,7 @@ class Coconet(Restorer):
         else:
             size = options.own.get("block", 1)
             blocks = singles(region, options.calls, size, request.generator)
-        drawn = redraw(
+        drawn = draw_again(
             self.restore,
             cells,
             blocks,
@@ -157,7 +157,7 @@ class Coconet(Restorer):
         return of_whole_notes(self(cells, self.untold(cells), share), cells)
 
 
-def redraw(
+def draw_again(
     restore: Callable[[Tensor], Tensor],
     cells: Tensor,
     blocks: Iterator[Tensor],
@@ -206,8 +206,8 @@ def shrinking(
     """
     yield region
     for call in range(1, calls):
-        fallen = (FIRST_SHARE - LAST_SHARE) * call / max(SHRINKING * calls, 1)
-        share = max(FIRST_SHARE - fallen, LAST_SHARE)
+        fallen = (GREATEST_BLOCK_SHARE - LEAST_BLOCK_SHARE) * call / max(SHRINKING * calls, 1)
+        share = max(GREATEST_BLOCK_SHARE - fallen, LEAST_BLOCK_SHARE)
         chosen = torch.rand(region.shape, generator=generator).to(region.device) < share
         yield region & chosen
 

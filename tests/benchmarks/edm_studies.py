@@ -17,8 +17,9 @@ Windows of POP909's validation split. Each part writes assets/reports/edm_PART.j
   and were cleared, notes over the real ones, mean note length, share of notes of one step.
 - few_calls: overlapping area, chord accuracy and notes over the real ones, at 4, 8, 16 and 32
   calls by sampler, conditioned.
-- repaint: U = 1, 2, 4, 8 by sampler at jump 1, 20 levels; each with its difference from U = 1, and
-  ("against_conditioned") from one conditioned pass of as many calls.
+- repaint: U = 1, 2, 4, 8 by sampler at jump 1, 20 levels; each with its difference from U = 1 of its
+  sampler, and ("against_conditioned") from one conditioned pass by the first sampler, of as
+  many calls as it makes with that U.
 - jumps: jump lengths 2, 5, 10 at U = 2 and 4, by the samplers that are named.
 
 A difference is over the same bootstrap draws of songs, with its 95 % interval. What was composed
@@ -95,8 +96,8 @@ def studies(samplers: Sequence[str]) -> dict[str, tuple[Any, Any, str]]:
     for s in samplers:
         again[f"RePaint {s}"] = repainted(s, 1)
         again |= {f"RePaint {s}, U {u}": repainted(s, u) for u in TIMES[1:]}
-        for u in TIMES:
-            again[f"conditioned {s} as U {u}"] = conditioned(s, calls_of(s, u))
+    for u in TIMES:
+        again[f"conditioned as U {u}"] = conditioned(samplers[0], calls_of(samplers[0], u))
 
     jumps: dict[str, tuple[str, Options]] = {}
     for s in samplers:
@@ -124,8 +125,8 @@ class Study(Bench):
         found = super().references(name)
         if self.against_conditioned:
             for row in PARTS[name][1]:
-                sampler, _, U = row.removeprefix("RePaint ").partition(", U ")
-                equal = f"conditioned {sampler} as U {U or 1}"
+                U = row.partition(", U ")[2]
+                equal = f"conditioned as U {U or 1}"
                 found[row] = equal if row.startswith("RePaint") else row
         return found
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import make_song, seeded
 
-from pomkit import OptionError, Song, inpaint, masks, render
+from pomkit import OptionError, Song, inpaint, load_model, masks, render, save_model
 from pomkit.data.windows import Windows
 from pomkit.ladder import recordings
 from pomkit.ladder.diffroll import DiffRoll, with_gaps
@@ -475,6 +475,13 @@ def test_it_is_edm_at_both_ends_of_the_noise(drawing):
     assert drawing(x, torch.tensor([1e-4]), **told) == pytest.approx(x, abs=1e-3)
     far = drawing(100 * x, torch.tensor([1e3]), **told)
     assert far == pytest.approx(torch.full_like(x, -0.4), abs=1e-3)
+
+
+def test_a_loaded_model_draws_the_same_sound(drawing, tmp_path):
+    again = load_model(save_model(tmp_path / "model", drawing, {"data": "none"}), "cpu")
+    picture = picture_of((0, 8, 60))
+    assert np.array_equal(again.draw(picture, calls=2), drawing.draw(picture, calls=2))
+    assert not np.array_equal(again.draw(picture, calls=2, seed=1), drawing.draw(picture, calls=2))
 
 
 def test_it_answers_no_mask(drawing):

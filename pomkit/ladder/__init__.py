@@ -4,7 +4,7 @@ Each of them is a process: `python -m pomkit.train --process NAME` trains it, `l
 `inpaint` composes with it. Nothing imports this folder; the package can be read without it.
 
 Reading order: system, answering, tokens, autoregressive, tracks, gan, sound, recordings, restoring,
-orderless, diffroll, spectrogram, texture, cascade.
+orderless, autoencoder, diffroll, spectrogram, texture, cascade.
 
 - `system`: what all of them share: cells in, cells out, windows of 64 x 64, which masks.
 - `answering`: how a system answers a mask that it was not made for.
@@ -13,6 +13,7 @@ orderless, diffroll, spectrogram, texture, cascade.
 - `sound`: sound as a picture and back; `recordings`: windows of songs, played once.
 - `restoring`: what systems share that restore hidden cells and are told more than the cells.
 - `orderless`: Coconet, a convolution network, and DeepBach's sampler.
+- `autoencoder`: through a narrow place, out of noise, with faders.
 - `diffroll`: told the sound: transcription; `spectrogram`: the way back, notes to sound.
 - `texture`: told how many notes shall begin; `cascade`: told a skeleton, which it writes first.
 """
@@ -32,6 +33,7 @@ __all__, __getattr__, __dir__ = face(
         "recordings": "",
         "restoring": "Restorer",
         "orderless": "Coconet",
+        "autoencoder": "Autoencoder DenoisingAutoencoder Faders",
         "diffroll": "DiffRoll",
         "spectrogram": "SpectrogramDiffusion",
         "texture": "Texture",

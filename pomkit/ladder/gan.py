@@ -19,7 +19,7 @@ which is then pasted; Midinet only continues, and Musegan composes a track to wh
 others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -316,8 +316,20 @@ class Adversarial(System):
         return request.options.temperature * z.to(self.device)
 
 
+def likeliest_states(logits: Tensor) -> Tensor:
+    """The likeliest state of each cell: int64 (batch, h, w) of float (batch, 3, h, w)."""
+    return logits.argmax(1)
+
+
 def searched(
-    draw: Any, cells: Tensor, mask: Tensor, z: Tensor, *, calls: int, tell: Tell
+    draw: Any,
+    cells: Tensor,
+    mask: Tensor,
+    z: Tensor,
+    *,
+    calls: int,
+    tell: Tell,
+    read: Callable[[Tensor], Tensor] = likeliest_states,
 ) -> Tensor:
     """Make windows that agree with the known cells: int64 (batch, 64, 64).
 
@@ -328,11 +340,12 @@ def searched(
         z: float (batch, latent), where the search begins.
         calls: network calls, the last one included, which makes the picture.
         tell: is told of each.
+        read: logits -> the cells that they stand for.
     """
     # Where nothing is known there is nothing to look for.
     if calls > 1 and not mask.all():
         z, _ = latent_search(draw, cells, mask, z, calls=calls - 1, tell=of_the_first(tell, 1, 1))
-    made = draw(z).argmax(1)
+    made = read(draw(z))
     tell(torch.where(mask, made, cells))
     return made
 

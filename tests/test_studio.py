@@ -179,6 +179,15 @@ def test_the_seed_that_was_drawn_is_shown(studio):
     assert str(settings_of(studio)["seed"]) in told(studio)
 
 
+def test_a_seed_that_is_typed_in_the_page_is_kept(studio):
+    act(studio, "set", name="steps", value=2)
+    assert studio.roll.dice
+    act(studio, "set", name="seed", value=7)
+    assert not studio.roll.dice
+    studio.inpaint()
+    assert settings_of(studio)["seed"] == 7
+
+
 def test_what_the_model_does_not_know_is_not_offered(studio):
     locks = {"temperature", "key_lock", "key", "chord_lock"}
     assert locks <= known_to(studio)

@@ -173,6 +173,12 @@ class Studio(EditorCalls):
         """Cut the selection to a part; "all": to none."""
         self.part = None if name == "all" else name
 
+    def _take_setting(self, name: str, value: Any) -> None:
+        """Change a setting; a seed that a person has typed is kept for the next compositions."""
+        self.set(**{name: value})
+        if name == "seed":
+            self._take_dice(False)
+
     def _take_dice(self, dice: bool) -> None:
         """Let every composition draw a seed of its own, or not."""
         self.session.dice = dice
@@ -282,7 +288,7 @@ ACTS: dict[str, Callable[[Studio, Words, Sequence[bytes]], Any]] = {
     "mix": lambda studio, message, data: studio.mix(message["muted"], message["alone"]),
     "undo": lambda studio, message, data: studio.undo(),
     "redo": lambda studio, message, data: studio.redo(),
-    "set": lambda studio, message, data: studio.set(**{message["name"]: message["value"]}),
+    "set": lambda studio, message, data: studio._take_setting(message["name"], message["value"]),
     "dice": lambda studio, message, data: studio._take_dice(message["value"]),
     "compose": lambda studio, message, data: studio.start(),
     "stop": lambda studio, message, data: studio.stop(),

@@ -17,7 +17,7 @@ class Desk {
     this.waiting = new Map(); // messages without an answer: number and time
     this.pending = []; // gestures without an answer
     Object.assign(this, { tool: "brush", part: "all", radius: 2, paperColours: false, aside: false });
-    Object.assign(this, { oddShown: false, oddAsked: false, odd: [] });
+    Object.assign(this, { oddShown: false, oddAsked: false, toBeSeen: false, odd: [] });
     Object.assign(this, { onRelease: false, again: false });
     Object.assign(this, { writes: "", muted: new Set(), alone: new Set(), drums: [], hearing: [] });
     Object.assign(this, { loop: null, loopWished: false, following: true, fineWished: false });
@@ -111,6 +111,7 @@ class Desk {
     if (!this.waiting.size) this.part = part ?? "all";
     this.readCandidates();
     this.measureMask();
+    if (this.toBeSeen && this.extent) this.showMask();
     this.mixAnew();
     if (this.musics !== undefined && this.musics !== this.get("musics")) this.takeOtherMusic();
     else if (before && !sameNotes(before, this.notes())) this.soundChanged();
@@ -165,7 +166,9 @@ class Desk {
   markOddest() {
     const { obstacle, busy } = this.get("doubt");
     if (obstacle) return this.say(obstacle, true);
-    if (!busy) this.send({ do: "doubt", mark: true });
+    if (busy) return;
+    this.toBeSeen = true;
+    this.send({ do: "doubt", mark: true });
   }
 
   /** Which parts are heard, as the kernel has it. */
@@ -506,7 +509,9 @@ class Desk {
 
   setGhost(by) {
     const count = this.offers();
-    this.ghost = by && count > 1 ? this.candidates[(this.choice() + by + count) % count] : null;
+    const ghost = by && count > 1 ? this.candidates[(this.choice() + by + count) % count] : null;
+    if (ghost === this.ghost) return;
+    this.ghost = ghost;
     this.drawInk();
   }
 
@@ -610,10 +615,16 @@ class Desk {
     if (busy === this.wasBusy) return;
     this.wasBusy = busy;
     this.settle();
-    const { view, extent } = this;
-    const isAway = extent && (extent.first < view.left || extent.first >= view.right);
-    if (busy && isAway) view.scroll(this.barAround(extent.first)[0] - view.left - 8, this.song.width);
+    if (busy) this.showMask();
     this.update();
+  }
+
+  /** Scroll to where the mask begins, if that is not in sight. */
+  showMask() {
+    this.toBeSeen = false;
+    const { view, extent } = this;
+    if (!extent || (extent.first >= view.left && extent.first < view.right - 2)) return;
+    view.scroll(this.barAround(extent.first)[0] - view.left - 8, this.song.width);
   }
 
   /** The picture while it is composed. */

@@ -244,7 +244,8 @@ class Floating {
     this.aside = button("Before / after", () => desk.setAside(!desk.aside), { text: "before/after", key: "\\" });
     this.keep = button("Keep", () => desk.keep(), { text: "Keep", key: "K" });
     for (const [made, by] of [[this.back, -1], [this.next, 1]]) {
-      made.addEventListener("pointerenter", () => desk.setGhost(by));
+      // A button that comes to lie under a resting pointer is not meant.
+      made.addEventListener("pointermove", (event) => (event.movementX || event.movementY) && desk.setGhost(by));
       made.addEventListener("pointerleave", () => desk.setGhost(0));
     }
     const choice = [this.back, this.number, this.next, this.aside, this.keep];

@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ..errors import OptionError, check_whole, shown
+from ..errors import OptionError, check_choice, check_whole, shown
 from ..music import masks
 from ..music.bars import (
     bar_position,
@@ -38,7 +38,7 @@ from ..music.pixels import PITCHES, check_picture
 from ..music.song import Song
 from ..music.tables import BAR, MAX_STEPS, NOTE_DTYPE
 from ..processes.checkpoint import load_model
-from ..processes.contract import Callback, Drawn, Model, Options
+from ..processes.contract import Callback, Composed, Drawn, Model, Options
 from ..processes.wide import lay_windows, line_after, reach_of
 from .options import check_options, refuse_positional
 
@@ -46,6 +46,8 @@ from .options import check_options, refuse_positional
 LEARNED_BLOCK = 31 << 20
 # A window may begin inside a bar that is longer than this, in steps.
 LONGEST_UNCUT = 4 * BAR
+# The numbers of composed pictures by which they can be put in order.
+RANKED_BY = ("entropy", "surprise", "refused")
 
 
 class Pictures(np.ndarray):
@@ -55,12 +57,41 @@ class Pictures(np.ndarray):
         seed: of all random numbers.
         refused: int (n,), the pixels or cells inside the mask that were no music,
             such as a sustained note that never began, and were cleared.
+        surprise: float (n,), how unlikely the model held what it drew, in bits, before anything
+            bent its answer; NaN where the family does not say. Cells that it drew in one call
+            count as if they knew nothing of each other.
+        entropy: float (n,), the surprise that was to be expected on the way, in bits.
         seconds: how long it took.
     """
 
     seed: int
     refused: np.ndarray
+    surprise: np.ndarray
+    entropy: np.ndarray
     seconds: float
+
+    def ranked(self, by: str = "entropy") -> "Pictures":
+        """The candidates in another order, the lowest first: of its numbers each keeps its own.
+
+        Args:
+            by: "entropy": those first of which the model was surest on its way; "surprise": those
+                that it held likeliest; "refused".
+
+        Returns:
+            uint8 (n, 128, width, 3).
+
+        Raises:
+            OptionError: `by` is something else, or the model did not say.
+        """
+        check_choice("by", by, RANKED_BY)
+        if np.isnan(getattr(self, by)).any():
+            raise OptionError(
+                f"this model does not say its {by}; give a cells model, or choose by='refused'"
+            )
+        order = np.argsort(getattr(self, by), kind="stable")
+        result = cast(Pictures, self[order])
+        vars(result).update({name: getattr(self, name)[order] for name in RANKED_BY})
+        return result
 
     def __array_finalize__(self, source: Any) -> None:
         self.__dict__ |= getattr(source, "__dict__", {})
@@ -150,9 +181,9 @@ def inpaint(
         paint_chords(picture, chords)
     model.check_mask(mask)
     layout = lay_out(model, picture, mask, bars, meters=meters)
-    canvas, refused = compose_windows(model, layout, options, n=n, callback=callback)
+    canvas, counts = compose_windows(model, layout, options, n=n, callback=callback)
     result = finish(model, canvas, picture, mask, bars=bars)
-    vars(result).update(seed=seed, refused=refused, seconds=time.monotonic() - started)
+    vars(result).update(counts, seed=seed, seconds=time.monotonic() - started)
     return result
 
 
@@ -330,7 +361,7 @@ def meter_signs(meters: Any) -> tuple[Meter, ...]:
 
 def compose_windows(
     model: Model, layout: Layout, options: Options, *, n: int, callback: Callback | None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Compose the windows of a layout, each with the last one's music known.
 
     Args:
@@ -341,23 +372,27 @@ def compose_windows(
         callback: is told of every network call.
 
     Returns:
-        The picture's columns, uint8 (n, 128, width, 3), and how many cells were cleared, int (n,).
+        The picture's columns, uint8 (n, 128, width, 3); and by name, (n,), what `Pictures` tells
+        of each: summed over the windows.
     """
     canvas = np.repeat(layout.canvas[None], n, axis=0)
     todo = layout.todo.copy()
     refused = np.zeros(n, int)
+    bits = np.zeros((2, n))
     for number, window in enumerate(layout.windows):
         inside = slice(window.start, window.start + layout.reach)
         reporter = Reporter(callback, canvas, inside, layout, number)
         here = layout.options_of(window, options)
         drawn = model.compose(canvas[:, :, inside], todo[:, inside].copy(), here, reporter.report)
 
-        pictures, cleared = zip(*drawn, strict=True)
+        pictures, cleared, *said = zip(*(Composed(*each) for each in drawn), strict=True)
         settled = window.stop - window.start
         canvas[:, :, window] = np.array(pictures)[:, :, :settled]
         todo[:, window] = False
         refused += cleared
-    return np.ascontiguousarray(canvas[:, :, layout.visible]), refused
+        bits += said
+    counts = {"refused": refused, "surprise": bits[0], "entropy": bits[1]}
+    return np.ascontiguousarray(canvas[:, :, layout.visible]), counts
 
 
 @dataclass(frozen=True)
@@ -390,7 +425,7 @@ class Reporter:
     def preview(self, draw: Callable[[], Drawn]) -> np.ndarray:
         """The pictures so far, uint8 (n, 128, width, 3)."""
         whole = self.canvas.copy()
-        whole[:, :, self.inside] = [picture for picture, _ in draw()]
+        whole[:, :, self.inside] = [each[0] for each in draw()]
         return whole[:, :, self.layout.visible]
 
 

@@ -30,6 +30,7 @@ from ..networks.hdit import HDiT, HDiTConfig, widened
 from ..networks.local import Local
 from . import chain
 from .contract import (
+    Composed,
     Drawn,
     Model,
     Options,
@@ -51,7 +52,7 @@ from .states import (  # noqa: F401
     encode_cells,
     told_channels,
 )
-from .uncover import CALLS, CellModel, Uncovering, sample_cells
+from .uncover import CALLS, CellModel, Uncovering, Walk, sample_cells  # noqa: F401
 from .wide import blended
 
 # The default of top_p. By the judge it is nearer to real music than 1 in every task.
@@ -180,7 +181,11 @@ class Cells(Model):
 
         whole = blended(self, self.span, notes, options.lines)
         plan = plan_of(options, onsets) | {"together": self.whole_rows}
-        return draw(sample_cells(whole, cells, chords, mask, self.states, callback=tell, **plan))
+        walk = Walk(whole, Uncovering(**plan), options.generator)
+        walk.begin(cells, chords, mask, self.states)
+        drawn = draw(walk.run(tell))
+        bits = torch.stack([walk.surprise, walk.entropy]).sum((2, 3)).T.tolist()  # (n, 2)
+        return [Composed(*each, *both) for each, both in zip(drawn, bits, strict=True)]
 
     def inputs(
         self, canvas: np.ndarray, region: np.ndarray, options: Options
@@ -287,12 +292,11 @@ class Cells(Model):
 
 
 def plan_of(options: Options, onsets: float | None) -> dict[str, Any]:
-    """The options of `inpaint` as those of `sample_cells`, with the number of onsets wanted."""
+    """The options of `inpaint` as those of `Uncovering`, with the number of onsets wanted."""
     names = ["calls", "U", "jump", "temperature", "guidance", "top_p", "pitch_bias", "start"]
     plan = {name: getattr(options, name) for name in names}
     rule = () if options.rule is None else options.rule
-    plan |= {**options.own, "rule": rule, "generator": options.generator}
-    return plan | {"density": onsets, "whole_notes": True}
+    return plan | {**options.own, "rule": rule, "density": onsets, "whole_notes": True}
 
 
 def cell_bound(

@@ -10,9 +10,10 @@ in `registry.FAMILIES`; CONTRIBUTING.md says how, step by step.
     model.compose(canvas, region, options, report)     # fill the region of some pictures
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -28,7 +29,26 @@ from ..networks.local import Local
 UNTOLD_SHARE = 0.15
 
 Callback = Callable[[dict[str, Any]], None]  # is told of every network call
-Drawn = list[tuple[np.ndarray, int]]  # of each candidate: picture (128, width, 3), cells cleared
+
+
+class Composed(NamedTuple):
+    """One candidate of a region. A pair of its first two serves as well.
+
+    Attributes:
+        picture: uint8 (128, width, 3).
+        cleared: cells inside the region that were no music.
+        surprise: how unlikely the model held what it drew, in bits; NaN: it does not say.
+        entropy: the surprise that was to be expected on its way, in bits.
+    """
+
+    picture: np.ndarray
+    cleared: int
+    surprise: float = math.nan
+    entropy: float = math.nan
+
+
+# Of each candidate what `Composed` holds.
+Drawn = Sequence[tuple[Any, ...]]
 # Takes an event, and what draws the state of the window.
 Report = Callable[[dict[str, Any], Callable[[], Drawn]], None]
 
@@ -143,8 +163,9 @@ class Process(Protocol):
                 pictures come from it.
 
         Returns:
-            For each picture the composed one, uint8 (128, width, 3), and how many cells inside
-            the region were no music and were cleared.
+            For each picture what `Composed` holds: the composed one, uint8 (128, width, 3), how
+            many cells inside the region were no music and were cleared, and what it knows of how
+            likely that was.
         """
 
     def surprise(self, picture: np.ndarray, hidden: np.ndarray, options: Options) -> np.ndarray:

@@ -38,6 +38,8 @@ from .states import OFF, ONSET, SUSTAIN, Draft, onset_odds
 CellModel = Callable[[Tensor, Tensor, Tensor], Tensor]  # (cells, chords, t) -> logits
 # Network calls in one pass: the default here and of `Cells.methods`, which `inpaint` asks.
 CALLS = 16
+# A state that the network excludes is as likely as this: 40 bits.
+LEAST_LOG = -28.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,6 @@ class Uncovering(Wishes):
         return super().holds_onsets or self.whole_notes
 
 
-@torch.inference_mode()
 def sample_cells(
     model: CellModel,
     cells: Tensor,
@@ -109,27 +110,9 @@ def sample_cells(
         OptionError: an option does not fit.
     """
     plan = Uncovering(calls=one_number(calls, options.pop("steps", None)), **options)
-    if not mask.any():
-        return cells.clone()
-
     walk = Walk(model, plan, generator)
     walk.begin(cells, chords, mask, hidden_state)
-    path = repaint_schedule(walk.last, plan.U, plan.jump)
-    # One more call settles what is broken.
-    levels = path + [walk.last] * plan.whole_notes
-    for i, (level, after) in enumerate(pairwise(levels)):
-        if after < level:
-            walk.go_back(level, after)
-            continue
-        if not walk.hidden.any():
-            break
-        logits = walk.ask()
-        for change in walk.changes():
-            logits = change(logits)
-        logits = walk.settle(logits, level, after)
-        if callback is not None and i < len(path) - 1:
-            callback({"i": i, "n": len(path) - 1, "cells": walk.cells, "logits": logits})
-    return torch.where(walk.hidden, OFF, walk.cells)
+    return walk.run(callback)
 
 
 def one_number(calls: int | None, steps: int | None) -> int:
@@ -142,7 +125,13 @@ def one_number(calls: int | None, steps: int | None) -> int:
 
 
 class Walk:
-    """One run of `sample_cells`: the cells so far, and what a call changes of them."""
+    """One run of `sample_cells`: the cells so far, and what a call changes of them.
+
+    Attributes:
+        surprise: of each settled cell, -log2 of how likely the network held it at that call, before
+            anything bent its answer; float (batch, h, w), in bits.
+        entropy: the surprise that was to be expected there, float (batch, h, w), in bits.
+    """
 
     def __init__(
         self, model: CellModel, plan: Uncovering, generator: torch.Generator | None
@@ -160,13 +149,57 @@ class Walk:
         self.total = int(mask.sum())
         self.counts = uncovering(self.total, self.plan.calls)
         self.last = len(self.counts) - 1
+
         self.hidden = mask.expand_as(cells).clone()
         self.cells = torch.where(self.hidden, hidden_state, cells)
-        # Onsets that count for the density.
+
+        # Of each cell: whether its onset counts for the density, and how likely it was.
         self.counted = torch.zeros_like(self.hidden)
+        self.surprise = torch.zeros_like(self.hidden, dtype=torch.float32)
+        self.entropy = torch.zeros_like(self.surprise)
         if self.plan.order == "halton":
             batch, h, w = self.hidden.shape
             self.rank = halton_rank(batch, h, w, self.generator)
+
+    @torch.inference_mode()
+    def run(self, callback: Callback | None = None) -> Tensor:
+        """Uncover all cells, int64 (batch, h, w); `callback`: see `sample_cells`."""
+        if not self.total:
+            return self.cells.clone()
+
+        path = repaint_schedule(self.last, self.plan.U, self.plan.jump)
+        # One more call settles what is broken.
+        levels = path + [self.last] * self.plan.whole_notes
+        for i, (level, after) in enumerate(pairwise(levels)):
+            if after < level:
+                self.go_back(level, after)
+                continue
+            if not self.hidden.any():
+                break
+            said = logits = self.ask()
+            for change in self.changes():
+                logits = change(logits)
+            before = self.hidden
+            logits = self.settle(logits, level, after)
+            self.note_surprise(said, before)
+            if callback is not None and i < len(path) - 1:
+                callback({"i": i, "n": len(path) - 1, "cells": self.cells, "logits": logits})
+        return torch.where(self.hidden, OFF, self.cells)
+
+    def note_surprise(self, said: Tensor, before: Tensor) -> None:
+        """Keep how unlikely each cell was that this call settled, and how open it was.
+
+        Args:
+            said: what the network said, float (batch, states, h, w).
+            before: bool (batch, h, w), the cells that were hidden then.
+        """
+        log_p = said.log_softmax(1).clamp(min=LEAST_LOG)
+        drawn = self.cells.clamp(max=said.shape[1] - 1)
+        bits = log_p.gather(1, drawn[:, None])[:, 0] / -math.log(2)
+        entropy = (log_p.exp() * log_p).sum(1) / -math.log(2)
+        new = before & ~self.hidden
+        self.surprise = torch.where(new, bits, self.surprise)
+        self.entropy = torch.where(new, entropy, self.entropy)
 
     def go_back(self, level: int, after: int) -> None:
         """Hide a random part of the new cells again, down to an earlier level."""

@@ -76,7 +76,7 @@ class Bench:
         checked = replace(checked, generator=torch.Generator().manual_seed(seed))
         canvas = np.stack(self.real)
         drawn = self.model.compose(canvas, self.mask.copy(), checked, lambda event, draw: None)
-        return np.stack([picture for picture, _ in drawn])
+        return np.stack([each[0] for each in drawn])
 
     def notes(self, picture: np.ndarray) -> np.ndarray:
         """The notes that begin in the mask."""

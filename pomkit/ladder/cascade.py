@@ -439,6 +439,9 @@ def half_bars_of(mask: np.ndarray) -> np.ndarray:
 def wished(options: Options, half_bars: int) -> np.ndarray:
     """The skeleton that was asked for, on the canvas of a region: int (2, half bars).
 
+    Half bars are counted from the first whole bar on. After an upbeat, where that is not the
+    picture's first step, each takes what was asked for the half bar in which it begins.
+
     Args:
         options: with the skeleton of the picture, and where in it the canvas begins.
         half_bars: of the canvas.

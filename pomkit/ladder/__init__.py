@@ -3,10 +3,11 @@
 Each of them is a process: `python -m pomkit.train --process NAME` trains it, `load_model` loads it,
 `inpaint` composes with it. Nothing imports this folder; the package can be read without it.
 
-Reading order: system, answering, tokens, autoregressive, tracks, gan, sound, recordings, restoring,
-orderless, autoencoder, diffroll, spectrogram, texture, cascade.
+Reading order: system, counting, answering, tokens, autoregressive, tracks, gan, sound, recordings,
+restoring, orderless, autoencoder, diffroll, spectrogram, texture, cascade.
 
 - `system`: what all of them share: cells in, cells out, windows of 64 x 64, which masks.
+- `counting`: what is known without a network.
 - `answering`: how a system answers a mask that it was not made for.
 - `tokens`: cells as a text; `autoregressive`: PixelCNN, and a transformer of such texts.
 - `tracks`: melody, bridge and piano as cells of their own; `gan`: adversarial networks.
@@ -24,6 +25,7 @@ __all__, __getattr__, __dir__ = face(
     __name__,
     {
         "system": "System",
+        "counting": "StateTable",
         "answering": "",
         "tokens": "encode_tokens decode_tokens",
         "autoregressive": "PixelCNN TokenTransformer",

@@ -28,8 +28,10 @@ from ..processes.states import OFF
 Ask = Callable[[Tensor], Tensor]
 # Is told of a network call, see `system.Request`.
 Tell = Callable[..., None]
-# Network calls of a window at most; all that are needed are mostly far fewer.
-MOST_CALLS = 1024
+# Network calls of a fixed point at most; all that are needed are mostly far fewer.
+MOST_CALLS = 256
+# Stages of particles.
+STAGES = 4
 # So many are needed in most windows: what a progress bar is told.
 USUAL_CALLS = 24
 
@@ -72,7 +74,7 @@ def fixed_point(
     Args:
         ask: the model.
         cells: int64 (batch, h, w); what stands under the mask is not looked at.
-        mask: bool (h, w) or (batch, h, w), True = draw; the other cells are forced.
+        mask: bool (h, w), True = draw; the other cells are forced.
         u: float (batch, h, w), in [0, 1): the random numbers.
         calls: at most; an answer that is cut short is near to the right one.
         temperature: divides the logits.
@@ -84,12 +86,17 @@ def fixed_point(
     Source: Song et al. 2021 (arXiv 2002.03629), section 4.
     """
     drawn = torch.where(mask, OFF, cells)
+    open_rows = torch.arange(len(cells), device=cells.device)
     for call in range(1, calls + 1):
-        logits = ask(drawn) / temperature
-        after = torch.where(mask, draw_state(logits, u), cells)
-        is_last = call == calls or torch.equal(after, drawn)
-        tell(after, 0 if is_last else max(USUAL_CALLS - call, 1))
-        drawn = after
+        # Of pictures in which nothing changed any more nobody is asked.
+        before = drawn[open_rows]
+        logits = ask(before) / temperature
+        after = torch.where(mask, draw_state(logits, u[open_rows]), before)
+        drawn[open_rows] = after
+        open_rows = open_rows[(after != before).flatten(1).any(1)]  # (open,)
+
+        is_last = call == calls or not len(open_rows)
+        tell(drawn.clone(), 0 if is_last else max(USUAL_CALLS - call, 1))
         if is_last:
             break
     return drawn, call
@@ -136,9 +143,9 @@ def particles(
     order: Tensor,
     *,
     count: int,
-    stages: int = 4,
+    stages: int = STAGES,
     generator: torch.Generator | None = None,
-    calls: int = MOST_CALLS,
+    calls: int = STAGES * MOST_CALLS,
     temperature: float = 1.0,
     tell: Tell = say_nothing,
 ) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ from ..errors import check_choice, check_whole
 from ..networks.attention import FeedForward, RMSNorm, linear
 from ..processes.contract import Options
 from ..processes.states import OFF, SUSTAIN
-from .answering import MOST_CALLS, clamp, effective_size, particles, resampled
+from .answering import MOST_CALLS, STAGES, clamp, effective_size, particles, resampled
 from .system import CELL_STATES, ROW_COUNT, WINDOW, Request, System
 from .tokens import (
     END,
@@ -46,6 +46,8 @@ READING_ORDERS = ("time", "raster")
 NEVER_LOGIT = -30.0
 # Particles of each picture, where nobody asks for another number.
 PARTICLES = 16
+# Tokens that are drawn for a window at most.
+MOST_TOKENS = 1024
 MOST_PARTICLES = 1024
 
 
@@ -53,7 +55,6 @@ class Autoregressive(System):
     """What both kinds share: any mask by clamping or by particles, and exact bits."""
 
     answers = {"continuation": "N", "any": "PC"}
-    methods = {"particles": MOST_CALLS, "clamp": MOST_CALLS}
     options = System.options | {"particles"}
     likelihood = "exact"
 
@@ -133,6 +134,7 @@ class PixelCNN(Autoregressive):
     """Cells one after the other, in time or in raster order; a system of the ladder."""
 
     process = "pixelcnn"
+    methods = {"particles": STAGES * MOST_CALLS, "clamp": MOST_CALLS}
     sizes = {
         "tiny": {"width": 24, "dilations": (1, 2, 4, 8, 16, 1)},
         "toy": {"width": 8, "dilations": (1, 2)},
@@ -323,6 +325,8 @@ class TokenTransformer(Autoregressive):
     """Music as a text of steps, pitches and lengths; a system of the ladder."""
 
     process = "tokens"
+    # A call draws a token; particles are weighed in one more.
+    methods = {"particles": MOST_TOKENS + 1, "clamp": MOST_TOKENS}
     sizes = {
         "tiny": {"width": 128, "depth": 3, "heads": 4, "reach": 256},
         "toy": {"width": 32, "depth": 1, "heads": 2, "reach": 64},
@@ -434,8 +438,8 @@ class Writer:
 
     def write(self) -> None:
         """Draw the rows to their end, or as far as the calls reach."""
-        calls = self.request.options.calls
         weighs = self.count > 1
+        calls = max(self.request.options.calls - weighs, 1)
         allowed = self.go_on()
         for call in range(1, calls + 1):
             if self.is_over:

@@ -304,13 +304,15 @@ class Trainer:
     def _draw(self) -> None:
         """Four validation windows, a part of each composed anew, as a figure."""
         mask = mask_to_draw(self.ema, self.options.width)
+        methods = self.ema.methods
+        quickest = min(methods, key=lambda name: methods[name])
         if mask is None:
             return
         pairs = []
         for i in range(4):
             window = self.valid[i]
             metre: dict[str, Any] = {"bars": window.bars, "meters": window.meters}
-            after = inpaint(self.ema, window.picture, mask, seed=i, **metre)[0]
+            after = inpaint(self.ema, window.picture, mask, seed=i, method=quickest, **metre)[0]
             pairs.append((window.picture, after))
         plot.save_pairs(self.out / f"samples_{self.step:07d}.png", pairs, mask)
 

@@ -7,7 +7,7 @@ Reading order: system, counting, answering, tokens, autoregressive, tracks, gan,
 restoring, orderless, autoencoder, diffroll, spectrogram, texture, cascade.
 
 - `system`: what all of them share: cells in, cells out, windows of 64 x 64, which masks.
-- `counting`: what is known without a network.
+- `counting`: what is known without a network; bits a cell, a window, a note.
 - `answering`: how a system answers a mask that it was not made for.
 - `tokens`: cells as a text; `autoregressive`: PixelCNN, and a transformer of such texts.
 - `tracks`: melody, bridge and piano as cells of their own; `gan`: adversarial networks.

@@ -8,6 +8,7 @@ import pomkit
 from pomkit import OptionError, Song, masks
 from pomkit.processes.contract import Model
 from pomkit.studio import Session, view
+from pomkit.studio import session as module
 from pomkit.studio.oddness import can_doubt, oddest_bar
 
 MODEL = pomkit.load_model("tiny", "cpu")
@@ -55,6 +56,18 @@ def test_one_odd_note_is_no_odd_bar_and_silence_has_none(session):
     assert oddest_bar(bits, state) == 5
     with pytest.raises(OptionError, match="nothing sounds"):
         Session(MODEL, 32).mark_oddest()
+
+
+def test_no_bar_is_marked_for_notes_that_are_others_by_then(session, monkeypatch):
+    def while_something_is_drawn(*given, **options):
+        session.editor.add_note(2, 80)
+        return pomkit.doubt(*given, **options)
+
+    monkeypatch.setattr(module, "doubt", while_something_is_drawn)
+    with pytest.raises(OptionError, match="ask it again"):
+        session.mark_oddest()
+    assert not session.editor.mask.any()
+    assert session.doubted is None
 
 
 def test_the_page_is_told_of_each_note_until_the_picture_is_another_one(session):

@@ -54,6 +54,7 @@ from .tools import Gesture, perform
 CLOSED = "this studio was closed; make another one"
 COMPOSING = "it is composing already; stop it first, or wait"
 NOTHING_MARKED = "nothing is marked; paint over what shall be new"
+NO_ODD_BAR = "no bar can be the oddest where nothing sounds"
 BRING_BACK = "bring_back() takes them up again"
 # The name of a take that was not composed.
 BEGINNING = "the beginning"
@@ -627,15 +628,19 @@ class Session:
         """Mark the bar that is the oddest to the model, and nothing else; it is asked first.
 
         Raises:
-            OptionError: there are no notes, or the model does not say how likely one is.
+            OptionError: there are no notes, or they are others now than when the model was asked;
+                the model does not say how likely one is.
         """
         bits = self.doubt()
-        state = self.editor.state
-        bar = oddest_bar(bits, state) if bits.shape == state.mask.shape else None
-        if bar is None:
-            raise OptionError("no bar can be the oddest: nothing sounds here; open or write music")
-        selection = masks.bars(state.mask.shape[1], bar, bar, state.bars)
-        self.editor.take(state.selected(selection))
+        with LOCK:
+            state = self.editor.state
+            if self.doubted is not bits:
+                raise OptionError("the notes have changed while the model was asked; ask it again")
+            bar = oddest_bar(bits, state)
+            if bar is None:
+                raise OptionError(f"{NO_ODD_BAR}; open or write music")
+            selection = masks.bars(state.mask.shape[1], bar, bar, state.bars)
+            self.editor.take(state.selected(selection))
 
     # Sound
 

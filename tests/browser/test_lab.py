@@ -196,7 +196,7 @@ def test_keys_stay_inside_and_tab_and_saving_do_not(clean):
     clean.page.click("button[data-tool=box]")
     for key in ("x", "d", "d", "a", "b", "Delete", "Shift+Enter", "ArrowUp", "z"):
         clean.page.keyboard.press(key)
-    clean.page.wait_for_timeout(300)
+    until(lambda: clean.of_page("!desk.get('doubt').busy && !desk.waiting.size"), "all is done")
     assert clean.page.locator(".jp-Cell").count() == cells
     assert clean.page.locator(".pomkit-studio").count() == 1
     clean.page.keyboard.press("Control+s")

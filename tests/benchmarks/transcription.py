@@ -54,7 +54,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REPORT = ROOT / "assets" / "reports" / "transcription.json"
 GAP = slice(24, 40)  # columns
 THRESHOLDS = np.linspace(0.1, 0.8, 15)
-TEMPERATURES = (0.3, 0.5, 0.7, 1.0)
+TEMPERATURES = (0.1, 0.3, 0.5, 1.0)
 HARMONICS = 6
 FALL = 0.7  # weight of each harmonic, of the one before
 

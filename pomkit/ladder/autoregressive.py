@@ -137,7 +137,7 @@ class PixelCNN(Autoregressive):
     methods = {"particles": STAGES * MOST_CALLS, "clamp": MOST_CALLS}
     sizes = {
         "tiny": {"width": 24, "dilations": (1, 2, 4, 8, 16, 1)},
-        "toy": {"width": 8, "dilations": (1, 2)},
+        "toy": {"width": 8, "dilations": (1,)},
     }
     traits = {"order": "time"}
 

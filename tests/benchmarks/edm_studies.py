@@ -17,8 +17,8 @@ Windows of POP909's validation split. Each part writes assets/reports/edm_PART.j
   and were cleared, notes over the real ones, mean note length, share of notes of one step.
 - few_calls: overlapping area, chord accuracy and notes over the real ones, at 4, 8, 16 and 32
   calls by sampler, conditioned.
-- repaint: U = 1, 2, 4, 8 by sampler at jump 1, 20 levels; each with its difference from U = 1 of its
-  sampler, and ("against_conditioned") from one conditioned pass by the first sampler, of as
+- repaint: U = 1, 2, 4, 8 by sampler at jump 1, 20 levels; each with its difference from U = 1 of
+  its sampler, and ("against_conditioned") from one conditioned pass by the first sampler, of as
   many calls as it makes with that U.
 - jumps: jump lengths 2, 5, 10 at U = 2 and 4, by the samplers that are named.
 

@@ -103,7 +103,7 @@ def gradient_penalty(critic: Any, real: Tensor, made: Tensor, mix: Tensor) -> Te
         between = (share * real + (1 - share) * made).detach().requires_grad_()
         scores = critic(between)
         (slope,) = torch.autograd.grad(scores.sum(), between, create_graph=learning)
-    return (slope.flatten(1).norm(dim=1) - 1) ** 2  # (batch,)
+    return (slope.float().flatten(1).norm(dim=1) - 1) ** 2  # (batch,)
 
 
 # Networks.
@@ -127,7 +127,7 @@ class Critic(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """The scores of pictures, float (batch, channels, 64, 64): float (batch,); high is real."""
-        return self.score(self.layers(pictures)).flatten()  # (batch,)
+        return self.score(self.layers(pictures)).flatten().float()  # (batch,)
 
 
 def doubled(inside: int, outside: int, normed: bool = False) -> nn.Sequential:
@@ -462,7 +462,7 @@ class BarCritic(nn.Module):
 
     def forward(self, bars: Tensor) -> Tensor:
         """The scores of bars, float (batch, channels, 64, columns): float (batch,)."""
-        return self.score(self.features(bars)).flatten()  # (batch,)
+        return self.score(self.features(bars)).flatten().float()  # (batch,)
 
 
 def chord_vector(chords: Tensor) -> Tensor:

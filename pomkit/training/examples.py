@@ -6,6 +6,7 @@
 What an example holds and what it costs, the model's family says (`processes.contract`).
 """
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.windows import Windows
+from ..errors import OptionError
+from ..music import masks
+from ..music.tables import BAR
 from ..processes.checkpoint import load_model
 from ..processes.contract import Model
 from ..processes.registry import family
@@ -82,3 +86,17 @@ def new_model(options: TrainOptions) -> Model:
         model = load_model(options.init, "cpu")
         return family(options.process).begin_with(model, options).train()
     return family(options.process).from_options(options)
+
+
+def mask_to_draw(model: Model, width: int) -> np.ndarray | None:
+    """The first of some masks of a picture of a width that a model answers, bool (128, width).
+
+    The middle half, the second half, or all; None: it composes no notes.
+    """
+    # The same columns in every song: bars of training's frame, 16 steps each.
+    middle = masks.bars(width, width // (4 * BAR) + 1, width // BAR - width // (4 * BAR))
+    for mask in (middle, masks.continuation(width, width // 2), masks.everything(width)):
+        with contextlib.suppress(OptionError):
+            model.check_mask(mask)
+            return mask
+    return None

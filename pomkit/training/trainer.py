@@ -29,12 +29,10 @@ from ..data.reading import read_corpus
 from ..data.windows import Windows
 from ..errors import OptionError, PomkitError, check_range
 from ..files import assets_dir
-from ..music import masks
-from ..music.tables import BAR
 from ..play import plot
 from ..processes.checkpoint import save_model
 from ..processes.contract import Model
-from .examples import TrainSet, loss_of, new_model
+from .examples import TrainSet, loss_of, mask_to_draw, new_model
 from .options import TrainOptions, with_init
 from .state import Progress, damage_told, load_state, make_card, save_state
 
@@ -364,20 +362,6 @@ class Clock:
             "pictures_per_second": round(pictures / spent, 1),
             "waiting_for_data": round(self.waited / spent, 3),
         }
-
-
-def mask_to_draw(model: Model, width: int) -> np.ndarray | None:
-    """The first of some masks of a picture of a width that a model answers, bool (128, width).
-
-    The middle half, the second half, or all; None: it composes no notes.
-    """
-    # The same columns in every song: bars of training's frame, 16 steps each.
-    middle = masks.bars(width, width // (4 * BAR) + 1, width // BAR - width // (4 * BAR))
-    for mask in (middle, masks.continuation(width, width // 2), masks.everything(width)):
-        with contextlib.suppress(OptionError):
-            model.check_mask(mask)
-            return mask
-    return None
 
 
 def check_devices(model: Model, options: TrainOptions, devices: int) -> None:

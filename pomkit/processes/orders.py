@@ -8,8 +8,12 @@
 - "halton": every next cell is far from those before it, so cells of one call say little of each
   other. They are the points of Halton's sequence (arXiv 2503.17076).
 - "entropy": the surest cells first, by the entropy of their onsets, and as many in a call as keep
-  its sum under a budget (arXiv 2505.24857). Not by how likely the drawn state is: that settles
-  silence first, and the music thins.
+  its sum under a budget (arXiv 2505.24857). It does not ask how likely the drawn state is.
+
+Measured on 16 windows of two tasks (tests/benchmarks/orders.py): by "halton" notes are longer, as
+real ones are, and over both tasks nothing else is measurably worse, so that 4 calls do about what
+16 do by "random". "entropy" has no more notes of one step than real music in 2 calls, and too few
+notes in 16. To hide cells again makes more notes of one step.
 
 Laws: with one cell a call and a network that knows p(cell | visible cells), every order draws
 from the joint distribution, because none looks at what is drawn in a hidden cell. Hiding random

@@ -10,8 +10,8 @@ Windows of 64 x 64 of POP909: training windows for "sparsity", else those of the
 
 - sparsity: the same WGAN trained on notes that are shortened or prolonged by so many steps, so that
   3.7, 12 and 23 % of the cells are lit (as they are: 5.8 %), for so many CPU minutes each. At every
-  saved state, the lit share of 64 samples: if sparsity is what makes them black, only the first goes black. Draws
-  out/sparsity.png. An interrupted run goes on.
+  saved state, the lit share of 64 samples: if sparsity is what makes them black, only the first
+  goes black. Draws out/sparsity.png. An interrupted run goes on.
 - wgan: of samples and real windows the lit share and the mean distance of two of them (a sample set
   that has collapsed has under half of the real one); and what the critic thinks of real windows as
   they are, and blurred over 3 and 5 cells: it should fall.
@@ -109,8 +109,9 @@ def sparsity(args: argparse.Namespace) -> None:
     for dilate in args.dilate:
         options = TrainOptions(
             data=str(archive), out=f"{args.out}/{dilate}", process="wgan", width=64, batch=16,
-            minutes=args.minutes, threads=1, precision="bf16", lr=2e-3, warmup=20, save_every=100, sample_every=10**6,
-            valid_windows=16, own={"loss": args.loss, "dilate": dilate},
+            minutes=args.minutes, threads=1, precision="bf16", lr=2e-3, warmup=20,
+            save_every=100, sample_every=10**6, valid_windows=16,
+            own={"loss": args.loss, "dilate": dilate},
         )  # fmt: skip
         rows.append(train_sparse(dilate, options))
 

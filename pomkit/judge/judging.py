@@ -103,7 +103,7 @@ class Judge:
         self,
         model: Model,
         songs: Sequence[Song],
-        training: Sequence[Song] = (),
+        training: Sequence[Song] | baselines.Training = (),
         count: int = 48,
         methods: Sequence[str] | None = None,
         seed: int = 0,
@@ -117,6 +117,7 @@ class Judge:
             model: what is judged.
             songs: held out.
             training: for the baselines and for what is shared with them; none: both are left out.
+                What `baselines.Training` made of them serves many judges.
             count: windows a task, of drawn shapes a third.
             methods: of the model, a row each; None: all that it has.
             seed: of windows and samples.
@@ -146,7 +147,7 @@ class Judge:
         self.options = options
         self.samples: list[Sample] = []
 
-        self.training = baselines.Training(list(training)) if len(training) else None
+        self.training = as_training(training)
         self.markov = baselines.Markov(self.training) if self.training else None
         self.windows = lru_cache(self._windows)
         self.halves = _halves(len(self.songs), seed)
@@ -165,14 +166,29 @@ class Judge:
         self.samples = result.samples
         return result.rows
 
-    def judge_task(self, name: str) -> TaskResult:
+    def can_answer(self, task: Task) -> bool:
+        """Whether the model answers the masks of a task; False where there is no window of it."""
+        questions = self.choose(task)[: self.count]
+        try:
+            for question in questions:
+                self.model.check_mask(question.mask)
+        except OptionError:
+            return False
+        return bool(questions)
+
+    def judge_task(self, name: str, task: Task | None = None) -> TaskResult:
         """Judge a task and give all that was found; without a window to ask it of, no rows.
+
+        Args:
+            name: of the task.
+            task: of your own; None: the one of `TASKS` that has this name.
 
         Raises:
             OptionError: there is no such task.
         """
-        check_choice("task", name, TASKS)
-        task = TASKS[name]
+        if task is None:
+            check_choice("task", name, TASKS)
+            task = TASKS[name]
         real = self.choose(task)
         if not real:
             return TaskResult(name, {}, [])
@@ -330,6 +346,13 @@ class Judge:
         for (window, mask), fill in zip(questions, fills, strict=True):
             samples.append(Sample(window.picture, mask, fill[next(iter(self.model_rows))]))
         return samples
+
+
+def as_training(training: Sequence[Song] | baselines.Training) -> baselines.Training | None:
+    """Training songs, or what was made of them, as the baselines take them; None without songs."""
+    if isinstance(training, baselines.Training):
+        return training
+    return baselines.Training(list(training)) if len(training) else None
 
 
 def row_of(method: str, chords: str) -> str:

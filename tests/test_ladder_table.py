@@ -4,6 +4,7 @@ import json
 import math
 from argparse import Namespace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from pomkit.ladder.counting import (
     window_starts,
 )
 from pomkit.music.tables import NOTE_DTYPE
-from pomkit.processes.registry import family
+from pomkit.processes.registry import FAMILIES, family
 from pomkit.processes.states import ONSET, SUSTAIN
 
 
@@ -295,3 +296,58 @@ def test_an_empty_folder_is_one_clear_error(ask, tmp_path, capsys):
     assert "--submit" in capsys.readouterr().err
     assert ask("--ladder", tmp_path) == 2
     assert "no checkpoint" in capsys.readouterr().err
+
+
+# The guide in CONTRIBUTING.
+
+
+def guide_code():
+    """The whole rung that CONTRIBUTING shows."""
+    text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+    guide = text.partition("### Your own rung in 60 lines")[2]
+    return guide.partition("```python\n")[2].partition("```")[0]
+
+
+@pytest.fixture
+def guide(monkeypatch):
+    """What the code of the guide defines; the family is gone after the test."""
+    monkeypatch.setitem(FAMILIES, "columns", "soon:Soon")
+    names = {"__name__": "columns"}
+    exec(compile(guide_code(), "columns.py", "exec"), names)
+    return names
+
+
+def test_the_rung_of_the_guide_has_at_most_60_lines_of_code():
+    assert len([line for line in guide_code().splitlines() if line.strip()]) <= 60
+
+
+def test_the_rung_of_the_guide_sees_no_later_column(guide, windows):
+    model = guide["Columns"]("toy").eval()
+    with torch.no_grad():
+        before = model(windows[:1])
+        other = windows[:1].clone()
+        other[..., 20] = (other[..., 20] + 1) % 3
+        after = model(other)
+    assert torch.equal(before[..., :21], after[..., :21])
+    assert not torch.equal(before[..., 21], after[..., 21])
+
+
+def test_the_rung_of_the_guide_is_trained_and_judged_beside_counted_tables(
+    guide, corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluate, "BESIDE", "none of the shipped ones")
+    shared = ["--data", str(corpus), "--out"]
+    few = ["--steps", "40", "--batch", "8", "--warmup", "1", "--lr", "0.01"]
+    how = ["--process", "columns", "--model", "toy", "--width", "64", "--valid-windows", "4"]
+    runs = tmp_path / "runs"
+    assert guide["COMMANDS"]["train"]([*how, *few, *shared, str(runs / "columns")]) == 0
+
+    out = tmp_path / "out"
+    arguments = ["--ladder", str(runs), "--count", "2", *shared, str(out)]
+    assert guide["COMMANDS"]["evaluate"](arguments) == 0
+    report = read(out / "ladder.json")
+    rung = report["rungs"]["columns"]
+    assert list(rung["tasks"]) == list(RUNG_TASKS)
+    assert rung["calls"] == 32
+    assert rung["likelihood"] == "exact"
+    assert rung["note"] < report["baselines"]["nothing"]["note"]

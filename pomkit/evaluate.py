@@ -18,7 +18,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from . import __version__
+import pomkit
+
 from .composing.region import inpaint
 from .data.corpus import Corpus
 from .data.reading import read_corpus
@@ -204,7 +205,7 @@ def submit(o: argparse.Namespace, report: dict[str, Any]) -> None:
     corpus: Corpus = read_corpus(o.data)
     songs = split_hash(corpus.split(o.split).songs)
     name = o.submit or report["settings"]["model"]
-    entry = submission(name, model, report, songs, version=__version__)
+    entry = submission(name, model, report, songs, version=pomkit.__version__)
     path = write(o.out / f"{Path(name).name}.json", json.dumps(entry, indent=1).encode() + b"\n")
     print(f"hand in {path}")
 

@@ -166,7 +166,8 @@ def spread_windows(songs: Sequence[Song], count: int) -> Tensor:
     windows = torch.cat(parts) if parts else torch.zeros(0)
     if not len(windows):
         raise OptionError(
-            f"none of the {len(songs)} songs has {WINDOW} steps with notes; give longer ones"
+            f"none of the {len(songs)} songs has {WINDOW} steps with notes; give longer ones, "
+            "or another split"
         )
     return evenly(windows, count)
 

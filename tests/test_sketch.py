@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import make_song
+from conftest import make_song, seeded
 from test_rules import WIDTH, compose, pitches_of
 from test_steering import EMPTY, notes_of, toy_model
 from test_steering import compose as denoise
@@ -11,6 +11,7 @@ from test_steering import compose as denoise
 from pomkit import OptionError, masks, render, rules
 from pomkit.processes.sketch import last, narrowed, unbegun
 from pomkit.processes.states import ONSET, SUSTAIN
+from pomkit.processes.uncover import sample_cells
 
 STEPS = [0, 3, 8, 9, 17, 30, 31, 46, 60]
 # It rises, falls, stays, and has runs that need room: four notes up, three down.
@@ -103,6 +104,31 @@ def test_a_tight_melody_finds_the_only_rows_there_are():
         compose(rules.contour({0: 1, 8: 2, 16: 3, 24: 4, 32: 5}), mask=mask)
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: rules.rhythm(STEPS), lambda: rules.contour(MELODY)], ids=["rhythm", "contour"]
+)
+def test_it_holds_where_few_cells_are_in_the_nucleus(make):
+    """A nucleus takes as much off the odds of an onset as a rule does: fault of the first form."""
+    p = torch.full((6, 128, WIDTH), 1e-3)
+    p[0] = 0.6
+    p[1] = 0.4
+    p[2:, 60:64] = 0.02
+    out = sample_cells(
+        lambda cells, chords, t: p.log().expand(len(cells), -1, -1, -1),
+        torch.zeros(4, 128, WIDTH, dtype=torch.long),
+        torch.zeros(4, 3, 128, WIDTH),
+        torch.ones(128, WIDTH, dtype=torch.bool),
+        6,
+        calls=6,
+        rule=make(),
+        top_p=0.3,
+        whole_notes=True,
+        generator=seeded(),
+    ).numpy()
+    assert rhythms(onsets_of(out)) == [STEPS] * 4
+    assert strays(out) == 0
+
+
 def test_what_is_forced_obeys_the_rules_before_it():
     sketch = rules.contour(MELODY)
     out = compose([rules.key("C:maj"), sketch], sustain=0, onset=0.002, top_p=0.5)
@@ -120,7 +146,8 @@ def test_a_known_note_that_goes_on_behind_the_mask_begins_in_the_rhythm():
     cells[64, 40:48] = SUSTAIN
     mask = torch.zeros(128, WIDTH, dtype=torch.bool)
     mask[:, 16:40] = True
-    for rule in (rules.rhythm([20, 33]), rules.contour({20: 60, 33: 62})):
+    # A melody that falls would like to end below the known note.
+    for rule in (rules.rhythm([20, 33]), rules.contour({20: 62, 33: 60})):
         for seed in range(2):
             out = compose(rule, cells, mask, seed=seed, sustain=0.3)
             assert rhythms(onsets_of(out)) == [[20, 33]] * 2

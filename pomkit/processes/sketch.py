@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import OptionError
-from .states import NEVER, ONSET, SUSTAIN, Draft, onset_odds
+from .states import NEVER, OFF, ONSET, SUSTAIN, Draft, onset_odds
 
 # Log-odds beyond these, which three rules together reach, count as these: sums stay finite.
 SUREST = 4 * -NEVER
@@ -137,10 +137,10 @@ class Sketch:
         allowed = first_begun | is_free & (onsets == 0)
 
         # It is no lower than what sounds there, or must, since a settled sustain follows it.
+        in_time = self.in_time(draft, columns)
         sustained = grid.sustained & draft.mask
-        must = sustained | unbegun(sustained, grid.free, self.in_time(draft, columns))
-        others = must[:, :, columns]
-        allowed = allowed & (others.cumsum(1) - others.int() == 0)
+        must = sustained | unbegun(sustained, grid.free, in_time)
+        allowed = allowed & none_above(must[:, :, columns])
 
         # How likely each cell is to be the highest onset, by what the network says.
         odds = onset_odds(logits)[:, :, columns].clamp(-SUREST, SUREST)
@@ -148,11 +148,14 @@ class Sketch:
         silent_above = silent.cumsum(1) - silent
         weight = F.logsigmoid(odds) * is_free + silent_above + draft.noise[:, ONSET][:, :, columns]
 
-        # What other rules forbid stays forbidden, if that leaves a melody.
+        # If that leaves a melody, a known note that goes on behind the mask begins in time, and
+        # what other rules forbid stays forbidden.
         signs = self.signs(draft)
-        likely = allowed & (odds > NEVER / 2)
-        enough = narrowed(likely, signs).any(1).all(1)  # (batch,)
-        allowed = torch.where(enough[:, None, None], likely, allowed)
+        known = unbegun(grid.sustained, grid.free, in_time)
+        for wish in (none_above(known[:, :, columns]), odds > NEVER / 2):
+            wanted = allowed & wish
+            enough = narrowed(wanted, signs).any(1).all(1)  # (batch,)
+            allowed = torch.where(enough[:, None, None], wanted, allowed)
         return chosen_rows(allowed, weight, signs)
 
     def in_time(self, draft: Draft, columns: Tensor) -> Tensor:
@@ -248,7 +251,7 @@ def foresee(logits: Tensor, draft: Draft, begin: Tensor, blocked: Tensor) -> Ten
     ends = silent | blocked & grid.free
     can = begin | (last(beginnings) > last(ends))
     needed = unbegun(grid.sustained, grid.free, begin) & can & ~blocked
-    logits[:, 0].masked_fill_(needed & draft.drawn, NEVER)
+    logits[:, OFF].masked_fill_(needed & draft.drawn, -SUREST)
 
     # What each cell will be: a place where a note begins or sounds, a silence, or open.
     state = (logits + draft.noise).argmax(1)
@@ -258,8 +261,13 @@ def foresee(logits: Tensor, draft: Draft, begin: Tensor, blocked: Tensor) -> Ten
     ends = silent | silent_now | grid.free & blocked
     alone = last(begins) <= last(ends)
     stray = alone & (~needed | begin) | blocked
-    logits[:, SUSTAIN].masked_fill_(stray & draft.drawn, NEVER)
+    logits[:, SUSTAIN].masked_fill_(stray & draft.drawn, -SUREST)
     return logits
+
+
+def none_above(cells: Tensor) -> Tensor:
+    """Where none of some cells stands above in its column: bool like them, (batch, h, columns)."""
+    return cells.cumsum(1) - cells.int() == 0
 
 
 def last(flags: Tensor) -> Tensor:

@@ -44,9 +44,9 @@ class Draft(NamedTuple):
         noise: float (batch, states, h, w); the state with the largest logit + noise is drawn.
         chords: float (batch, 3 or 7, h, w), see `told_channels`.
         start: the step of the picture at which the window begins; windows begin on bar lines.
-        mask: bool (batch, h, w), the cells that are composed at all.
+        mask: bool (batch, h, w), the cells that are composed at all; a single True: all.
         drawn: bool (batch, h, w), those of them whose state this call decides for good. While noise
-            is taken away that is no cell before the last call, then every one.
+            is taken away that is no cell before the last call, then every one. A single True: all.
     """
 
     cells: Tensor
@@ -55,8 +55,8 @@ class Draft(NamedTuple):
     noise: Tensor
     chords: Tensor
     start: int
-    mask: Tensor
-    drawn: Tensor
+    mask: Tensor = torch.tensor(True)
+    drawn: Tensor = torch.tensor(True)
 
 
 Rule = Callable[[Tensor, int, Draft], Tensor]  # (logits, level, draft) -> logits

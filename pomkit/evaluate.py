@@ -146,7 +146,8 @@ def judge_ladder(o: argparse.Namespace) -> None:
     if training and not report["baselines"]:
         report["baselines"] = baseline_bits(spread_windows(training, COUNTED), cells)
     prepared = Training(training) if training else None
-    held = Held(songs, prepared, cells, per_unit, count, o.seed)
+    tuning = corpus.split("valid").songs
+    held = Held(songs, prepared, cells, per_unit, count, o.seed, tuning=tuning)
 
     for name, path in tqdm(paths.items(), "ladder", unit="rung"):
         judge_checkpoint(report, name, path, held=held, o=o)

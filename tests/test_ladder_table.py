@@ -213,17 +213,19 @@ def test_a_table_goes_on_where_it_stopped(ask, rungs, tmp_path, monkeypatch):
     assert read(tmp_path / "out" / "ladder.json") == first
 
 
-def test_the_best_choice_is_the_one_with_the_largest_area(monkeypatch):
+def test_the_best_choice_has_the_largest_area_on_the_songs_for_tuning(monkeypatch):
     areas = {("uncover", 1.0): 0.5, ("once", 1.0): 0.6, ("once", 0.9): 0.7, ("once", 1.1): 0.2}
     asked = []
 
     def score(model, choice, held, task):
         asked.append((choice["method"], choice["temperature"]))
+        assert held.songs == [other]
         return choice | {"overlapping_area": areas.get(asked[-1], 0.1)}
 
     monkeypatch.setattr(rungs_module, "scored", score)
     model = family("diffroll")("toy")
-    held = Held([song_of_eighths(0)], None, torch.zeros(0), per_unit, count=2, progress=False)
+    song, other = song_of_eighths(0), song_of_eighths(1)
+    held = Held([song], None, torch.zeros(0), per_unit, count=2, progress=False, tuning=[other])
     choice = best_choice(model, held)
     assert (choice["method"], choice["temperature"]) == ("once", 0.9)
     assert len(choice["tried"]) == len(asked) == 5

@@ -12,7 +12,7 @@ that was broken off goes on task by task where its settings are the same.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,8 @@ class Held:
         count: windows that are composed for each task.
         seed: of windows and samples.
         progress: whether bars show how far it is.
+        tuning: songs on which methods and temperatures are chosen; empty: those that are held out,
+            which flatters what is chosen.
     """
 
     songs: list[Song]
@@ -99,6 +101,7 @@ class Held:
     count: int
     seed: int = 0
     progress: bool = True
+    tuning: Sequence[Song] = ()
 
     def judge(self, model: Model, method: str, **options: Any) -> Judge:
         """The judge of one method of a model, with options of `inpaint`."""
@@ -163,6 +166,7 @@ def add_rung(
         report["reference"].setdefault(task_name, rows)
         save()
     rung["is_done"] = True
+    rung.pop("fault", None)
     save()
 
 
@@ -193,13 +197,16 @@ def best_choice(model: Model, held: Held) -> dict[str, Any]:
 
     Args:
         model: whose choice it is.
-        held: what it is judged with; windows of another seed are used.
+        held: what it is judged with; windows of another seed, and of the songs for tuning, are
+            used.
 
     Returns:
         "method" and "temperature", and "tried", a record of each choice with its overlapping area.
     """
     few = min(TUNED_ON, held.count)
-    others = replace(held, count=few, seed=held.seed + TUNING_SEED, training=None)
+    songs = list(held.tuning) or held.songs
+    seed = held.seed + TUNING_SEED
+    others = replace(held, songs=songs, count=few, seed=seed, training=None)
     usual = usual_choice(model)
     task = first_task(held.judge(model, usual["method"]))
     if task is None:

@@ -100,7 +100,7 @@ def test_gaussian_noise_does_not_say():
     assert np.isnan(made.surprise).all()
     assert made.ranked("refused").shape == made.shape
     with pytest.raises(OptionError, match="cells model"):
-        made.ranked()
+        made.ranked("entropy")
 
 
 def test_there_is_no_other_order(made):

@@ -70,8 +70,11 @@ class Pictures(np.ndarray):
     entropy: np.ndarray
     seconds: float
 
-    def ranked(self, by: str = "entropy") -> "Pictures":
+    def ranked(self, by: str) -> "Pictures":
         """The candidates in another order, the lowest first: of its numbers each keeps its own.
+
+        The surest is not the best: a discriminator finds the candidates of which `tiny` was least
+        sure the most real ones (assets/models/README.md).
 
         Args:
             by: "entropy": those first of which the model was surest on its way; "surprise": those

@@ -41,6 +41,7 @@ from pomkit.ladder.tracks import (
     track_numbers,
 )
 from pomkit.music.palette import paint_chords
+from pomkit.music.tables import notes_of
 from pomkit.processes.states import chord_channels
 from pomkit.training import Trainer, TrainOptions, TrainSet
 
@@ -339,15 +340,15 @@ def window():
 
 def test_the_notes_of_a_window_are_those_of_its_picture(window):
     drawn = window_cells(window.picture)
-    cells = cells_of_notes(window.notes, window.start, WIDTH)
+    cells = cells_of_notes(notes_of(window.notes), window.start, WIDTH)
     assert ((drawn > 0) <= (cells > 0)).all()
     assert np.array_equal(drawn == 2, cells == 2)
 
 
 def test_every_note_is_in_one_track(window):
     merged_tracks = track_cells(window).max(axis=0)
-    assert (merged_tracks >= cells_of_notes(window.notes, window.start, WIDTH)).all()
-    assert track_numbers(window.notes[:0], ()).shape == (0,)
+    assert (merged_tracks >= cells_of_notes(notes_of(window.notes), window.start, WIDTH)).all()
+    assert track_numbers(notes_of(window.notes)[:0], ()).shape == (0,)
 
 
 def test_tracks_go_by_the_names_of_parts():

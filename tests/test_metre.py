@@ -243,7 +243,7 @@ def test_a_told_model_composes_where_nobody_knows_the_metre(make):
     options = replace(options, generator=torch.Generator().manual_seed(1))
     canvas = np.zeros((1, 128, WIDTH, 3), np.uint8)
     mask = masks.box(WIDTH, (40, 80), (16, 40))
-    (drawn, _), = model.compose(canvas, mask, options, lambda event, draw: None)  # fmt: skip
+    ((drawn, *_),) = model.compose(canvas, mask, options, lambda event, draw: None)
     assert drawn.shape == canvas.shape[1:]
 
 

@@ -22,6 +22,7 @@ from ..music.grid import Meter
 from ..music.picture import render
 from ..music.pixels import Mask, Picture
 from ..music.song import Song
+from ..music.tables import columns_of
 from .mask_mix import MASK_MIX, draw_kind, onsets_per_bar, random_mask
 
 # The kind of mask under which chords are always shown.
@@ -40,8 +41,8 @@ class Window(NamedTuple):
         semitones: by how many it was transposed.
         bars: columns of the bar lines, from 0 to the first one at or after the width.
         meters: (column, numerator, denominator), as a Song has them.
-        notes: those that sound in it, transposed, (notes,), as a Song has them: their onsets count
-            from the song's first step, so a note begins at column `onset - start`.
+        notes: those that sound in it, transposed, int64 (5, notes), see `tables.notes_of`: their
+            onsets count from the song's first step, so a note begins at column `onset - start`.
         parts: the names of the song's parts, which the notes' `part` counts.
     """
 
@@ -149,7 +150,9 @@ class Windows:
         notes = self._notes(song, first)
         chords = () if hide_chords else song.chords
         song = replace(song, notes=notes, chords=chords).transpose(semitones)
-        place = (song.name, first, semitones, bars, tuple(meters), song.notes, song.parts)
+        # Plain numbers, which every loader of data can turn to a tensor.
+        columns = columns_of(song.notes)
+        place = (song.name, first, semitones, bars, tuple(meters), columns, song.parts)
         song = with_silence(song, lead)
 
         picture = render(song, start, self.width)

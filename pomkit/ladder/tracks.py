@@ -17,6 +17,7 @@ from ..data.windows import Window
 from ..music import masks
 from ..music.pixels import PITCHES, row_of_pitch
 from ..music.song import Song
+from ..music.tables import notes_of
 from ..processes.states import ONSET, SUSTAIN
 from .system import ROWS
 
@@ -30,8 +31,9 @@ ANGLES = math.pi * np.array([7 / 6, 3 / 2, 2 / 3])
 def track_cells(window: Window) -> np.ndarray:
     """The cells of each of the TRACKS of a window, int64 (3, 64, width)."""
     width = window.picture.shape[1]
-    track = track_numbers(window.notes, window.parts)
-    notes = [window.notes[track == number] for number in range(len(TRACKS))]
+    all_notes = notes_of(window.notes)
+    track = track_numbers(all_notes, window.parts)
+    notes = [all_notes[track == number] for number in range(len(TRACKS))]
     return np.stack([cells_of_notes(each, window.start, width) for each in notes])
 
 

@@ -157,7 +157,8 @@ def inpaint(
             a model takes for beats; before the first one they are quarters.
         callback: is given {"i", "n", "preview"} at each call; preview() are the pictures so far.
         own: options that the model's family alone knows: `order` and `remask` of cells, see
-            `processes.orders`; `whole_notes` of edm's cells head.
+            `processes.orders`; `strength` of edm, see `processes.strength`; `whole_notes` of
+            edm's cells head.
 
     Returns:
         uint8 (n, 128, width, 3).

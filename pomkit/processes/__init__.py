@@ -1,11 +1,11 @@
 """How a model learns and composes (notebooks 03, 06, 07).
 
-Reading order: contract, registry, schedules, kdiffusion, samplers, densities, wide, states,
-controls, chain, edm, orders, uncover, cells, steering, categorical, heads, sketch, rules,
+Reading order: contract, registry, schedules, strength, kdiffusion, samplers, densities, wide,
+states, controls, chain, edm, orders, uncover, cells, steering, categorical, heads, sketch, rules,
 checkpoint.
 
 - `contract`: what every family of models answers; `registry`: the families by name.
-- `schedules`: levels of noise, numbers of cells: plain lists.
+- `schedules`: levels of noise, numbers of cells: plain lists; `strength`: graded masks.
 - `samplers`: from noise to a picture, and RePaint; `kdiffusion`: others by name.
 - `densities`: noise in training.
 - `wide`: pictures wider than what a model learned.
@@ -27,6 +27,7 @@ __all__, __getattr__, __dir__ = face(
         "contract": "Model Options Process",
         "registry": "FAMILIES family",
         "schedules": "karras_sigmas repaint_schedule uncovering",
+        "strength": "",
         "kdiffusion": "",
         "samplers": "SAMPLERS get_sampler repaint",
         "densities": "",

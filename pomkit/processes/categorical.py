@@ -91,7 +91,7 @@ class CategoricalDenoiser(GaussianNoise):
 
     head = "cells"
     learns_rows = True
-    options = frozenset(["sampler", "whole_notes"]) | Cells.options - {*ORDER_OPTIONS}
+    options = frozenset(["sampler", "strength", "whole_notes"]) | Cells.options - {*ORDER_OPTIONS}
     sampler = "dpmpp_2m_sde_half"
     # When every sustain is made to follow a note: what measured best (tests/benchmarks).
     whole_notes: ClassVar[str] = "last"

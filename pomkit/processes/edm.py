@@ -28,6 +28,7 @@ from .contract import Drawn, Model, Options, Report, local_head, sized_network
 from .densities import WEIGHTINGS, sample_sigma
 from .samplers import Denoise, repaint
 from .schedules import karras_sigmas
+from .strength import check_strength, strength_of
 from .wide import blended
 
 # A generated pixel at or below this (of 255) is black, as in the paper.
@@ -66,7 +67,8 @@ class GaussianNoise(Model):
         return {"conditioned": 20, "repaint": 40} if self.conditioned else {"repaint": 40}
 
     def check(self, options: Options) -> Options:
-        """The options as they are; OptionError where RePaint is asked for guidance."""
+        """The options as they are; OptionError for RePaint with guidance, or a wrong strength."""
+        check_strength(options.own.get("strength", 1.0))
         if options.method == "repaint" and options.guidance != 1:
             raise OptionError(
                 "guidance needs method='conditioned'; RePaint's network does not see the known "
@@ -144,6 +146,7 @@ class GaussianNoise(Model):
         both = torch.from_numpy(np.stack([region, inside])).to(self.device)
         unknown, mask = (cells.expand(len(x0), 1, -1, -1) for cells in both)
         denoiser = self.denoiser(x0, unknown, inside, options)
+        wishes["strength"] = strength_of(options, region.shape[1]).to(self.device)
 
         def draw(x: Tensor) -> Drawn:
             return self.decode(torch.where(mask, x, x0), canvas, inside)
@@ -175,7 +178,9 @@ class Denoiser(GaussianNoise):
     """
 
     head = "pixels"
-    options = frozenset(["calls", "method", "U", "jump", "sampler", "density", "guidance"])
+    options = frozenset(
+        ["calls", "method", "U", "jump", "sampler", "density", "guidance", "strength"]
+    )
     composes_chords = True
     sigma_density = "lognormal:-0.6,1.3"
 

@@ -22,6 +22,7 @@ from ..errors import check_choice
 from . import kdiffusion
 from .contract import Callback
 from .schedules import repaint_schedule
+from .strength import opening_levels
 
 Denoise = Callable[..., Tensor]
 Sampler = Callable[..., Tensor]
@@ -200,6 +201,7 @@ def repaint(
     jump: int = 1,
     sampler: str | Sampler = "dpmpp_2m",
     middle: Tensor | float = 0.0,
+    strength: Tensor | float = 1.0,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     **conditions: Any,
@@ -215,6 +217,8 @@ def repaint(
         jump: levels of a block.
         sampler: a name, or a function with a sampler's contract (options: functools.partial).
         middle: the pixel, broadcastable to x0, about which the first noise lies.
+        strength: a number, or float broadcastable to x0, from 0 to 1: a masked pixel is held like
+            the known ones until this share of the levels is left.
         generator: of the noise.
         callback: is given {"i", "n", "sigma", "x", "denoised"}; i counts the n steps of the walk.
         conditions: go to the denoiser.
@@ -225,7 +229,8 @@ def repaint(
     Raises:
         OptionError: an unknown sampler, or U or jump below 1.
 
-    Source: RePaint (arXiv 2201.09865), Algorithm 1.
+    Source: RePaint (arXiv 2201.09865), Algorithm 1; strength: SDEdit (arXiv 2108.01073), and by
+        pixel as in Differential Diffusion (arXiv 2306.00950).
     """
     if not mask.any():
         return x0.clone()
@@ -233,10 +238,12 @@ def repaint(
     run = get_sampler(sampler) if isinstance(sampler, str) else sampler
     mask = mask.expand_as(x0)
     walks = forward_walks(repaint_schedule(len(sigmas) - 1, U, jump))
-    clamped = holding_known(denoiser, x0, mask, generator)
+    opens = opening_levels(sigmas, strength)
+    clamped = holding_known(denoiser, x0, mask, generator, opens=opens)
     tell = None if callback is None else counted(callback, walks)
 
-    x = torch.where(mask, middle, x0) + sigmas[0] * normal_like(x0, generator)
+    is_new = mask & (opens >= sigmas[0])
+    x = torch.where(is_new, middle, x0) + sigmas[0] * normal_like(x0, generator)
     level = 0
     for start, *_, end in walks:
         # Jump back, from the noise level that was reached to that of `start`.
@@ -258,7 +265,12 @@ def forward_walks(path: list[int]) -> list[list[int]]:
 
 
 def holding_known(
-    denoiser: Denoise, x0: Tensor, mask: Tensor, generator: torch.Generator | None
+    denoiser: Denoise,
+    x0: Tensor,
+    mask: Tensor,
+    generator: torch.Generator | None,
+    *,
+    opens: Tensor,
 ) -> Denoise:
     """The denoiser, with the known pixels at the same noise level before it and clean after.
 
@@ -267,12 +279,14 @@ def holding_known(
         x0: float (batch, c, height, width), the known pictures.
         mask: bool like x0, True = composed.
         generator: of the known pixels' noise.
+        opens: broadcastable to x0, the level above which a masked pixel is held as well.
     """
 
     def clamped(x: Tensor, sigma: Tensor, **conditions: Any) -> Tensor:
         levels = sigma.reshape(-1, 1, 1, 1)  # (batch, 1, 1, 1)
-        x = torch.where(mask, x, x0 + levels * normal_like(x, generator))
-        return torch.where(mask, denoiser(x, sigma, **conditions), x0)
+        is_open = mask & (levels <= opens)
+        x = torch.where(is_open, x, x0 + levels * normal_like(x, generator))
+        return torch.where(is_open, denoiser(x, sigma, **conditions), x0)
 
     return clamped
 

@@ -1,7 +1,7 @@
 """The paper's claims, measured: one JSON file a claim in assets/reports.
 
-    python tests/benchmarks/claims.py [calls] [chords] [U] [shapes] [bits] [--cells tiny]
-        [--edm tiny-edm] [--count 24]
+    python tests/benchmarks/claims.py [calls] [chords] [U] [shapes] [graded] [bits]
+        [--cells tiny] [--edm tiny-edm] [--count 24]
 
 Notebook 09 draws its figures from these files.
 
@@ -13,6 +13,8 @@ Notebook 09 draws its figures from these files.
 - shapes: masks that leave the training distribution, from the loop's middle to scattered dots. The
   `strangeness` of a task is 1 - the largest intersection over union of its mask with any of 2,000
   training masks.
+- graded: masks with grades between known and composed (`processes.strength`): one strength for
+  the whole region, and edges along which it rises. `note_f1` says how much of the music stayed.
 - bits: the bound on the bits per pixel of a cells model, on the test split, beside two plain codes.
   With --width 256 the windows, the hiding probabilities and the hidden cells are the same for every
   model, and models are compared window by window; written to bits_SPLIT_WIDTH.json.
@@ -88,8 +90,16 @@ CELLS_GUIDED = {
 }
 SHORT_REPAINT = {"method": "repaint", "steps": 20}
 REPAINT_U = {f"edm RePaint, U {u}": ("edm", SHORT_REPAINT | {"U": u}) for u in (2, 4, 8)}
+GRADED = {
+    f"edm conditioned, strength {share:g}": ("edm", CONDITIONED | {"strength": share})
+    for share in (0.8, 0.6, 0.4, 0.2)
+}
+SOFT = {
+    f"edm conditioned, soft edges of {steps} steps": ("edm", CONDITIONED | {"soft": steps})
+    for steps in (16, 64)
+}
 # Part: its tasks; its rows, each a model and options of `inpaint` ("hidden": the chord border is
-# not shown); the row that is the reference.
+# not shown; "soft": steps along which strength rises from a region's edge); the reference row.
 # fmt: off
 PARTS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, Options]], str]] = {
     "calls": (INPAINTING, {
@@ -114,6 +124,8 @@ PARTS: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, Options]], str]] = 
         "edm conditioned, guidance 2": ("edm", CONDITIONED | {"guidance": 2.0}),
         "cells": ("cells", CELLS),
         "cells, guidance 1.5": ("cells", CELLS | {"guidance": 1.5})}, "edm RePaint"),
+    "graded": (("loop middle", "melody"), {
+        "edm conditioned": ("edm", CONDITIONED), **GRADED, **SOFT}, "edm conditioned"),
 }
 # fmt: on
 
@@ -160,16 +172,20 @@ class Bench:
         """
         windows, regions, count = self.task(task)
         asked = options | {"U": options.get("U", 1)}
-        key = json.dumps([self.weights[which], task, len(self.songs), self.seed, asked])
+        names = [self.weights[which], task, len(self.songs), self.seed, asked]
+        learned = self.models["cells"].width
+        key = json.dumps(names if self.width == learned else [*names, self.width])
         path = CACHE / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
         kept = dict(np.load(path)) if path.is_file() else {"pictures": [], "cost": []}
         pictures, cost = list(kept["pictures"]), list(kept["cost"])
-        rest = {name: value for name, value in options.items() if name != "hidden"}
+        rest = {name: value for name, value in options.items() if name not in ("hidden", "soft")}
         for i in tqdm(range(len(pictures), count), desc=f"{task}: {which} {options}"):
             picture = windows[i].picture
             mask = regions[i]
             if "hidden" in options:
                 mask = mask | masks.chords(picture) & mask.any(axis=0)
+            if "soft" in options:
+                rest["strength"] = soft_edges(regions[i], options["soft"])
             self.calls, began = 0, time.process_time()
             result = inpaint(self.models[which], picture, mask, seed=self.seed + i, **rest)
             made = np.asarray(result[0])
@@ -288,6 +304,16 @@ class Bench:
                 for task, mask in wanted.items()
             }
         return {task: round(1 - overlap, 3) for task, overlap in best.items()}
+
+
+def soft_edges(mask: np.ndarray, steps: int) -> np.ndarray:
+    """A strength that rises along so many steps from each end of a region: float32 (128, width)."""
+    inside = mask.any(axis=0)
+    column = np.arange(len(inside))
+    outside = np.append(column[~inside], [-1, len(inside)])
+    distance = np.abs(column[:, None] - outside).min(axis=1)  # (width,), 0 outside
+    share = np.minimum(distance / (steps + 1), 1)
+    return np.broadcast_to(share.astype(np.float32), mask.shape)
 
 
 def bootstrap(songs: int, there: np.ndarray, seed: int) -> np.ndarray:

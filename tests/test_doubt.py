@@ -184,6 +184,24 @@ def test_a_wide_picture_is_read_window_by_window_each_note_once_with_music_aroun
     assert len({start for *_, start in model.asked}) > 1
 
 
+def test_a_callback_is_told_of_each_call_and_may_end_it(rng):
+    picture = render(make_song(rng, count=60, end=600, chords=False), 0, 600)
+    model = Recorder(width=16)
+    heard = []
+    bits = pomkit.doubt(model, picture, calls=3, callback=heard.append)
+    count = len(model.asked)
+    assert heard == [{"i": i, "n": count} for i in range(count)]
+    assert np.array_equal(bits, pomkit.doubt(Recorder(width=16), picture, calls=3))
+
+    def end(event):
+        raise InterruptedError
+
+    model.asked.clear()
+    with pytest.raises(InterruptedError):
+        pomkit.doubt(model, picture, calls=3, callback=end)
+    assert len(model.asked) == 1
+
+
 def test_the_same_seed_gives_the_same_doubt_and_silence_has_none():
     model = pomkit.load_model("tiny")
     picture = render(pomkit.read_midi(pomkit.data.songs()["ode_to_joy"]), 0, 64)

@@ -94,6 +94,21 @@ def test_the_sound_obeys_the_mix_and_the_music_stays(session, played):
     assert session.editor.song.to_midi().data == FILE
 
 
+def test_parts_that_are_not_heard_are_in_every_saved_file(session, tmp_path):
+    session.editor.add_bars(2)
+    session.inpaint(seed=1, steps=2)
+    song = session.editor.song
+    session.mix(muted=session.players)
+    assert session.heard_parts == []
+    saved = session.save(tmp_path / "muted.mid").read_bytes()
+    assert saved == song.to_midi().data
+    for drums, parts in ((False, {0, 1}), (True, {0, 1, 2})):
+        notes = read_midi(saved, drums=drums).notes
+        assert set(notes["part"].tolist()) == parts
+    kept = open_contents(session.save(tmp_path / "muted.npz")).state
+    assert np.array_equal(kept.song.notes, song.notes)
+
+
 def test_new_notes_sound_without_drums(session, played):
     session.editor.add_note(9, 90)
     session.sound("new")

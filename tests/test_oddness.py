@@ -6,6 +6,7 @@ import torch
 
 import pomkit
 from pomkit import OptionError, Song, masks
+from pomkit.composing.doubting import DOUBT_CALLS
 from pomkit.processes.contract import Model
 from pomkit.studio import Session, view
 from pomkit.studio import session as module
@@ -41,7 +42,7 @@ def test_the_doubt_is_that_of_the_model_and_its_oddest_bar_is_marked(session):
     expected = pomkit.doubt(MODEL, state.picture, bars=state.bars, meters=state.meters)
     assert np.array_equal(bits, expected)
     assert session.doubt() is bits
-    assert told.count("doubt") == 2
+    assert told.count("doubt") == DOUBT_CALLS + 2
     session.mark_oddest()
     assert np.array_equal(session.editor.mask, masks.bars(96, 3))
     session.editor.undo()
@@ -68,6 +69,60 @@ def test_no_bar_is_marked_for_notes_that_are_others_by_then(session, monkeypatch
         session.mark_oddest()
     assert not session.editor.mask.any()
     assert session.doubted is None
+
+
+def test_one_sees_how_far_it_is_and_paints_meanwhile(session):
+    shares = []
+    remaining = []
+
+    def watch(event):
+        doubt = view.piece(session, "doubt")
+        if event == "doubt" and doubt["busy"]:
+            shares.append(doubt["share"])
+            remaining.append(doubt["remaining"])
+            session.editor.add_bars(len(shares) % 6 + 1)
+
+    session.observe(watch)
+    bits = session.doubt()
+    assert shares == [i / DOUBT_CALLS for i in range(DOUBT_CALLS + 1)]
+    assert remaining[-1] == "100%, 0 s left"
+    assert session.doubted is bits
+    assert session.editor.mask.any()
+    assert not view.piece(session, "doubt")["busy"]
+
+
+@pytest.mark.parametrize("stop", ["stop", "stop_doubt"])
+def test_it_is_stopped_within_one_call_and_asked_again(session, stop):
+    def at_once(event):
+        if event == "doubt":
+            getattr(session, stop)()
+
+    session.observe(at_once)
+    calls = []
+    hook = MODEL.register_forward_pre_hook(lambda *_: calls.append(session.doubting))
+    with pytest.raises(InterruptedError):
+        session.doubt()
+    hook.remove()
+    assert len(calls) == 1
+    assert session.doubted is None
+    assert not session.doubting
+    assert str(session.message) == "Stopped; what is odd is not known."
+    session._observers.remove(at_once)
+    assert session.doubt().any()
+
+
+def test_a_model_is_asked_once_at_a_time(session):
+    refused = []
+
+    def again(event):
+        if event == "doubt" and session.doubting:
+            with pytest.raises(OptionError, match="asked what it finds odd already"):
+                session.doubt()
+            refused.append(True)
+
+    session.observe(again)
+    session.doubt()
+    assert len(refused) == DOUBT_CALLS + 1
 
 
 def test_the_page_is_told_of_each_note_until_the_picture_is_another_one(session):

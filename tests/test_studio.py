@@ -327,6 +327,26 @@ def test_a_mix_and_the_pencils_part_come_from_the_page(studio, sent):
     soon(lambda: any(content["do"] == "file" for content, _ in sent))
 
 
+def test_the_page_asks_for_doubt_in_a_thread_and_stops_it(studio, sent, monkeypatch):
+    goes_on = threading.Event()
+
+    def slow(model, picture, *, callback, **options):
+        goes_on.wait(60)
+        callback({"i": 0, "n": 2})
+
+    monkeypatch.setattr(module, "doubt", slow)
+    act(studio, "doubt", mark=True)
+    soon(lambda: studio.roll.doubt["busy"])
+    act(studio, "gesture", tool="box", path=[[2, 60], [5, 70]], erase=False, radius=2)
+    assert studio.mask[127 - 65, 3]
+    act(studio, "stop doubt")
+    goes_on.set()
+    soon(lambda: not studio.roll.doubt["busy"])
+    soon(lambda: told(studio) == "Stopped; what is odd is not known.")
+    assert not studio.roll.status["wrong"]
+    assert studio.mask[127 - 65, 3]
+
+
 def test_a_cell_that_runs_again_offers_the_last_takes(monkeypatch):
     class Shell:
         run = 0

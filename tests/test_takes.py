@@ -185,6 +185,17 @@ def test_takes_are_named_by_what_they_changed(session):
     ]
 
 
+def test_takes_and_states_are_shown_in_one_line(session):
+    session.inpaint(seed=1, **QUICK)
+    first, last = session.history
+    assert repr(first) == "Take(not composed)"
+    assert repr(last) == "Take(bars 3-4, model='given', n=2, seed=1)"
+    state = session.editor.state
+    assert repr(state) == f"State('waltz', 96 steps, marked: {state.words})"
+    session.editor.clear()
+    assert repr(session.editor.state) == "State('waltz', 96 steps, marked: nothing)"
+
+
 def test_the_mask_is_said_as_it_was_painted_though_the_notes_are_others_now(session):
     editor = session.editor
     assert session.mask_in_words() == "bars 3-4, all pitches"

@@ -14,9 +14,11 @@ a hole does not betray that a note was there. Law: with one note a call and no e
 is -log2 p(a note begins here | all the rest).
 """
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,7 @@ from ..music.pixels import (
     runs_of_spans,
 )
 from ..music.tables import columns_of
-from ..processes.contract import Model, Options
+from ..processes.contract import Callback, Model, Options
 from .options import MOST, check_options, refuse_positional
 from .region import lay_out, model_of, seed_of
 
@@ -55,7 +57,7 @@ def doubt(
     model: Model | str, picture: Picture, *positional: Any,
     calls: int | None = DOUBT_CALLS, empty: int = 1, seed: int = 0,
     chords: Sequence[Chord] | None = None, bars: Sequence[int] | None = None,
-    meters: Sequence[Meter] = (),
+    meters: Sequence[Meter] = (), callback: Callback | None = None,
 ) -> np.ndarray:
     # fmt: on
     """How odd each note of a picture is to a model, given all the others, in bits.
@@ -73,6 +75,7 @@ def doubt(
         chords: written into the chord rows first.
         bars: steps of the picture's bar lines, as `inpaint` takes them.
         meters: (step, numerator, denominator) of the picture, as `inpaint` takes them.
+        callback: is given {"i", "n"} after each call; what it raises ends the asking.
 
     Returns:
         float32 (128, width): on all cells of a note its doubt, 0 elsewhere.
@@ -100,6 +103,11 @@ def doubt(
     stops = [window.stop for window in layout.windows]
     home = np.searchsorted(stops, notes["onset"], side="right")
 
+    # No window takes more calls than it has notes.
+    counts = np.bincount(home, minlength=len(stops))
+    most = len(notes) if calls is None else calls
+    tell = teller_of(callback, int(np.minimum(counts, most).sum()))
+
     bits = np.zeros(len(notes), np.float32)
     rng = np.random.default_rng(generator.initial_seed())
     for number, window in enumerate(layout.windows):
@@ -108,8 +116,20 @@ def doubt(
         asked["onset"] -= window.start
         part = layout.canvas[:, window.start : window.start + layout.reach]
         here = layout.options_of(window, options)
-        bits[there] = doubts(model, part, asked, here, calls=calls, empty=empty, rng=rng)
+        ask = partial(doubts, model, part, asked, here)
+        bits[there] = ask(calls=most, empty=empty, rng=rng, tell=tell)
     return on_cells(spans, bits)
+
+
+def teller_of(callback: Callback | None, count: int) -> Callable[[], None]:
+    """A function that tells a callback of one more of `count` calls, each time it is called."""
+    numbers = itertools.count()
+
+    def tell() -> None:
+        if callback is not None:
+            callback({"i": next(numbers), "n": count})
+
+    return tell
 
 
 def doubtful(picture: Picture, model: Model | str, share: float = 0.05, **options: Any) -> Mask:
@@ -144,9 +164,10 @@ def doubts(
     notes: np.ndarray,
     options: Options,
     *,
-    calls: int | None,
+    calls: int,
     empty: int,
     rng: np.random.Generator,
+    tell: Callable[[], None],
 ) -> np.ndarray:
     """The doubt of notes of one window, float32 (notes,), in bits.
 
@@ -155,9 +176,10 @@ def doubts(
         part: the window, uint8 (128, w, 3).
         notes: NOTE_DTYPE (notes,), in steps of the window.
         options: of the window.
-        calls: network calls over which the notes are dealt; None: one note a call.
+        calls: network calls over which the notes are dealt, at most.
         empty: empty stretches that are hidden with each note.
         rng: of the dealing and the empty stretches.
+        tell: is called after each call.
     """
     width = part.shape[1]
     end = width if options.end is None else min(options.end, width)
@@ -166,12 +188,13 @@ def doubts(
     sounds = (spans.onset | spans.sustain)[:, :end]
 
     bits = np.zeros(len(notes), np.float32)
-    for group in deal(notes, len(notes) if calls is None else calls, rng):
+    for group in deal(notes, calls, rng):
         asked = notes[group]
         holes = [asked, *(in_silence(asked, sounds, rng) for _ in range(empty))]
         hidden = masks.cells_of(columns_of(np.concatenate(holes)), width, 0)
         _, _, begins = model.surprise(part, hidden, options)
         bits[group] = begins[row_of_pitch(asked["pitch"]), asked["onset"]]
+        tell()
     return bits
 
 

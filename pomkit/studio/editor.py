@@ -88,6 +88,10 @@ class StateFields(NamedTuple):
 class State(StateFields):
     """The fields, and what is read from them; that is read once."""
 
+    def __repr__(self) -> str:
+        marked = self.words if self.mask.any() else "nothing"
+        return f"State({self.name!r}, {self.mask.shape[1]} steps, marked: {marked})"
+
     def _replace(self, **fields: Any) -> "State":
         """The state with other fields; of the same picture nothing is read again."""
         state = super()._replace(**fields)

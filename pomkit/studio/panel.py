@@ -86,6 +86,8 @@ class Studio(EditorCalls):
     mix = Delegate("session")
     doubt = Delegate("session")
     doubted = Delegate("session")
+    doubting = Delegate("session")
+    stop_doubt = Delegate("session")
     doubt_obstacle = Delegate("session")
     mark_oddest = Delegate("session")
     mixed = Delegate("session")
@@ -190,6 +192,9 @@ class Studio(EditorCalls):
         def guarded() -> None:
             try:
                 act(message)
+            except InterruptedError:
+                # Who stopped it knows.
+                return
             except Exception as fault:
                 self.session.say(fault)
 
@@ -261,7 +266,7 @@ def sources_of(session: Session) -> dict[str, Sources]:
     candidates = (session.candidates, session.chosen)
     earlier = (before.picture, before.changed)
     told = {"song": song, "notes": notes, "before": earlier, "drums": drums}
-    odd = (session.doubted, session.doubting, session.model)
+    odd = (session.doubted, session.doubt_status, session.model)
     return told | {"candidates": candidates, "doubt": odd}
 
 
@@ -285,6 +290,7 @@ ACTS: dict[str, Callable[[Studio, Words, Sequence[bytes]], Any]] = {
     "empty": lambda studio, message, data: studio.delete_marked(),
     "part": lambda studio, message, data: studio._take_part(message["name"]),
     "doubt": lambda studio, message, data: studio._in_background(studio._find_odd, message),
+    "stop doubt": lambda studio, message, data: studio.stop_doubt(),
     "mix": lambda studio, message, data: studio.mix(message["muted"], message["alone"]),
     "undo": lambda studio, message, data: studio.undo(),
     "redo": lambda studio, message, data: studio.redo(),

@@ -9,7 +9,10 @@ are the pieces of `view`, and each message is handed to a function.
 The page draws ink and plays notes by itself; at the end of a drag it sends a gesture, and shows it
 until the kernel has answered. So there is one truth, the session's, and no waiting.
 
-Only this file needs anywidget. Read on: `panel`, which gives it a session.
+Only this file needs anywidget, which by its own word runs in JupyterLab, Notebook, Colab, VS Code
+and marimo. Tests drive the page in JupyterLab 4, Notebook 7 and Voila; in the others nobody has
+tried it. `tests/browser/proof.py`, a small widget, says whether one has what the page needs.
+Read on: `panel`, which gives it a session.
 """
 
 import io

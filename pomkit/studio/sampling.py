@@ -118,7 +118,13 @@ _ALL = [
         learned=1.0,
     ),
     Setting("steps", 0, tip="network calls in one pass; 0: the method's own", high=64, learned=0),
-    Setting("U", 1, tip="times that each step is done: more notes, crazier", low=1, high=10),
+    Setting(
+        "U",
+        1,
+        tip="how often each stretch is composed again; edm thins out, cells change little",
+        low=1,
+        high=10,
+    ),
     Setting("key_lock", 0.0, "key lock", "0: free, 1: no new note off the scale", high=1),
     Setting("key", "", choices=("", *KEY_NAMES), learned=""),
     Setting(

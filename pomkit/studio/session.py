@@ -53,6 +53,8 @@ from .tools import Gesture, perform
 
 CLOSED = "this studio was closed; make another one"
 COMPOSING = "it is composing already; stop it first, or wait"
+DOUBTING = "the model is asked what it finds odd already; stop it first, or wait"
+CHANGED = "the notes have changed while the model was asked; ask it again"
 NOTHING_MARKED = "nothing is marked; paint over what shall be new"
 NO_ODD_BAR = "no bar can be the oddest where nothing sounds"
 BRING_BACK = "bring_back() takes them up again"
@@ -71,17 +73,17 @@ EVENTS = {
     "message": "message: a text or an error for the person",
     "settings": "settings, and with the model the methods that it has",
     "music": "other music is here: the view should fit it, from bar 1 on",
-    "doubt": "doubted, doubting: what the model finds odd",
+    "doubt": "doubted, doubt_status: what the model finds odd, and how far it is",
     "mix": "mixed: which parts are heard",
     "silence": "another session sounds now: what this one plays shall stop",
 }
 
 
 class Status(NamedTuple):
-    """What the composing thread does.
+    """What the model does: it composes, or says what it finds odd.
 
     Attributes:
-        busy: whether it composes.
+        busy: whether it does.
         share: how much is done, 0 to 1.
         remaining: the time left, in words.
     """
@@ -89,6 +91,18 @@ class Status(NamedTuple):
     busy: bool = False
     share: float = 0.0
     remaining: str = ""
+
+
+def status_of(event: dict[str, Any], started: float) -> Status:
+    """How far it is after a network call.
+
+    Args:
+        event: what a callback is told, {"i", "n"}: the number of the call, and of all.
+        started: seconds, when it began, as `time.monotonic` gives them.
+    """
+    share = (event["i"] + 1) / event["n"]
+    seconds_left = (time.monotonic() - started) * (1 / share - 1)
+    return Status(True, share, f"{share:.0%}, {seconds_left:.0f} s left")
 
 
 class Shelf:
@@ -145,10 +159,10 @@ class Session:
         settings: a value of each of `SETTINGS`.
         dice: whether every composition draws a seed of its own.
         composed: how many times something was composed.
-        doubting: whether the model is asked what it finds odd.
         mixed: which parts are heard.
         live_state: the state while it is composed, or None.
         status: what the composing thread does.
+        doubt_status: how far the model has said what it finds odd.
         message: the last text or error for the person.
         error: what ended the last composition, or None.
         model_names: the models to choose from.
@@ -183,8 +197,9 @@ class Session:
 
         self.composed = 0
         self.mixed = Mix()
-        self.doubting = False
+        self.doubt_status = Status()
         self._odd: Oddness | None = None
+        self._doubt_halt = threading.Event()
         self.live_state: State | None = None
         self.status = Status()
         self.message: str | Exception = ""
@@ -372,8 +387,9 @@ class Session:
         return grid_advice(self.model, self.editor.state.song)
 
     def stop(self) -> None:
-        """End composing within one network call; the picture stays as it was."""
+        """End composing and `doubt` within one network call; the picture stays as it was."""
         self._halt.set()
+        self.stop_doubt()
 
     def wait(self) -> np.ndarray:
         """Wait for the end of composing; who interrupts the waiting stops it.
@@ -466,11 +482,9 @@ class Session:
         """The sampler's callback: progress, a live picture now and then, the end where wished."""
         if self._halt.is_set():
             raise InterruptedError
-        share = (event["i"] + 1) / event["n"]
-        now = time.monotonic()
-        seconds_left = (now - started) * (1 / share - 1)
-        self._report(Status(True, share, f"{share:.0%}, {seconds_left:.0f} s left"))
+        self._report(status_of(event, started))
 
+        now = time.monotonic()
         if now > self._next_frame:
             live = event["preview"]()[0]
             shown.take_back(live)
@@ -585,6 +599,11 @@ class Session:
         return odd.bits if odd and is_present else None
 
     @property
+    def doubting(self) -> bool:
+        """Whether the model is asked what it finds odd."""
+        return self.doubt_status.busy
+
+    @property
     def doubt_obstacle(self) -> str:
         """Why the model cannot be asked what it finds odd, in words; "" where it can."""
         return "" if can_doubt(self.model) else CANNOT_DOUBT
@@ -592,29 +611,57 @@ class Session:
     def doubt(self) -> np.ndarray:
         """Ask the model how odd each note is, given all the others, and show it.
 
+        In a thread it can be stopped, and one can paint meanwhile.
+
         Returns:
             float32 (128, width), on all cells of a note its doubt in bits, as `pomkit.doubt`.
 
         Raises:
-            OptionError: the model does not say how likely a note is.
+            OptionError: the model does not say how likely a note is, or is asked already.
+            InterruptedError: it was stopped.
         """
         known = self.doubted
         if known is not None:
             return known
+        with LOCK:
+            if self.doubting:
+                raise OptionError(DOUBTING)
+            self._doubt_halt.clear()
+            self.doubt_status = Status(True, remaining="begins ...")
 
         # The picture may be another one when the answer is there.
         state = self.editor.state
-        model = self.model
-        self.doubting = True
-        self._tell("doubt")
         try:
-            bits = doubt(model, state.picture, bars=state.bars, meters=state.meters)
-            self._odd = Oddness(state.picture, model, bits)
-        finally:
-            self.doubting = False
             self._tell("doubt")
-        self.say(self._doubt_in_words(state, bits))
+            self._odd = self._ask_doubt(state)
+        except InterruptedError:
+            self.say("Stopped; what is odd is not known.")
+            raise
+        finally:
+            self.doubt_status = Status()
+            self._tell("doubt")
+        bits = self._odd.bits
+        self.say(self._doubt_in_words(state, bits) if self.doubted is bits else CHANGED)
         return bits
+
+    def _ask_doubt(self, state: State) -> Oddness:
+        """Ask the model what is odd in a state, telling how far it is."""
+        started = time.monotonic()
+        model = self.model
+
+        def hear(event: dict[str, Any]) -> None:
+            if self._doubt_halt.is_set():
+                raise InterruptedError
+            self.doubt_status = status_of(event, started)
+            self._tell("doubt")
+
+        picture = state.picture
+        bits = doubt(model, picture, bars=state.bars, meters=state.meters, callback=hear)
+        return Oddness(picture, model, bits)
+
+    def stop_doubt(self) -> None:
+        """End `doubt`, which runs in a thread, within one network call."""
+        self._doubt_halt.set()
 
     def _doubt_in_words(self, state: State, bits: np.ndarray) -> str:
         """How odd the oddest note of a state is, and which bar is the oddest one."""
@@ -630,12 +677,13 @@ class Session:
         Raises:
             OptionError: there are no notes, or they are others now than when the model was asked;
                 the model does not say how likely one is.
+            InterruptedError: it was stopped.
         """
         bits = self.doubt()
         with LOCK:
             state = self.editor.state
             if self.doubted is not bits:
-                raise OptionError("the notes have changed while the model was asked; ask it again")
+                raise OptionError(CHANGED)
             bar = oddest_bar(bits, state)
             if bar is None:
                 raise OptionError(f"{NO_ODD_BAR}; open or write music")

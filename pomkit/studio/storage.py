@@ -37,6 +37,8 @@ IMAGES = (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM")
 # After eight bytes, which tell a RIFF file.
 WEBP = b"WEBP"
 ZIP = b"PK"
+# The settings of a take that its one line names.
+SHOWN = ("model", "n", "seed")
 
 
 class Take(NamedTuple):
@@ -53,6 +55,10 @@ class Take(NamedTuple):
     before: State
     settings: dict[str, Any]
     chosen: int = 0
+
+    def __repr__(self) -> str:
+        asked = [f"{name}={self.settings[name]!r}" for name in SHOWN if name in self.settings]
+        return f"Take({', '.join([self.words or 'not composed', *asked])})"
 
     @property
     def words(self) -> str:

@@ -158,7 +158,7 @@ def tell_doubt(session: Session) -> dict[str, Any]:
     Returns:
         table: onset, duration, pitch and doubt in tenths of a bit of each note, int32 (notes, 4);
         none where the model was not asked about the present picture. busy, whether it is asked;
-        obstacle, why it cannot be.
+        share from 0 to 1 and remaining, in words, how far it is; obstacle, why it cannot be.
     """
     bits = session.doubted
     notes = session.editor.state.read.notes
@@ -167,7 +167,8 @@ def tell_doubt(session: Session) -> dict[str, Any]:
     fields = [notes[name] for name in ("onset", "duration", "pitch")]
     tenths = np.zeros(0) if bits is None else 10 * bits_of_notes(bits, notes)
     table = np.stack([*fields, tenths.round()], axis=1).astype(np.int32)  # (notes, 4)
-    return {"table": table, "busy": session.doubting, "obstacle": session.doubt_obstacle}
+    told = {"table": table, "obstacle": session.doubt_obstacle}
+    return told | session.doubt_status._asdict()
 
 
 def tell_mix(session: Session) -> dict[str, list[str]]:

@@ -11,8 +11,25 @@ CELLS = [
     """import numpy as np
 import pomkit
 painter = studio = pomkit.Studio("tiny", pomkit.read_midi(pomkit.data.songs()["auld_lang_syne"]))
-display(studio)"""
+display(studio)""",
+    "from tests.browser.proof import Proof\nproof = Proof()\ndisplay(proof)",
 ]
+
+# The same bytes, as other front ends hand them to a page.
+AS_BYTES = """(() => {
+    const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+    const pairs = (it) => Object.entries(it).map(([name, each]) => [name, convert(each)]);
+    const all = (it) => it?.constructor === Object ? Object.fromEntries(pairs(it)) : it;
+    const convert = (it) => it instanceof DataView ? bytes(it) : all(it);
+    const shown = () => JSON.stringify([desk.now, [...desk.cells], desk.odd]);
+    const {model} = desk, before = shown();
+    desk.model = {get: (name) => convert(model.get(name))};
+    desk.readAll();
+    desk.readOdd();
+    const after = shown();
+    desk.model = model;
+    return [before === after, desk.now.length, desk.cells.some(Boolean), desk.odd.length];
+})()"""
 
 
 @pytest.mark.parametrize("desk", ["notebook", "voila"], indirect=True)
@@ -39,3 +56,25 @@ def test_painting_and_composing(desk):
     assert (after[~mask] == before[~mask]).all() and (after != before).any()
     until(lambda: desk.of_page("desk.player.synth.level()") > 0, "it plays")
     desk.shot(desk.kind)
+    says_the_same_of_other_bytes(desk)
+    has_all_ticks(desk)
+
+
+def says_the_same_of_other_bytes(desk):
+    """Assert that a page shows the same where bytes come as another kind of view."""
+    desk.ask("0", "studio.doubt()")
+    until(lambda: desk.of_page("desk.odd.length"), "the doubt is there")
+    is_same, notes, is_marked, odd = desk.of_page(AS_BYTES)
+    assert is_same
+    assert notes > 400 and odd > 400
+    assert is_marked
+
+
+def has_all_ticks(desk):
+    """Assert that the front end does the seven things that a studio needs."""
+    desk.page.click(".proof button")
+    desk.page.locator(".proof").focus()
+    desk.page.keyboard.press("x")
+    ticks = desk.page.locator(".proof")
+    until(lambda: ticks.inner_text().count("✓") == 7, "all ticks are there")
+    assert "✗" not in ticks.inner_text()

@@ -1,6 +1,7 @@
 """The studio in JupyterLab, with a real mouse and keys: ink, sound, composing, files, what survives."""
 
 import importlib.util
+import itertools
 import json
 import os
 import statistics
@@ -74,6 +75,10 @@ def test_a_stroke_marks_what_is_under_it_to_one_cell_and_is_undone(clean):
     mask = painted(clean)
     assert is_stroke(mask, [(20, 70), (60, 50)])
     clean.shot("stroke")
+    clean.page.keyboard.press("m")
+    until(lambda: clean.ask("studio.part") == "melody", "it is cut to the melody")
+    clean.button("Undo")
+    until(lambda: clean.of_page("desk.part") == "all", "the page shows that this is undone")
     clean.button("Undo")
     until(lambda: not mask_of(clean).any(), "the stroke is undone")
     clean.page.keyboard.press("Control+Shift+Z")
@@ -390,6 +395,25 @@ def test_odd_notes_are_shown_and_the_oddest_bar_is_marked(clean):
     assert not clean.of_page("desk.oddNotes().length")
 
 
+def test_doubt_says_how_far_it_is_and_stops_while_one_paints(clean):
+    wait = "hook = model.register_forward_pre_hook(lambda *_: (calls.acquire(timeout=60), None)[1])"
+    clean.ask("0", "calls = threading.Semaphore(2)", wait)
+    clean.button("Show what the model finds odd")
+    until(lambda: clean.of_page("desk.get('doubt').share"), "two calls are done")
+    progress = clean.page.locator(".legend progress:visible").evaluate("it => it.value")
+    assert progress == clean.ask("studio.session.doubt_status.share") < 0.5
+    clean.drag((20, 70), (60, 50), steps=10)
+    mask = painted(clean)
+    clean.shot("asked")
+    clean.button("Stop asking the model")
+    until(lambda: clean.of_page("desk.waiting.size === 0"), "the kernel knows it")
+    clean.ask("0", "hook.remove()", "calls.release()")
+    clean.page.wait_for_selector(".message:has-text('Stopped; what is odd')")
+    assert clean.page.locator(".legend:visible").count() == 0
+    assert not clean.ask("studio.session.doubting")
+    assert (mask_of(clean) == mask).all()
+
+
 def test_parts_are_muted_alone_written_and_composed_and_drums_are_a_strip(clean):
     clean.ask(
         "0",
@@ -499,10 +523,47 @@ def test_it_is_low_wide_and_sharp(clean):
     clean.shot("wide")
     clean.page.set_viewport_size({"width": 800, "height": 900})
     until(lambda: clean.of_page("desk.root.scrollWidth <= desk.root.clientWidth"), "it is narrow")
-    clean.page.set_viewport_size({"width": 1280, "height": 1000})
-    clean.page.evaluate("document.querySelector('.pomkit-studio').style.zoom = 1.5")
-    clean.page.wait_for_timeout(300)
-    clean.page.evaluate("document.querySelector('.pomkit-studio').style.zoom = ''")
+
+
+# What of the panel is cut off, or lies over something else.
+CLUTTER = """() => {
+    const {desk} = document.querySelector(".pomkit-studio"), frame = desk.root.getBoundingClientRect();
+    const all = desk.root.querySelectorAll("button, select, input, output, progress, .title, .name, .words, .message");
+    const seen = [...all].filter((it) => it.checkVisibility() && !it.closest(".takes, .band"));
+    const name = (it) => it.ariaLabel || it.dataset.setting || it.innerText || it.className;
+    const boxes = seen.map((it) => [it, it.getBoundingClientRect()]).filter(([, box]) => box.width);
+    const isOut = (box, {left, right} = frame) => box.left < left - 1 || box.right > right + 1;
+    const isCut = (it) => it.matches("button") && it.scrollWidth > it.clientWidth + 1;
+    const cut = boxes.filter(([it, box]) => isOut(box) || isCut(it)).map(([it]) => name(it));
+    const layer = (it) => it.closest(".floating, .legend, .sheet, .corner");
+    const over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+    const pairs = boxes.flatMap(([it, box], i) => boxes.slice(i + 1)
+        .filter(([other, its]) => layer(it) === layer(other) && over(box, its)).map(([other]) => [name(it), name(other)]));
+    const wide = [...desk.root.querySelectorAll(".sheet, .line:not(.band)")]
+        .filter((it) => it.checkVisibility() && it.scrollWidth > it.clientWidth + 1).map((it) => it.className);
+    return [cut, pairs, wide];
+}"""
+
+
+@pytest.mark.parametrize(("width", "height", "ratio"), [(853, 533, 1.5), (800, 900, 1)])
+def test_nothing_is_cut_off_at_150_per_cent_or_in_a_narrow_window(clean, width, height, ratio):
+    """A browser at 150 % shows 1280 x 800 pixels as 853 x 533, each of them 1.5 pixels wide."""
+    clean.ask("0", "studio.add_bars(3, 4)", "studio.inpaint(n=2, steps=2, seed=1)")
+    until(lambda: clean.of_page("desk.offers()") == 2, "all of the panel is there")
+    screen = {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": False}
+    devtools = clean.context.new_cdp_session(clean.page)
+    devtools.send("Emulation.setDeviceMetricsOverride", screen)
+    until(lambda: clean.of_page("desk.root.offsetWidth") < width, "the panel is narrow")
+    sharp = f"desk.ink.width === Math.round(desk.ink.clientWidth * {ratio})"
+    until(lambda: clean.of_page(sharp), "it is as sharp as the screen")
+    clutter = [clean.page.evaluate(CLUTTER)]
+    for sheet in ("toggleMore", "toggleHelp"):
+        clean.of_page(f"desk.{sheet}()")
+        clutter.append(clean.page.evaluate(CLUTTER))
+    clean.of_page("desk.toggleHelp()")
+    devtools.send("Emulation.clearDeviceMetricsOverride")
+    assert clutter == [[[], [], []]] * 3
 
 
 CONTRASTS = """() => {
@@ -565,12 +626,17 @@ def test_axe_finds_nothing_serious(clean):
     clean.page.evaluate(axe_core())
     clean.ask("0", "studio.add_bars(3, 4)", "studio.inpaint(n=2, steps=2, seed=1)")
     until(lambda: clean.of_page("desk.offers()") == 2, "all of the panel is there")
-    for theme, sheet in (("light", "more.root"), ("dark", "more.root"), ("dark", "help")):
+    clean.ask("0", "studio.doubt()")
+    until(lambda: clean.of_page("desk.odd.length"), "the page knows the doubt")
+    clean.of_page("desk.oddShown = true")
+    sheets = ("more.root", "help", "legend.root")
+    for theme, sheet in itertools.product(("light", "dark"), sheets):
         is_light = json.dumps(str(theme == "light").lower())
         clean.page.evaluate(f"document.body.dataset.jpThemeLight = {is_light}")
         clean.of_page(f"desk.{sheet}.hidden = false")
         clean.of_page("desk.update()")
-        clean.page.wait_for_selector(f".pomkit-studio[data-theme={theme}] .sheet:visible")
+        shown = f"desk.root.dataset.theme === '{theme}' && desk.{sheet}.checkVisibility()"
+        until(lambda shown=shown: clean.of_page(shown), "it is shown")
         looked_at, grave = clean.page.evaluate(AXE)
         clean.of_page("desk.more.root.hidden = desk.help.hidden = true")
         clean.page.evaluate("document.body.dataset.jpThemeLight = 'true'")

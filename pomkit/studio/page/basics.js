@@ -75,11 +75,15 @@ function button(name, act, look = {}) {
 
 // -------------------------------------------------------------------------------------------- what comes down
 
+/** A copy of what came as bytes: a DataView in Jupyter, elsewhere a Uint8Array or an ArrayBuffer. */
+function bytesOf(view) {
+  if (view instanceof ArrayBuffer) return new Uint8Array(view.slice(0));
+  return view ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice() : new Uint8Array(0);
+}
+
 /** Notes from int32 numbers, six a note; in the order of their onsets. */
 function readNotes(view) {
-  if (!view?.byteLength) return [];
-  const bytes = view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-  const numbers = new Int32Array(bytes);
+  const numbers = new Int32Array(bytesOf(view).buffer);
   const notes = [];
   for (let i = 0; i < numbers.length; i += 6) {
     const [onset, duration, pitch, velocity, part, fresh] = numbers.subarray(i, i + 6);
@@ -90,9 +94,10 @@ function readNotes(view) {
 
 /** The doubt of notes from int32 numbers, four a note. */
 function readDoubt(view) {
+  const numbers = new Int32Array(bytesOf(view).buffer);
   const doubts = [];
-  for (let i = 0; i + 16 <= (view?.byteLength ?? 0); i += 16) {
-    const [onset, duration, pitch, tenths] = [0, 4, 8, 12].map((at) => view.getInt32(i + at, true));
+  for (let i = 0; i < numbers.length; i += 4) {
+    const [onset, duration, pitch, tenths] = numbers.subarray(i, i + 4);
     doubts.push({ onset, end: onset + duration, pitch, bits: tenths / 10 });
   }
   return doubts;
@@ -108,10 +113,11 @@ function sameNotes(some, others) {
 function readCells(view, width) {
   const cells = new Uint8Array(PITCHES * width);
   const stride = Math.ceil(width / 8);
-  if (!view || view.byteLength < PITCHES * stride) return cells;
+  const bytes = bytesOf(view);
+  if (bytes.length < PITCHES * stride) return cells;
   for (let row = 0; row < PITCHES; row++) {
     for (let step = 0; step < width; step++) {
-      const byte = view.getUint8(row * stride + (step >> 3));
+      const byte = bytes[row * stride + (step >> 3)];
       cells[row * width + step] = (byte >> (7 - (step & 7))) & 1;
     }
   }

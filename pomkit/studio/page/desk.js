@@ -100,7 +100,7 @@ class Desk {
     this.song = this.get("song");
     this.clock = new Clock(this.song.clock);
     const { width } = this.song;
-    const { bits, part, within } = this.get("mask");
+    const { bits, within } = this.get("mask");
     this.now = readNotes(this.get("notes"));
     this.was = readNotes(this.get("before"));
     this.drums = readNotes(this.get("drums"));
@@ -108,7 +108,7 @@ class Desk {
     this.live = readNotes(this.get("live"));
     this.cells = readCells(bits, width);
     this.within = within.byteLength ? readCells(within, width) : null;
-    if (!this.waiting.size) this.part = part ?? "all";
+    if (!this.waiting.size) this.part = this.chosenPart();
     this.readCandidates();
     this.measureMask();
     if (this.toBeSeen && this.extent) this.showMask();
@@ -145,8 +145,22 @@ class Desk {
     const { table, busy } = this.get("doubt");
     this.odd = readDoubt(table);
     this.oddShown = busy || ((this.oddShown || this.oddAsked) && this.odd.length > 0);
+    if (this.oddAsked && !this.oddShown) this.toBeSeen = false;
+    const goesOn = busy && this.oddAsked;
     this.oddAsked = busy;
-    this.update();
+    if (!goesOn) return this.update();
+    this.tools.tellOdd();
+    this.legend.update();
+    this.foot.tell();
+  }
+
+  /** Whether the model is asked what it finds odd, or will be when the kernel is free. */
+  looksForOdd() {
+    return this.get("doubt").busy || (this.oddShown && !this.odd.length);
+  }
+
+  stopOdd() {
+    this.send({ do: "stop doubt" });
   }
 
   /** The doubt of the notes that are shown. */
@@ -156,8 +170,9 @@ class Desk {
 
   /** Show what the model finds odd, which the kernel knows or finds out, or hide it. */
   toggleOdd() {
-    const { obstacle } = this.get("doubt");
+    const { obstacle, busy } = this.get("doubt");
     if (obstacle) return this.say(obstacle, true);
+    if (busy) return this.stopOdd();
     this.oddShown = !this.oddShown;
     if (this.oddShown && !this.odd.length) this.send({ do: "doubt", mark: false });
     this.update();
@@ -197,9 +212,21 @@ class Desk {
     if (content.do === "fine") this.player.takeFine(buffers[0]);
     if (content.do !== "done") return;
     for (const number of [...this.waiting.keys()]) if (number <= content.n) this.waiting.delete(number);
+    const { length } = this.pending;
     this.pending = this.pending.filter((each) => each.n > content.n);
     this.settle();
+    this.foot.tell();
+
+    // The answer to a ping changes nothing that is drawn: the pointer may be drawing just now.
+    const part = this.waiting.size ? this.part : this.chosenPart();
+    if (this.pending.length === length && part === this.part) return;
+    this.part = part;
     this.update();
+  }
+
+  /** The part that a selection is cut to, as the kernel has it. */
+  chosenPart() {
+    return this.get("mask").part ?? "all";
   }
 
   download(name, bytes) {
@@ -401,7 +428,10 @@ class Desk {
     const drags = held && kind !== "pencil" && kind !== "loop";
     const changes = drags ? [...this.pending, { region, erase: erases }] : this.pending;
     if (!changes.length) return this.cells;
-    const cells = this.cells.slice();
+    const { length } = this.cells;
+    if (this.preview?.length !== length) this.preview = new Uint8Array(length);
+    const cells = this.preview;
+    cells.set(this.cells);
     for (const change of changes) {
       if (change.region?.length === cells.length) paint(cells, change, this.within);
     }
@@ -592,6 +622,7 @@ class Desk {
       return this.takeFocus();
     }
     if (this.get("status").busy) return this.send({ do: "stop" });
+    if (this.get("doubt").busy) return this.stopOdd();
     if (this.extent) this.send({ do: "mark", words: "clear" });
   }
 

@@ -335,7 +335,7 @@ class Hand {
     const { desk } = this;
     const note = desk.tool === "pencil" && this.zone === "roll" && !this.held && desk.noteAt(...this.point);
     const usual = { roll: "crosshair", strip: "default" }[this.zone] ?? "pointer";
-    desk.ink.style.cursor = note ? (this.edgeAt(note) ? "ew-resize" : "grab") : usual;
+    put(desk.ink.style, "cursor", note ? (this.edgeAt(note) ? "ew-resize" : "grab") : usual);
   }
 
   /** The wheel goes through time, with Ctrl it zooms at the pointer, with Alt or Shift it goes through pitches. */

@@ -97,7 +97,8 @@ class Tools {
     this.more = button("More settings", () => desk.toggleMore(), { text: "More", icon: "more" });
     const tools = make("span", { className: "group", role: "group", "aria-label": "tools" }, ...this.tools);
     const settings = make("span", { className: "group settings" }, ...this.settings.map((each) => each.root), this.more);
-    this.root = make("div", { className: "line", role: "toolbar", "aria-label": "tools" }, tools, this.brush, this.parts, this.odd, settings);
+    const asked = make("span", { className: "group" }, this.parts, this.odd);
+    this.root = make("div", { className: "line", role: "toolbar", "aria-label": "tools" }, tools, this.brush, asked, settings);
   }
 
   update() {
@@ -106,12 +107,19 @@ class Tools {
     put(this.size, "textContent", String(desk.radius));
     this.brush.classList.toggle("unused", !desk.brushes());
     this.updateParts();
-    const { obstacle } = desk.get("doubt");
-    put(this.odd, "disabled", obstacle !== "");
-    put(this.odd, "title", obstacle || "Show what the model finds odd (O)");
-    pressed(this.odd, desk.oddShown);
+    this.tellOdd();
     for (const setting of this.settings) setting.update();
     mark(this.more, "aria-expanded", !desk.more.root.hidden);
+  }
+
+  /** The button of doubt fills while the model is asked. */
+  tellOdd() {
+    const { obstacle, busy, share } = this.desk.get("doubt");
+    put(this.odd, "disabled", obstacle !== "");
+    put(this.odd, "title", obstacle || (busy ? "Stop asking the model (O)" : "Show what the model finds odd (O)"));
+    pressed(this.odd, this.desk.oddShown);
+    mark(this.odd, "aria-busy", busy);
+    this.odd.style.setProperty("--done", `${100 * share}%`);
   }
 
   /** Chips for the parts that every song has; those of this one have a line of their own. */
@@ -270,7 +278,7 @@ class Floating {
     this.root.classList.toggle("away", desk.hand.held);
 
     // Its size is asked for only where it may have changed: that lays out the page.
-    const look = [this.root.hidden, busy, count].join();
+    const look = [this.root.hidden, busy, count, desk.view.width].join();
     if (this.look !== look) this.size = [this.root.offsetWidth, this.root.offsetHeight];
     this.look = look;
     this.place();
@@ -295,19 +303,23 @@ class Legend {
   constructor(desk) {
     this.desk = desk;
     this.words = make("span", { role: "status" });
+    this.progress = make("progress", { max: 1, "aria-label": "asked so far" });
+    this.stop = button("Stop asking the model", () => desk.stopOdd(), { text: "Stop", key: "Esc" });
     this.scale = make("span", { className: "scale", role: "img", "aria-label": "3 bits pale, 10 bits full" });
     this.mark = button("Mark the oddest bar", () => desk.markOddest(), { text: "mark the oddest bar", key: "B" });
-    const close = button("Hide what the model finds odd", () => desk.toggleOdd(), { text: "×", key: "O", kind: "slim" });
-    this.root = make("div", { className: "legend", role: "group", "aria-label": "what the model finds odd", hidden: true }, this.words, this.scale, this.mark, close);
+    this.close = button("Hide what the model finds odd", () => desk.toggleOdd(), { text: "×", key: "O", kind: "slim" });
+    const shown = [this.words, this.progress, this.stop, this.scale, this.mark, this.close];
+    this.root = make("div", { className: "legend", role: "group", "aria-label": "what the model finds odd", hidden: true }, ...shown);
   }
 
   update() {
     const { desk } = this;
-    const { busy } = desk.get("doubt");
+    const looks = desk.looksForOdd();
     put(this.root, "hidden", !desk.oddShown);
-    put(this.words, "textContent", busy ? "the model looks for odd notes ..." : "doubt, 3 to 10 bits:");
-    put(this.scale, "hidden", busy);
-    put(this.mark, "disabled", busy);
+    put(this.words, "textContent", looks ? "the model looks for odd notes" : "doubt, 3 to 10 bits:");
+    put(this.progress, "value", desk.get("doubt").share);
+    for (const each of [this.progress, this.stop]) put(each, "hidden", !looks);
+    for (const each of [this.scale, this.mark, this.close]) put(each, "hidden", looks);
   }
 }
 
@@ -345,8 +357,9 @@ class Foot {
   tell() {
     const { desk } = this;
     const { busy, remaining, message, wrong } = desk.get("status");
-    const composing = { text: `composing: ${remaining}` };
-    const told = desk.isKernelBusy() ? WAITS : busy ? composing : (desk.said ?? { text: message, wrong });
+    const { busy: doubts, remaining: left } = desk.get("doubt");
+    const under = busy ? `composing: ${remaining}` : doubts ? `asking the model: ${left}` : "";
+    const told = desk.isKernelBusy() ? WAITS : under ? { text: under } : (desk.said ?? { text: message, wrong });
     put(this.message, "textContent", told.text ?? "");
     this.message.classList.toggle("wrong", told.wrong === true);
     desk.root.classList.toggle("waits", desk.isKernelBusy());

@@ -256,8 +256,7 @@ class Player {
   // FluidSynth's sound, made by the kernel
 
   async takeFine(bytes) {
-    const copy = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
-    this.fine = await this.synth.context.decodeAudioData(copy);
+    this.fine = await this.synth.context.decodeAudioData(bytesOf(bytes).buffer);
     if (this.wanted !== undefined) this.play(this.wanted);
     this.wanted = undefined;
   }

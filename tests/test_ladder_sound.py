@@ -211,6 +211,15 @@ def test_a_recording_is_what_playing_its_window_gives(rng, tmp_path, plain_tones
     assert made[2].mel == pytest.approx(mel_of(window.picture, **TONES), abs=1e-3)
 
 
+def test_a_loop_over_recordings_meets_each_once(rng, tmp_path, plain_tones):
+    made = record(songs_with_names(rng, 2), 2, tmp_path / "sounds.safetensors")
+    takes = list(made)
+    assert len(takes) == len(made) == 4
+    assert np.array_equal(takes[3].mel, made[3].mel)
+    with pytest.raises(IndexError, match="take 4 of 4"):
+        made[4]
+
+
 def test_a_window_gets_a_recording_of_its_own_song(rng, tmp_path, plain_tones):
     songs = songs_with_names(rng, 2)
     path = str(tmp_path / "sounds.safetensors")

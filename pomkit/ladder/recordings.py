@@ -117,6 +117,9 @@ class Recordings:
         return len(self.songs)
 
     def __getitem__(self, number: int) -> Recording:
+        if not 0 <= number < len(self):
+            # That is how a loop over them ends.
+            raise IndexError(f"take {number} of {len(self)}")
         cells = self._file.get_slice("cells")[number : number + 1][0]
         mel = self._file.get_slice("mel")[number : number + 1][0]
         return Recording(cells.astype(np.int64), mel.astype(np.float32))

@@ -1,7 +1,8 @@
 """How well the sound of music is written down: note F1 of DiffRoll beside simpler ways.
 
     python tests/benchmarks/transcription.py runs/diffroll/model.safetensors
-        [--once runs/diffroll-once/model.safetensors] [--count 48] [--split test] [--seed 0]
+        --sounds runs/sounds.safetensors [--once runs/diffroll-once/model.safetensors]
+        [--count 48] [--split test] [--seed 0]
 
 Windows of 64 columns of songs held back are played by pomkit's own synthesiser and transcribed. A
 note is right if its pitch is and its onset lies within 50 ms (mir_eval); offsets do not count. All
@@ -9,6 +10,9 @@ knobs, thresholds and temperatures, are chosen on as many windows of the validat
 
 - "harmonic sum": a note begins where the summed loudness of a pitch's harmonics rises enough and
   no neighbour rises more: no learning, two thresholds;
+- "linear map": each onset is a weighted sum of three columns of the spectrogram, by ridge
+  regression on the recordings of training, against a threshold. It is strong, because one
+  synthesiser plays each note alike: whatever a network reaches is to be read beside it;
 - "once": the same network trained to answer in one call, its probabilities against a threshold;
 - "diffroll": 16 calls; "diffroll, one call" is the same weights asked once;
 - "no sound": DiffRoll that hears nothing, which is chance;
@@ -38,6 +42,7 @@ from three_readers import find_archive
 from pomkit import inpaint, load_model, masks
 from pomkit.data.mixture import Mixture
 from pomkit.files import write
+from pomkit.ladder.recordings import Recordings
 from pomkit.ladder.sound import (
     COLUMN,
     FRAMES,
@@ -57,6 +62,7 @@ THRESHOLDS = np.linspace(0.1, 0.8, 15)
 TEMPERATURES = (0.1, 0.3, 0.5, 1.0)
 HARMONICS = 6
 FALL = 0.7  # weight of each harmonic, of the one before
+RIDGE = 3.0
 
 
 class Piece:
@@ -108,6 +114,24 @@ def harmonic_rise(piece: Piece) -> np.ndarray:
     rise = np.diff(columns, axis=1, prepend=0)
     beside = np.maximum(np.roll(rise, 1, axis=0), np.roll(rise, -1, axis=0))
     return np.where(rise >= beside, rise, 0)
+
+
+def near_columns(mel: np.ndarray) -> np.ndarray:
+    """The frames of three columns about each, 0 to 1, and a 1: float (width, 12 bins + 1)."""
+    columns = mel.reshape(len(mel), -1, FRAMES).transpose(1, 0, 2).reshape(-1, len(mel) * FRAMES)
+    beside = np.pad((columns + 1) / 2, ((1, 1), (0, 0)))
+    return np.concatenate([beside[:-2], beside[1:-1], beside[2:], np.ones((len(columns), 1))], 1)
+
+
+def fit_linear(recordings: Recordings, count: int) -> np.ndarray:
+    """The weights of the linear map from spectrograms to onsets, float (12 bins + 1, 64)."""
+    outer: Any = 0
+    inner: Any = 0
+    for number in range(min(count, len(recordings))):
+        x = near_columns(recordings[number].mel)
+        outer = outer + x.T @ (recordings[number].cells == ONSET).T
+        inner = inner + x.T @ x
+    return np.linalg.solve(inner + RIDGE * np.eye(len(inner)), outer)
 
 
 def sure_onsets(model: Any, piece: Piece) -> np.ndarray:
@@ -173,6 +197,8 @@ def main() -> int:
     """Print the table and write it."""
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("model")
+    p.add_argument("--sounds", required=True, help="recordings of training")
+    p.add_argument("--fit", type=int, default=600, help="recordings that the linear map sees")
     p.add_argument("--once", default="", help="a model that was trained with once")
     p.add_argument("--count", type=int, default=48, help="windows of each split")
     p.add_argument("--split", default="test")
@@ -188,6 +214,10 @@ def main() -> int:
     test = pieces_of(data, o.split, o.count, model.scale, o.seed)
 
     table: dict[str, Any] = {"harmonic sum": with_threshold(valid, test, harmonic_rise)}
+    weights = fit_linear(Recordings(o.sounds), o.fit)
+    table["linear map"] = with_threshold(
+        valid, test, lambda piece: (near_columns(piece.mel) @ weights).T
+    )
     if o.once:
         once = load_model(o.once, "cpu")
         table["once"] = with_threshold(valid, test, lambda piece: sure_onsets(once, piece))

@@ -35,6 +35,7 @@ from ..music.harmony import estimate_chords
 from ..music.palette import paint_chords
 from ..music.picture import parse
 from ..music.pixels import PITCHES, check_picture
+from ..music.recall import KnownSong, near_bars, recall
 from ..music.song import Song
 from ..music.tables import BAR, MAX_STEPS, NOTE_DTYPE
 from ..processes.checkpoint import load_model
@@ -288,6 +289,21 @@ class Layout:
         return replace(options, start=start, lines=lines, end=end, position=position)
 
 
+    def memory_of(self, window: slice, canvas: np.ndarray, todo: np.ndarray) -> np.ndarray:
+        """What the rest of pictures says of a window, bool (n, 3, 128, reach).
+
+        Args:
+            window: the columns that are settled.
+            canvas: uint8 (n, 128, w, 3), the pictures so far.
+            todo: bool (128, w), what is not known of them.
+        """
+        near = near_bars(self.lines, window.start, self.reach)
+        lines = self.lines[(self.lines >= near.start) & (self.lines < near.stop)] - near.start
+        sheets = [KnownSong.of(one[:, near], todo[:, near], lines) for one in canvas]
+        start = window.start - near.start
+        return np.stack([recall(sheet, start, self.reach) for sheet in sheets])
+
+
 def lay_out(
     model: Model,
     picture: np.ndarray,
@@ -387,6 +403,8 @@ def compose_windows(
         inside = slice(window.start, window.start + layout.reach)
         reporter = Reporter(callback, canvas, inside, layout, number)
         here = layout.options_of(window, options)
+        if model.recalls:
+            here = replace(here, memory=layout.memory_of(window, canvas, todo))
         drawn = model.compose(canvas[:, :, inside], todo[:, inside].copy(), here, reporter.report)
 
         pictures, cleared, *said = zip(*(Composed(*each) for each in drawn), strict=True)

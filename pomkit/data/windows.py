@@ -20,13 +20,17 @@ from ..music import masks
 from ..music.bars import later_lines, later_meters, lines_until, missing_of_upbeat
 from ..music.grid import Meter
 from ..music.picture import render
-from ..music.pixels import Mask, Picture
+from ..music.pixels import PITCHES, Mask, Picture
+from ..music.recall import RECALL_CHANNELS, KnownSong, recall
 from ..music.song import Song
 from ..music.tables import columns_of
 from .mask_mix import MASK_MIX, draw_kind, onsets_per_bar, random_mask
 
 # The kind of mask under which chords are always shown.
 CHORDS_ONLY = "chords only"
+
+# What a window holds of the rest of its song where nobody asks for it.
+NO_MEMORY = np.zeros((RECALL_CHANNELS, PITCHES, 0), bool)
 
 
 class Window(NamedTuple):
@@ -44,6 +48,8 @@ class Window(NamedTuple):
         notes: those that sound in it, transposed, int64 (5, notes), see `tables.notes_of`: their
             onsets count from the song's first step, so a note begins at column `onset - start`.
         parts: the names of the song's parts, which the notes' `part` counts.
+        memory: what the rest of the song says, bool (3, 128, width), see `music.recall`; of no
+            columns where `Windows.recalls` does not ask for it.
     """
 
     picture: Picture
@@ -56,6 +62,7 @@ class Window(NamedTuple):
     meters: tuple[Meter, ...]
     notes: np.ndarray
     parts: tuple[str, ...]
+    memory: np.ndarray = NO_MEMORY
 
 
 class Windows:
@@ -77,9 +84,14 @@ class Windows:
         groups: of songs that stand together, how many they are, and their share of all windows;
             None: every song is drawn by its bars.
 
+    Attributes:
+        recalls: whether a window holds what the rest of its song says of it; False at first.
+
     Raises:
         OptionError: no song has notes.
     """
+
+    recalls = False
 
     def __init__(
         self,
@@ -147,9 +159,9 @@ class Windows:
         lines, meters = song.metre_from(first, self.width)
         bars = tuple(lines_until(lines, self.width).tolist())
 
-        notes = self._notes(song, first)
         chords = () if hide_chords else song.chords
-        song = replace(song, notes=notes, chords=chords).transpose(semitones)
+        whole = replace(song, chords=chords)
+        song = replace(whole, notes=self._notes(song, first)).transpose(semitones)
         # Plain numbers, which every loader of data can turn to a tensor.
         columns = columns_of(song.notes)
         place = (song.name, first, semitones, bars, tuple(meters), columns, song.parts)
@@ -160,7 +172,10 @@ class Windows:
         if mask_chords:
             mask |= masks.chords(self.width)
         density = onsets_per_bar(picture, mask)
-        return Window(picture, mask, density, *place)
+        memory = NO_MEMORY
+        if self.recalls:
+            memory = recalled(with_silence(whole.transpose(semitones), lead), start, mask)
+        return Window(picture, mask, density, *place, memory)
 
     def _notes(self, song: Song, start: int) -> np.ndarray:
         """The song's notes in the window only, (notes,), which makes all that follows cheap."""
@@ -168,6 +183,23 @@ class Windows:
         end = first + song.notes["duration"]
         inside = (first < start + self.width) & (end > start)
         return song.notes[inside]
+
+
+def recalled(song: Song, start: int, mask: Mask) -> np.ndarray:
+    """What a song says of a window of it, the masked cells not known: bool (3, 128, width).
+
+    Args:
+        song: whole.
+        start: the step at which the window begins, a bar line.
+        mask: bool (128, width), of the window.
+    """
+    width = mask.shape[1]
+    end = max(song.end, start + width)
+    unknown = np.zeros((PITCHES, end), bool)
+    unknown[:, start : start + width] = mask
+    lines = lines_until(song.bar_lines(), end)
+    sheet = KnownSong.of(render(song, 0, end), unknown, lines)
+    return recall(sheet, start, width)
 
 
 def weighted(sizes: np.ndarray, groups: Sequence[tuple[int, float]]) -> np.ndarray:

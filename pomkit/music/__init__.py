@@ -3,8 +3,8 @@
 Reading order: tables, pixels, chords, harmony, midi_text, midi_codes, midi_mend, midi_tracks,
 midi_runs, midi_notes, midi_events, grid, bars, midi_write, file_notes, channel_events, midi_copy,
 channel_room, effects, note_edits, new_notes, splicer, splice, pretty, notation, spelling, musicxml,
-engraving, song, midi, palette, images, picture, binary, masks, mask_words, players,
-changes.
+engraving, song, midi, palette, images, picture, binary, masks, mask_words, recall,
+players, changes.
 
 - `tables`: what a note is; notes in order and without overlaps.
 - `pixels`: what a cell of a picture means; cells to notes and back.
@@ -29,6 +29,7 @@ changes.
 - `binary`: the Stanford form, 64 x 64 in black and white.
 - `masks`: the region to compose, bool (128, width), True = regenerate.
 - `mask_words`: the parts of a song by their words, and a mask in words.
+- `recall`: the bars of a song that are most like those of a window: its memory.
 - `players`: the part that plays a new note.
 - `changes`: what a composed picture changes in a song, part by part.
 """
@@ -74,6 +75,7 @@ __all__, __getattr__, __dir__ = face(
         "binary": "to_binary from_binary split_binary binary_losses",
         "masks": "",
         "mask_words": "",
+        "recall": "",
         "players": "",
         "changes": "with_region ChangeReport",
     },

@@ -219,7 +219,7 @@ def viterbi(score: np.ndarray, move: np.ndarray) -> np.ndarray:
     Source: Viterbi 1967.
     """
     # Forwards: the best score of a path that ends in each state, and where it came from.
-    origin = np.zeros(score.shape, np.int8)
+    origin = np.zeros(score.shape, np.int16)
     best = score[0]  # (rows, states)
     for step in range(1, len(score)):
         arriving = best[:, :, None] + move  # (rows, from, to)

@@ -40,11 +40,11 @@ from .cells import Cells
 from .contract import (
     Drawn,
     Options,
-    bar_spec,
     known_position,
     local_head,
     sized_network,
     told_position,
+    told_spec,
 )
 from .controls import Wishes
 from .edm import GaussianNoise, to_pixels
@@ -179,7 +179,7 @@ class CategoricalDenoiser(GaussianNoise):
                 (batch, states, height, width), 0 or 1.
             mask: bool (batch, 1, height, width), True = composed; None, as `known`: all but the
                 chord rows is.
-            chords: float (batch, 3 or 7, height, width), see `states.told_channels`; None = nothing
+            chords: float (batch, told, height, width), see `states.told_channels`; None = nothing
                 is told.
             as_logits: give the states' log-odds instead, float (batch, states, height, width).
             in_rows: where the network learned with the chain, give the states of whole rows;
@@ -342,7 +342,7 @@ class CategoricalDenoiser(GaussianNoise):
     def conditions(
         self, canvas: np.ndarray, region: np.ndarray, options: Options
     ) -> dict[str, Tensor]:
-        """What is told of pictures, uint8 (n, 128, width, 3): float (n, 3 or 7, 128, width)."""
+        """What is told of pictures, uint8 (n, 128, width, 3): float (n, told, 128, width)."""
         position = known_position(self, options, region.shape[1])
         channels = np.stack([told_channels(picture, region, position) for picture in canvas])
         return {"chords": torch.from_numpy(channels).to(self.device)}
@@ -385,7 +385,7 @@ class CategoricalDenoiser(GaussianNoise):
         states = {"velocities": list(self.velocities), "shares": list(self.shares)}
         noise = {"sigma_min": self.sigma_min, "sigma_max": self.sigma_max}
         rows = {"whole_rows": self.whole_rows}
-        return super().spec() | states | noise | rows | bar_spec(self)
+        return super().spec() | states | noise | rows | told_spec(self)
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "CategoricalDenoiser":

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from ..data.windows import Window
 from ..errors import OptionError
 from ..music import masks
 from ..music.bars import BAR_CHANNELS
+from ..music.recall import RECALL_CHANNELS
 from ..music.tables import BAR
 from ..networks.hdit import HDiT, HDiTConfig, widened
 from ..networks.local import Local
@@ -35,11 +37,13 @@ from .contract import (
     Model,
     Options,
     Report,
-    bar_spec,
+    known_memory,
     known_position,
     local_head,
     sized_network,
+    told_memory,
     told_position,
+    told_spec,
 )
 from .orders import ORDER_OPTIONS
 from .states import (  # noqa: F401
@@ -96,26 +100,29 @@ class Cells(Model):
 
         bins = len(self.velocities)
         channels = (network.config.in_channels, network.config.out_channels)
-        wanted = (self.in_channels(bins), self.states)
-        with_bars = (self.in_channels(bins, True), self.states)
-        if channels not in (wanted, with_bars):
+        told = {}
+        for kinds in product((False, True), repeat=2):
+            told[self.in_channels(bins, *kinds), self.states] = kinds
+        if channels not in told:
+            wanted = (self.in_channels(bins), self.states)
             raise OptionError(
                 f"{bins} velocity bins need a network with {wanted} channels, "
                 f"not {channels}; give another network, or other velocities"
             )
-        self.bar_position = channels == with_bars
+        self.bar_position, self.recalls = told[channels]
 
     @staticmethod
-    def in_channels(bins: int, bar_position: bool = False) -> int:
-        """Channels of the network's input: each state, hidden, the chord's, perhaps the bar's."""
-        return ONSET + bins + 1 + CHORD_CHANNELS + (BAR_CHANNELS if bar_position else 0)
+    def in_channels(bins: int, bar_position: bool = False, recalls: bool = False) -> int:
+        """Channels of the network's input: states, hidden, the chord's, perhaps more."""
+        told = BAR_CHANNELS * bar_position + RECALL_CHANNELS * recalls
+        return ONSET + bins + 1 + CHORD_CHANNELS + told
 
     def forward(self, cells: Tensor, chords: Tensor, t: Tensor, *, in_rows: bool = True) -> Tensor:
         """Say how likely each state of each cell is.
 
         Args:
             cells: int64 (batch, 128, width), states, or hidden (= `states`).
-            chords: float (batch, 3 or 7, 128, width), see `states.told_channels`.
+            chords: float (batch, told, 128, width), see `states.told_channels`.
             t: float (batch,), the hidden share of the region.
             in_rows: where the network learned with the chain, give the states of whole rows;
                 False: what the chain is made of.
@@ -193,14 +200,17 @@ class Cells(Model):
         """What is known of pictures, arguments as `compose`'s.
 
         Returns:
-            The states, int64 (n, 128, width), and what is told beside them, (n, 3 or 7, ...).
+            The states, int64 (n, 128, width), and what is told beside them, (n, told, ...).
         """
         states = np.stack([self.encode(picture) for picture in canvas])
         # Behind the picture's end nothing is known.
         if options.end is not None:
             states[:, :, options.end :] = self.states
         position = known_position(self, options, region.shape[1])
-        channels = np.stack([told_channels(picture, region, position) for picture in canvas])
+        memory = known_memory(self, options, len(canvas), region.shape[1])
+        memories = [None] * len(canvas) if memory is None else memory
+        pairs = zip(canvas, memories, strict=True)
+        channels = np.stack([told_channels(one, region, position, more) for one, more in pairs])
         return torch.from_numpy(states).to(self.device), torch.from_numpy(channels).to(self.device)
 
     @torch.inference_mode()
@@ -218,14 +228,15 @@ class Cells(Model):
     ) -> dict[str, Any]:
         """A window's cells, chords, mask, and what decides which of them are hidden.
 
-        Arrays are of shape (128, width), the chords (3 or 7, 128, width); see `Process.example`.
+        Arrays are of shape (128, width), the chords (told, 128, width); see `Process.example`.
         """
         # The chord rows are no cells.
         region = window.mask & masks.everything(window.picture)
         noise = rng.random(region.shape, np.float32)
         cells = self.encode(window.picture)
         position = told_position(self, window, rng)
-        chords = told_channels(window.picture, window.mask, position)
+        memory = told_memory(self, window, rng)
+        chords = told_channels(window.picture, window.mask, position, memory)
         hiding = {"mask": region, "t": np.float32(1 - u), "noise": noise}
         return hiding | {"cells": cells, "chords": chords}
 
@@ -245,7 +256,7 @@ class Cells(Model):
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs: the network's configuration, the width, the velocities."""
         cells = {"velocities": list(self.velocities), "whole_rows": self.whole_rows}
-        return super().spec() | cells | bar_spec(self)
+        return super().spec() | cells | told_spec(self)
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "Cells":
@@ -257,7 +268,7 @@ class Cells(Model):
     @classmethod
     def from_options(cls, options: Any) -> "Cells":
         """A model with fresh weights for a training run; OptionError for an unknown size."""
-        in_channels = cls.in_channels(len(VELOCITIES), options.bar_position)
+        in_channels = cls.in_channels(len(VELOCITIES), options.bar_position, options.memory)
         network = sized_network(
             options.model,
             in_channels=in_channels,
@@ -268,26 +279,35 @@ class Cells(Model):
 
     @classmethod
     def begin_with(cls, model: Model, options: Any) -> Model:
-        """A cells model with the bar's position and a local head, where these are asked for."""
+        """A cells model that is told more, with a local head, where these are asked for."""
         if isinstance(model, Cells):
-            model = model.extended(options.bar_position, local_head(options, usual=False))
+            local = local_head(options, usual=False)
+            model = model.extended(options.bar_position, local, recalls=options.memory)
         return super().begin_with(model, options)
 
-    def extended(self, bar_position: bool, local: Local | None) -> "Cells":
+    def extended(
+        self, bar_position: bool, local: Local | None, *, recalls: bool = False
+    ) -> "Cells":
         """A model with more inputs, or more of a head, that at first answers as this one.
 
         Args:
             bar_position: it is told where in its bar each column is.
             local: of a fresh local head, where this one has none; None: it gets none.
+            recalls: it is told what the rest of the song says of a window.
 
         Returns:
             The model itself where it has all that already.
         """
-        old = self.network.config
-        more = BAR_CHANNELS if bar_position and not self.bar_position else 0
-        if not more and (local is None or old.local):
+        network = self.network
+        bars = BAR_CHANNELS if bar_position and not self.bar_position else 0
+        recall = RECALL_CHANNELS if recalls and not self.recalls else 0
+        if not bars + recall and (local is None or network.config.local):
             return self
-        network = widened(self.network, at=old.in_channels, more=more, local=local)
+
+        # The bar's position stands before the memory.
+        place = self.in_channels(len(self.velocities), self.bar_position)
+        network = widened(network, at=place, more=bars, local=local)
+        network = widened(network, at=network.config.in_channels, more=recall)
         return Cells(network, self.velocities, self.width, whole_rows=self.whole_rows)
 
 
@@ -316,7 +336,7 @@ def cell_bound(
     Args:
         model: (cells, chords, t) -> logits, float (batch, states, h, w).
         cells: int64 (batch, h, w).
-        chords: float (batch, 3 or 7, h, w).
+        chords: float (batch, told, h, w).
         region: bool (batch, h, w), the cells that are scored.
         hidden_state: the number of the state "hidden".
         t: float (batch,), above 0.

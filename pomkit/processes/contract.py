@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from ..data.windows import Window
 from ..errors import OptionError, check_choice
 from ..music.bars import BAR_CHANNELS, bar_position
+from ..music.pixels import PITCHES
+from ..music.recall import RECALL_CHANNELS
 from ..networks.hdit import CONFIGS, HDiT
 from ..networks.local import Local
 
@@ -78,6 +80,8 @@ class Options:
             is not composed, and does not count. None: nowhere.
         position: where in its bar each column of the window is, float32 (4, width), as
             `bars.bar_position` says it; None: not known.
+        memory: what the rest of each picture says of the window, bool (n, 3, 128, width), as
+            `music.recall` finds it; None: not known.
     """
 
     method: str
@@ -97,6 +101,7 @@ class Options:
     lines: np.ndarray | None = None
     end: int | None = None
     position: np.ndarray | None = None
+    memory: np.ndarray | None = None
 
 
 class Process(Protocol):
@@ -247,6 +252,7 @@ class Model(nn.Module):
             otherwise.
         learns_rows: whether it can learn whole rows, see `chain`; `whole_rows`: whether it did.
         bar_position: whether it is told where in its bar each column is.
+        recalls: whether it is told what the rest of the song says of a window, see `music.recall`.
     """
 
     process: ClassVar[str]
@@ -258,6 +264,7 @@ class Model(nn.Module):
     whole_rows: bool = False
     steps_per_beat: int = 4
     bar_position: bool = False
+    recalls: bool = False
 
     def __init__(self, network: Any, width: int, span: int | None = None) -> None:
         """Keep the network and the widths.
@@ -443,9 +450,48 @@ def known_position(model: Model, options: Options, width: int) -> np.ndarray | N
     return unknown if options.position is None else options.position
 
 
-def bar_spec(model: Model) -> dict[str, Any]:
-    """What a specification says of the bar's position: nothing for models that are not told."""
-    return {"bar_position": True} if model.bar_position else {}
+def told_memory(model: Model, window: Window, rng: np.random.Generator) -> np.ndarray | None:
+    """What the rest of its song says of a training window, as a model is told it.
+
+    Args:
+        model: says whether it is told at all.
+        window: with its memory.
+        rng: draws the windows of which nothing is told, so that a model can do without.
+
+    Returns:
+        bool (3, 128, width), see `music.recall`, or zeros; None for a model that is not told.
+    """
+    if not model.recalls:
+        return None
+    planes = window.memory
+    if not planes.shape[2]:
+        planes = np.zeros((len(planes), *window.picture.shape[:2]), bool)
+    return np.asarray(planes & (rng.random() >= UNTOLD_SHARE))
+
+
+def known_memory(model: Model, options: Options, n: int, width: int) -> np.ndarray | None:
+    """What the rest of pictures says of a window, as a model is told it that composes there.
+
+    Args:
+        model: says whether it is told at all.
+        options: may hold the memory.
+        n: how many pictures.
+        width: columns of the window.
+
+    Returns:
+        bool (n, 3, 128, width), zeros where it is not known; None for a model that is not told.
+    """
+    if not model.recalls:
+        return None
+    if options.memory is None:
+        return np.zeros((n, RECALL_CHANNELS, PITCHES, width), bool)
+    return options.memory
+
+
+def told_spec(model: Model) -> dict[str, Any]:
+    """What a specification says of what a model is told: nothing of what it is not."""
+    names = ("bar_position", "recalls")
+    return {name: True for name in names if getattr(model, name)}
 
 
 def methods_of(model: Process) -> list[str]:

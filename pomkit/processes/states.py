@@ -42,7 +42,7 @@ class Draft(NamedTuple):
         hidden: bool (batch, h, w), the cells still to be drawn.
         new: bool (batch, h, w), those of them that this call settles.
         noise: float (batch, states, h, w); the state with the largest logit + noise is drawn.
-        chords: float (batch, 3 or 7, h, w), see `told_channels`.
+        chords: float (batch, told, h, w), see `told_channels`.
         start: the step of the picture at which the window begins; windows begin on bar lines.
         mask: bool (batch, h, w), the cells that are composed at all; a single True: all.
         drawn: bool (batch, h, w), those of them whose state this call decides for good. While noise
@@ -149,23 +149,29 @@ def chord_channels(picture: np.ndarray, mask: np.ndarray | None = None) -> np.nd
 
 
 def told_channels(
-    picture: np.ndarray, mask: np.ndarray | None, position: np.ndarray | None
+    picture: np.ndarray,
+    mask: np.ndarray | None,
+    position: np.ndarray | None,
+    memory: np.ndarray | None = None,
 ) -> np.ndarray:
-    """What a network is told beside the cells: the chords, and where in its bar a column is.
+    """What a network is told beside the cells: chords, bars, and what the song says elsewhere.
 
     Args:
         picture: uint8 (128, width, 3).
         mask: bool (128, width), or None; where it covers chord rows the chord is unknown.
         position: float32 (4, width), see `bars.bar_position`; None: the network does not take it.
+        memory: bool (3, 128, width), see `recall`; None: the network does not take it.
 
     Returns:
-        float32 (3 or 7, 128, width): `chord_channels`, then the position, the same in all rows.
+        float32 (told, 128, width): `chord_channels`, then the position, the same in all rows, then
+        the memory.
     """
-    chords = chord_channels(picture, mask)
-    if position is None:
-        return chords
-    rows = np.broadcast_to(position[:, None], (len(position), *chords.shape[1:]))
-    return np.concatenate([chords, rows])  # (7, 128, width)
+    told = [chord_channels(picture, mask)]
+    if position is not None:
+        told.append(np.broadcast_to(position[:, None], (len(position), *picture.shape[:2])))
+    if memory is not None:
+        told.append(memory.astype(np.float32))
+    return np.concatenate(told)  # (told, 128, width)
 
 
 def chord_columns(mask: np.ndarray) -> np.ndarray:

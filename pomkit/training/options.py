@@ -35,6 +35,7 @@ class TrainOptions:
     head: str = option("cells", "edm: what the network says: cells (which one a pixel is), pixels")
     local_head: str = option("auto", "rules of single pixels: on, off; auto: on for edm's cells")
     bar_position: bool = option(False, "the network is told where in its bar a column is (cells)")
+    memory: bool = option(False, "the network is shown the song's bars most like each bar (cells)")
     init: str = option("", "fine-tune this checkpoint, by name or path; its process and width hold")
     width: int = option(256, "steps (16ths) of a window")
     steps: int = option(10000, "optimiser steps in all")

@@ -100,6 +100,8 @@ class Trainer:
         self.model: Model = new_model(self.options).to(self.accelerator.device)
         if not self.model.trains:
             raise OptionError(f"{self.model.process} models do not learn; choose another process")
+        for windows in (self.windows, self.valid):
+            windows.recalls = self.model.recalls
         check_devices(self.model, self.options, self.accelerator.num_processes)
         groups = self.model.parameter_groups(WEIGHT_DECAY)
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))

@@ -1,0 +1,213 @@
+"""A song's memory: bars that come back are found, nothing hidden is told, models may use it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_song
+
+from pomkit import Chord, Song, inpaint, masks, render
+from pomkit.data import Windows
+from pomkit.music.recall import RECALL_CHANNELS, KnownSong, recall, source_bars
+from pomkit.networks.hdit import HDiT, HDiTConfig, Level
+from pomkit.networks.local import Local
+from pomkit.processes.cells import Cells
+from pomkit.processes.states import VELOCITIES, told_channels
+from pomkit.training import TrainOptions, TrainSet
+
+TOY = HDiTConfig(
+    patch=(8, 16), levels=(Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32
+)
+WIDTH = 64
+BAR = 16
+LABELS = ("C:maj", "F:maj", "G:maj", "A:min", "D:min", "E:min", "B:dim", "A#:maj")
+BORDER = 8
+# Windows that show all chords and hide all notes.
+NO_CHANCE = {"chord_dropout": 0, "mix": {"all": 1.0}, "semitones": (-3, 3)}
+
+
+def section(rng, bars):
+    """The notes and chords of some bars of their own, from step 0."""
+    notes = [
+        (bar * BAR + int(step), 2, int(pitch), 80, 0)
+        for bar in range(bars)
+        for step, pitch in zip(
+            rng.choice(14, 5, replace=False), rng.integers(40, 80, 5), strict=True
+        )
+    ]
+    chords = [Chord(bar * BAR, BAR, str(rng.choice(LABELS))) for bar in range(bars)]
+    return notes, chords
+
+
+def song_of(sections, order):
+    """Sections one after the other; each is (notes, chords) of as many bars."""
+    notes, chords, at = [], [], 0
+    for name in order:
+        part, words = sections[name]
+        notes += [(onset + at, *rest) for onset, *rest in part]
+        chords += [chord._replace(onset=chord.onset + at) for chord in words]
+        at += BAR * len(words)
+    return Song(notes, chords=chords, bars=range(0, at, BAR))
+
+
+@pytest.fixture
+def sections(rng):
+    return {name: section(rng, 4) for name in "ABC"}
+
+
+def sheet_of(song, hidden_bars):
+    picture = render(song, 0, song.bars[-1] + BAR)
+    unknown = masks.bars(picture, *hidden_bars)
+    return KnownSong.of(picture, unknown, song.bars), picture, unknown
+
+
+def test_a_section_that_comes_back_is_recalled_by_its_chords(sections):
+    song = song_of(sections, "ABCAB")
+    sheet, picture, unknown = sheet_of(song, (13, 16))
+    assert np.array_equal(source_bars(sheet, 12, 16), [0, 1, 2, 3])
+    onset, _, known = recall(sheet, 12 * BAR, 4 * BAR)
+    first = KnownSong.of(picture, np.zeros_like(unknown), song.bars)
+    assert np.array_equal(onset, first.onset[:, : 4 * BAR])
+    assert known.all()
+
+
+def test_a_section_that_comes_back_is_recalled_by_the_notes_beside_it(sections):
+    plain = {name: (notes, []) for name, (notes, _) in sections.items()}
+    notes = [note for name in "ABCAB" for note in plain[name][0]]
+    moved = [(onset + 4 * BAR * (i // 20), *rest) for i, (onset, *rest) in enumerate(notes)]
+    song = Song(moved, bars=range(0, 20 * BAR, BAR))
+    picture = render(song, 0, 20 * BAR)
+    unknown = masks.bars(picture, 14, 15)
+    sheet = KnownSong.of(picture, unknown, song.bars)
+    # Bars 13 and 16 are known; what lies between them follows.
+    assert np.array_equal(source_bars(sheet, 12, 16), [0, 1, 2, 3])
+
+
+def test_no_bar_recalls_itself_or_what_is_hidden(rng):
+    song = make_song(rng, count=300, end=20 * BAR)
+    picture = render(song, 0, 20 * BAR)
+    for seed in range(8):
+        drawn = np.random.default_rng(seed)
+        unknown = drawn.random((20, 1)) < 0.6
+        unknown = np.broadcast_to(unknown.repeat(BAR, 0).T, picture.shape[:2])
+        sheet = KnownSong.of(picture, unknown)
+        source = source_bars(sheet, 0, 20)
+        assert (source != np.arange(20)).all()
+        planes = recall(sheet, 0, 20 * BAR)
+        assert not (planes[:2].any(axis=0) & ~planes[2]).any()
+        hidden = unknown[0, ::BAR]
+        for bar, other in enumerate(source):
+            if hidden[bar] and other >= 0:
+                assert not hidden[other]
+
+
+def test_what_lies_under_the_mask_is_not_looked_at(rng):
+    song, other = make_song(rng, end=12 * BAR), make_song(rng, end=12 * BAR)
+    unknown = masks.bars(12 * BAR, 4, 7) & masks.everything(12 * BAR)
+    one, two = (render(each, 0, 12 * BAR) for each in (song, other))
+    two[~unknown] = one[~unknown]
+    planes = [recall(KnownSong.of(each, unknown), 0, 12 * BAR)[[0, 2]] for each in (one, two)]
+    assert np.array_equal(*planes)
+
+
+def test_bars_of_many_lengths_lie_where_they_begin():
+    lines = [0, 12, 28, 40, 56]
+    notes = [(12, 1, 60, 80, 0), (20, 1, 64, 80, 0), (40, 1, 60, 80, 0), (44, 1, 67, 80, 0)]
+    song = Song(notes, chords=[Chord(12, 16, "C:maj"), Chord(40, 16, "C:maj")], bars=lines)
+    picture = render(song, 0, 56)
+    unknown = np.zeros(picture.shape[:2], bool)
+    unknown[BORDER:-BORDER, 44:56] = True
+    onset, _, known = recall(KnownSong.of(picture, unknown, lines), 40, 16)
+    assert np.array_equal(np.argwhere(onset), [[127 - 64, 8], [127 - 60, 0]])
+    assert known.all()
+
+
+def test_a_song_of_one_bar_is_reminded_of_nothing():
+    picture = render(Song([(0, 2, 60, 80, 0)]), 0, BAR)
+    planes = recall(KnownSong.of(picture, masks.everything(picture)), 0, WIDTH)
+    assert planes.shape == (RECALL_CHANNELS, 128, WIDTH)
+    assert not planes.any()
+
+
+def cells_model(recalls=True):
+    torch.manual_seed(0)
+    channels = Cells.in_channels(len(VELOCITIES), recalls=recalls)
+    config = replace(TOY, in_channels=channels, out_channels=2 + len(VELOCITIES))
+    model = Cells(HDiT(config), width=WIDTH).eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def test_windows_remember_their_song_and_hide_what_they_mask(sections):
+    song = song_of(sections, "ABCABCAB")
+    windows = Windows([song], WIDTH, **NO_CHANCE)
+    assert windows[0].memory.shape == (RECALL_CHANNELS, 128, 0)
+    windows.recalls = True
+    told = 0
+    for i in range(12):
+        window = windows[i]
+        assert np.array_equal(window.picture, Windows([song], WIDTH, **NO_CHANCE)[i].picture)
+        music = window.picture[BORDER:-BORDER, :, 0] > 0
+        told += np.array_equal(window.memory[0][BORDER:-BORDER], music)
+    # Every section stands in the song twice at least, and so does what a window holds of it.
+    assert told >= 8
+
+
+def test_a_model_that_gets_a_memory_answers_as_before_and_then_learns_of_it():
+    plain = cells_model(recalls=False)
+    more = plain.extended(True, Local(), recalls=True)
+    assert more.recalls
+    assert more.bar_position
+    cells = torch.randint(0, plain.states + 1, (2, 128, WIDTH))
+    chords = torch.rand(2, 3, 128, WIDTH)
+    told = torch.cat([chords, torch.rand(2, 7, 128, WIDTH)], dim=1)
+    t = torch.tensor([0.3, 0.9])
+    with torch.no_grad():
+        assert torch.allclose(plain(cells, chords, t), more(cells, told, t), atol=1e-5)
+
+
+def test_training_tells_the_memory_and_sometimes_nothing(sections):
+    windows = Windows([song_of(sections, "ABCABCAB")], WIDTH, **NO_CHANCE)
+    windows.recalls = True
+    items = [TrainSet(windows, cells_model(), 4)[i]["chords"] for i in range(40)]
+    untold = [not item[3:].any() for item in items]
+    assert 0 < sum(untold) < 20
+    for i, item in enumerate(items):
+        assert item.shape == (3 + RECALL_CHANNELS, 128, WIDTH)
+        if not untold[i]:
+            assert np.array_equal(item[3:], windows[i].memory)
+
+
+def test_composing_tells_the_memory_of_the_whole_picture(sections):
+    song = song_of(sections, "ABCABCAB")
+    picture = render(song, 0, 32 * BAR)
+    mask = masks.bars(picture, 13, 16)
+    model, seen = cells_model(), []
+    forward = model.forward
+    model.forward = lambda cells, chords, t, **more: (
+        seen.append(chords) or forward(cells, chords, t, **more)
+    )
+    inpaint(model, picture, mask, n=2, calls=2, seed=1)
+    sheet = KnownSong.of(picture, mask)
+    start = 12 * BAR - WIDTH // 4
+    wanted = recall(sheet, start, seen[0].shape[-1])
+    for candidate in seen[0]:
+        assert np.array_equal(candidate[3:].numpy() > 0, wanted)
+    assert wanted[:, :, WIDTH // 4 :][2].any()
+
+
+def test_what_a_network_is_told_stands_in_one_order(rng):
+    picture = render(make_song(rng), 0, WIDTH)
+    position = np.ones((4, WIDTH), np.float32)
+    memory = np.zeros((RECALL_CHANNELS, 128, WIDTH), bool)
+    assert told_channels(picture, None, position, memory).shape == (10, 128, WIDTH)
+    assert not told_channels(picture, None, None, memory)[3:].any()
+
+
+def test_a_run_asks_for_the_memory_by_its_option():
+    options = TrainOptions(memory=True, model="tiny")
+    assert Cells.from_options(options).recalls
+    assert Cells.begin_with(cells_model(recalls=False), options).recalls

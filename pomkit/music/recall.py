@@ -8,8 +8,8 @@ comes back as a whole.
     known = KnownSong.of(picture, unknown, lines)
     planes = recall(known, 512, 256)          # bool (3, 128, 256): onsets, sustains, known
 
-A known song is a song, or a picture, with what is not known of it. No bar is recalled from itself, and
-nothing that is not known is recalled.
+A known song is a song, or a picture, with what is not known of it. No bar is recalled from itself,
+and nothing that is not known is recalled.
 """
 
 from dataclasses import dataclass

@@ -47,6 +47,7 @@ from three_readers import find_archive
 from tqdm.auto import tqdm
 
 from pomkit import data, inpaint, load_model, masks, render
+from pomkit.data.windows import recalled
 from pomkit.files import write_atomically
 from pomkit.judge.baselines import permuted
 from pomkit.judge.clips import read_clips
@@ -421,7 +422,12 @@ def bits(
             for name, (mask, hide) in regions.items():
                 region = torch.from_numpy(mask).expand(passes, -1, -1)
                 unknown = masks.chords(width) if hide else None
-                chords = torch.from_numpy(told_channels(picture, unknown, position))
+                memory = None
+                if model.recalls:
+                    hidden = mask if unknown is None else mask | unknown
+                    memory = recalled(song, start, hidden)
+                told = told_channels(picture, unknown, position, memory)
+                chords = torch.from_numpy(told)
                 bound = cell_bound(
                     model,
                     torch.from_numpy(cells).expand(passes, -1, -1),

@@ -128,7 +128,10 @@ def test_makefile_has_its_targets_and_runs_pytest_last():
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert {"setup", "demo", "test", "lab", "clean"} <= targets
     plan = run("make", "--no-print-directory", "-n", "test")
-    assert "-m pytest tests notebooks" in plan.splitlines()[-1]
+    last = plan.splitlines()[-1]
+    assert "-m pytest notebooks tests" in last
+    # The cells of a notebook run in one process, in their order.
+    assert "--dist loadfile" in last
     assert all(tool in plan for tool in ("-m ruff check", "-m mypy", "--nbval-lax"))
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 

@@ -95,6 +95,13 @@ def folder(tmp_path):
 
 
 @pytest.fixture
+def undrawn(monkeypatch):
+    """Runs of training without figures, which would take most of the time of a short one."""
+    monkeypatch.setattr("pomkit.training.trainer.Trainer._draw", lambda self: None)
+    monkeypatch.setattr("pomkit.play.plot.loss_plot", lambda *arguments, **options: None)
+
+
+@pytest.fixture
 def small_chunks(monkeypatch):
     """Several jobs and shards of a few files, so that processes are worth starting."""
     monkeypatch.setattr(reading, "CHUNK", 2)

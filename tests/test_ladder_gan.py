@@ -50,6 +50,7 @@ WIDTH = 64
 
 def trainer(tmp_path, process: str, **own) -> Trainer:
     sizes = {"model": "toy", "width": WIDTH, "batch": 4, "steps": 10, "warmup": 1, "threads": 1}
+    sizes["valid_windows"] = 4
     options = TrainOptions(process=process, out=str(tmp_path), own=own, **sizes)
     return Trainer(options, progress=False)
 

@@ -427,7 +427,7 @@ def pair_options(out, **changes) -> TrainOptions:
 
 
 @pytest.fixture
-def pair(monkeypatch):
+def pair(monkeypatch, undrawn):
     monkeypatch.setitem(FAMILIES, "pair", Pair)
     threads = torch.get_num_threads()
     yield

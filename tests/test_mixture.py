@@ -88,7 +88,9 @@ def test_joined_songs_stand_one_after_the_other():
         joined[3]
 
 
-def test_a_run_learns_from_a_mixture_goes_on_and_names_its_corpora(two, tmp_path, monkeypatch):
+def test_a_run_learns_from_a_mixture_goes_on_and_names_its_corpora(
+    two, tmp_path, monkeypatch, undrawn
+):
     monkeypatch.setitem(CONFIGS, "toy", TOY)
     terms = {"ryan": {"title": "Ryan's", "terms": "free", "songs": 40}}
     (tmp_path / "short.json").write_text(json.dumps({"collections": terms}))

@@ -191,7 +191,23 @@ def test_one_window_can_be_learned(trained_process, tmp_path):
     assert np.mean(losses[-5:]) < 0.6 * losses[0]
 
 
-def test_a_run_resumes_to_the_same_weights(trained_process, tmp_path):
+def test_a_run_draws_windows_and_keeps_what_is_known_of_them(
+    trained_process, tmp_path, monkeypatch
+):
+    """Of a family that composes no notes there is nothing to draw."""
+    drawn = []
+    monkeypatch.setattr("pomkit.training.trainer.WINDOWS_DRAWN", 1)
+    monkeypatch.setattr("pomkit.play.plot.save_pairs", lambda *arguments: drawn.append(arguments))
+    trainer = Trainer(options(trained_process, tmp_path), progress=False)
+    trainer._draw()
+    assert len(drawn) == (getattr(trainer.model, "answers", None) != {})
+    for path, ((before, after),), mask in drawn:
+        assert path == tmp_path / "samples_0000000.png"
+        assert mask.any()
+        assert (before[~mask] == after[~mask]).all()
+
+
+def test_a_run_resumes_to_the_same_weights(trained_process, tmp_path, undrawn):
     process = trained_process
     whole = Trainer(options(process, tmp_path / "whole"), progress=False).run()
     half = Trainer(options(process, tmp_path / "parts"), progress=False)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,13 +31,15 @@ COMMAND = """
 import sys
 from pomkit import train
 from pomkit.networks.hdit import CONFIGS, HDiTConfig
+from pomkit.play import plot
+plot.save_pairs = plot.loss_plot = lambda *arguments, **options: None
 CONFIGS["toy"] = HDiTConfig.from_dict({toy!r})
 sys.exit(train.main(sys.argv[1:]))
 """
 
 
 @pytest.fixture(autouse=True)
-def toy_size(monkeypatch):
+def toy_size(monkeypatch, undrawn):
     monkeypatch.setitem(CONFIGS, "toy", TOY)
     threads = torch.get_num_threads()
     yield
@@ -177,18 +180,27 @@ def test_two_processes_step_as_one_with_both_their_windows(tmp_path):
 
 
 def test_the_card_says_how_long_the_device_waits_for_data(tmp_path, monkeypatch):
-    def slowly(function):
-        return lambda *arguments: time.sleep(0.05) or function(*arguments)
+    """A clock on which a window takes one second, a step three, and nothing else any."""
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], process_time=time.process_time)
+    monkeypatch.setattr("pomkit.training.trainer.time", clock)
 
-    shares = {}
-    for owner, name in ((train.TrainSet, "__getitem__"), (train.Trainer, "_train_step")):
-        with monkeypatch.context() as patch:
-            patch.setattr(owner, name, slowly(getattr(owner, name)))
-            o = options(tmp_path / name, steps=3, batch=2, valid_windows=1, save_every=100)
-            card = load_model(train.Trainer(o, progress=False).run()).card
-        shares[name] = card["waiting_for_data"]
-        assert 0 < card["pictures_per_second"] < 40  # 2 windows in .05 s
-    assert shares["__getitem__"] > 0.6 > 0.4 > shares["_train_step"]
+    def takes(seconds, function):
+        def slow(*arguments):
+            now[0] += seconds
+            return function(*arguments)
+
+        return slow
+
+    for owner, name, seconds in (
+        (train.TrainSet, "__getitem__", 1),
+        (train.Trainer, "_train_step", 3),
+    ):
+        monkeypatch.setattr(owner, name, takes(seconds, getattr(owner, name)))
+    o = options(tmp_path, steps=3, batch=2, valid_windows=1, save_every=100)
+    card = load_model(train.Trainer(o, progress=False).run()).card
+    assert card["waiting_for_data"] == 2 / (2 + 3)
+    assert card["pictures_per_second"] == 2 / (2 + 3)
 
 
 def test_a_compiled_network_is_saved_like_any_other(tmp_path):
@@ -223,20 +235,22 @@ def test_the_chord_rows_are_no_cells(tmp_path):
     assert not any(item["mask"][:8].any() or item["mask"][120:].any() for item in items)
 
 
-def test_what_a_run_leaves_behind(tmp_path):
-    path = train.Trainer(options(tmp_path, sample_every=6), progress=False).run()
+def test_what_a_run_leaves_behind(tmp_path, monkeypatch):
+    monkeypatch.undo()  # with figures
+    monkeypatch.setitem(CONFIGS, "toy", TOY)
+    path = train.Trainer(options(tmp_path, steps=4, sample_every=2), progress=False).run()
     names = {p.name for p in tmp_path.iterdir()}
     assert names == {
         "state.safetensors",
         "model.safetensors",
         "model.json",
         "loss.png",
-        "samples_0000006.png",
-        "samples_0000012.png",
+        "samples_0000002.png",
+        "samples_0000004.png",
     }
     model = load_model(path)
     assert model.process == "cells"
-    assert model.card["steps"] == 12
+    assert model.card["steps"] == 4
     assert model.width == 64
 
 

@@ -44,6 +44,7 @@ MOST_DECAY = 0.9999
 WEIGHT_DECAY = 1e-3
 LARGEST_GRADIENT = 1.0
 LOG_EVERY = 50  # steps
+WINDOWS_DRAWN = 4
 MOST_MINUTES = 60 * 24 * 365
 
 
@@ -302,14 +303,14 @@ class Trainer:
         self.reached = reached
 
     def _draw(self) -> None:
-        """Four validation windows, a part of each composed anew, as a figure."""
+        """Some validation windows, a part of each composed anew, as a figure."""
         mask = mask_to_draw(self.ema, self.options.width)
         methods = self.ema.methods
         quickest = min(methods, key=lambda name: methods[name])
         if mask is None:
             return
         pairs = []
-        for i in range(4):
+        for i in range(WINDOWS_DRAWN):
             window = self.valid[i]
             metre: dict[str, Any] = {"bars": window.bars, "meters": window.meters}
             after = inpaint(self.ema, window.picture, mask, seed=i, method=quickest, **metre)[0]

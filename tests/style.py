@@ -13,6 +13,7 @@ import tokenize
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -78,6 +79,7 @@ class Report:
         return len({line for rule, line, _ in self.faults if rule == "docstring"})
 
 
+@cache
 def measure(path: Path) -> Report:
     """Measure one file."""
     text = path.read_text()

@@ -59,6 +59,22 @@ def test_one_odd_note_is_no_odd_bar_and_silence_has_none(session):
         Session(MODEL, 32).mark_oddest()
 
 
+def test_of_a_chosen_part_its_oddest_bar_is_marked(session, monkeypatch):
+    notes = [
+        (16 * bar, 8, pitch, 80, part) for bar in range(6) for part, pitch in ((0, 80), (1, 40))
+    ]
+    session.load(Song(notes, parts=("flute", "bass")))
+    bits = np.ones(session.editor.mask.shape, np.float32)
+    bits[127 - 40, 16:32] = 9
+    bits[127 - 80, 64:80] = 5
+    monkeypatch.setattr(module, "doubt", lambda *_, **__: bits)
+    session.mark_oddest()
+    assert session.mask_in_words() == "bar 2, all pitches"
+    session.editor.part = "flute"
+    session.mark_oddest()
+    assert session.mask_in_words() == "bar 5, flute"
+
+
 def test_no_bar_is_marked_for_notes_that_are_others_by_then(session, monkeypatch):
     def while_something_is_drawn(*given, **options):
         session.editor.add_note(2, 80)

@@ -87,7 +87,7 @@ def test_what_reading_a_file_lost_is_told(session, tmp_path):
     bent.tracks[1].insert(1, mido.Message("pitchwheel", pitch=99))
     bent.save(tmp_path / "bent.mid")
     session.open(tmp_path / "bent.mid")
-    assert "bent.mid is open; 1 remark on it, see song.report.remarks" in session.message
+    assert "bent.mid is open; 1 remark on it, see studio.song.report.remarks" in session.message
     assert "bend" in session.editor.song.report.remarks[0]
 
 
@@ -179,7 +179,7 @@ def test_what_could_not_be_kept_is_told(session, monkeypatch):
     song = session.editor.song
     assert song.notes.tolist() == [(0, 8, 60, 80, 0)]
     assert session.editor.state.report.losses == 2
-    assert "2 notes or ends of notes were not kept" in session.message
+    assert "2 notes are cut or left out" in session.message
     assert len(song.report.remarks) == 3  # and the chords that the model was shown
     session.editor.undo()
     assert not session.editor.state.report.losses
@@ -375,7 +375,7 @@ def test_what_a_file_could_not_keep_is_told_when_it_is_saved(session, tmp_path):
     session.editor.add_note(4, 88, 2)
     session.save(tmp_path / "new.mid")
     assert len(session.editor.song.to_midi().remarks) == 1
-    assert session.message == "new.mid is saved; 1 remark on it, see song.to_midi().remarks"
+    assert session.message == "new.mid is saved; 1 remark on it, see studio.song.to_midi().remarks"
 
 
 def same_state(one, two):

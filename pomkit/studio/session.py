@@ -473,8 +473,8 @@ class Session:
         losses = self.editor.state.report.losses
         if not losses:
             return ""
-        notes = "note or end of a note was" if losses == 1 else "notes or ends of notes were"
-        return f"; {losses} {notes} not kept, see song.report.remarks"
+        notes = "note is" if losses == 1 else "notes are"
+        return f"; {losses} {notes} cut or left out, see studio.song.report.remarks"
 
     def _hear(
         self, started: float, before: State, shown: ShownChords, event: dict[str, Any]
@@ -674,6 +674,8 @@ class Session:
     def mark_oddest(self) -> None:
         """Mark the bar that is the oddest to the model, and nothing else; it is asked first.
 
+        Where a part is chosen, its notes alone count, and are marked.
+
         Raises:
             OptionError: there are no notes, or they are others now than when the model was asked;
                 the model does not say how likely one is.
@@ -804,7 +806,7 @@ class Session:
         told = ""
         if path.suffix.lower() == ".mid":
             remarks = self.editor.state.song.to_midi().remarks
-            told = in_number(remarks, "song.to_midi().remarks")
+            told = in_number(remarks, "studio.song.to_midi().remarks")
         self.say(f"{path.name} is saved{told}")
         return path
 
@@ -830,7 +832,7 @@ class Session:
         contents = open_contents(source, name)
         kept = self._begin(contents)
         name = name or (Path("the file") if isinstance(source, bytes) else Path(source)).name
-        told = in_number(self.editor.state.song.report.remarks, "song.report.remarks")
+        told = in_number(self.editor.state.song.report.remarks, "studio.song.report.remarks")
         self.say("; ".join(filter(None, [f"{name} is open{told}", kept, self.advice()])))
 
     def put_aside(self, contents: Contents | None) -> None:

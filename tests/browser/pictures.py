@@ -22,7 +22,7 @@ from .pointer import Pointer, until
 
 OUT = ROOT / "assets" / "pictures"
 NAME = "pictures_of_the_studio.ipynb"
-COLOURS = 96
+COLOURS = 256
 CELL = """import pomkit
 song = pomkit.read_midi(pomkit.data.songs()["auld_lang_syne"])
 studio = pomkit.Studio("tiny", song)

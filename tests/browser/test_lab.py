@@ -346,7 +346,9 @@ def test_a_new_melody_of_bars_5_to_8_is_heard_after_three_actions(clean):
 
     # A/B, and another candidate, at once in the page.
     new = clean.of_page("desk.notes().filter((note) => note.fresh).length")
+    clean.of_page("desk.player.play(200)")
     clean.page.keyboard.press("\\")
+    assert 48 <= clean.of_page("desk.player.position()") < 128  # back at what has changed
     assert new and not clean.of_page("desk.notes().filter((note) => note.fresh).length")
     clean.page.keyboard.press("\\")
     clean.button("Next candidate")

@@ -341,6 +341,15 @@ class Desk {
     else player.play(from);
   }
 
+  /** The music before, or after again; where it plays elsewhere it goes back to what has changed. */
+  compare() {
+    this.setAside(!this.aside);
+    const { player } = this;
+    const [from, to] = this.loopRange();
+    const at = player.position();
+    if (player.playing && (at < from || at >= to)) this.hearChoice();
+  }
+
   /** Be content: nothing is marked any more, and the candidates are no longer offered. */
   keep() {
     this.send({ do: "mark", words: "clear" });

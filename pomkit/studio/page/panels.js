@@ -249,7 +249,7 @@ class Floating {
     this.back = button("Candidate before", () => desk.turn(-1), { icon: "left", key: "," });
     this.number = make("output", { className: "number" });
     this.next = button("Next candidate", () => desk.turn(+1), { icon: "right", key: "." });
-    this.aside = button("Before / after", () => desk.setAside(!desk.aside), { text: "before/after", key: "\\" });
+    this.aside = button("Before / after", () => desk.compare(), { text: "before/after", key: "\\" });
     this.keep = button("Keep", () => desk.keep(), { text: "Keep", key: "K" });
     for (const [made, by] of [[this.back, -1], [this.next, 1]]) {
       // A button that comes to lie under a resting pointer is not meant.
@@ -361,6 +361,7 @@ class Foot {
     const under = busy ? `composing: ${remaining}` : doubts ? `asking the model: ${left}` : "";
     const told = desk.isKernelBusy() ? WAITS : under ? { text: under } : (desk.said ?? { text: message, wrong });
     put(this.message, "textContent", told.text ?? "");
+    put(this.message, "title", told.text ?? "");
     this.message.classList.toggle("wrong", told.wrong === true);
     desk.root.classList.toggle("waits", desk.isKernelBusy());
   }
@@ -396,7 +397,7 @@ const SHORTCUTS = [
   ["Ctrl+Enter", "compose what is marked", (desk) => desk.compose()],
   [",", "the candidate before", (desk) => desk.turn(-1)],
   [".", "the next candidate", (desk) => desk.turn(+1)],
-  ["\\", "before / after", (desk) => desk.setAside(!desk.aside)],
+  ["\\", "before / after", (desk) => desk.compare()],
   ["K", "keep the candidate", (desk) => desk.keep()],
   ["L", "loop the mask, or the song", (desk) => desk.toggleLoop()],
   ["F", "fine sound, or the page's own", (desk) => desk.toggleFine()],

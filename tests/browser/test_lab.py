@@ -292,7 +292,7 @@ def test_a_move_reaches_the_screen_at_once_even_if_the_kernel_is_busy(clean, tmp
     clean.of_page("desk.setRadius(1)")
     idle = latency(page, "idle", ".ink", line(55))
     clean.ask("0", "studio.preset('bars:20')", "studio.start(n=4, steps=64, U=4)")
-    page.wait_for_timeout(300)
+    until(lambda: clean.of_page("desk.wasBusy && desk.view.left > 0"), "the roll goes to bar 20")
     clean.of_page("[desk.fit(), desk.draw()].length")
     latency(page, "while it composes", ".ink", line(60))
     until(lambda: clean.of_page("desk.waiting.size === 0"), "the kernel knows the stroke")
@@ -344,7 +344,11 @@ def test_a_new_melody_of_bars_5_to_8_is_heard_after_three_actions(clean):
     assert (after[~expected] == before[~expected]).all() and (after != before).any()
     clean.shot("composed")
 
-    # A/B, and another candidate, at once in the page.
+    compares_and_turns(clean)
+
+
+def compares_and_turns(clean):
+    """Assert that A/B and another candidate are seen and heard at once in the page."""
     new = clean.of_page("desk.notes().filter((note) => note.fresh).length")
     clean.of_page("desk.player.play(200)")
     clean.page.keyboard.press("\\")

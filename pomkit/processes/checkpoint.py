@@ -80,7 +80,8 @@ def load_model(name: AnyPath, device: str | torch.device | None = None) -> Model
     """Load a model for evaluation; it has `.process` and `.card`.
 
     Args:
-        name: of a shipped model ("tiny", "tiny-edm"), or the path of either of its files.
+        name: of a shipped model ("tiny", "tiny-edm", "ladder/pixelcnn"), or the path of either of
+            its files.
         device: where it shall be; None is a CUDA GPU where there is one, else the CPU.
 
     Raises:
@@ -160,5 +161,6 @@ def card_path(name: AnyPath) -> Path:
             return card
     names = ", ".join(model_names())
     raise CheckpointError(
-        f"there is no model {shown(str(name))}; choose one of {names} or a .safetensors file"
+        f"there is no model {shown(str(name))}; choose one of {names}, a rung of the ladder as "
+        "'ladder/coconet', or a .safetensors file"
     )

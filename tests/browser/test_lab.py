@@ -290,6 +290,7 @@ def test_a_move_reaches_the_screen_at_once_even_if_the_kernel_is_busy(clean, tmp
         return [clean.at(step, pitch) for step in range(4, 92, 3)]
 
     clean.of_page("desk.setRadius(1)")
+    page.wait_for_timeout(1000)
     idle = latency(page, "idle", ".ink", line(55))
     clean.ask("0", "studio.preset('bars:20')", "studio.start(n=4, steps=64, U=4)")
     until(lambda: clean.of_page("desk.wasBusy && desk.view.left > 0"), "the roll goes to bar 20")

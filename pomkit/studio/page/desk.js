@@ -795,6 +795,7 @@ class Desk {
   }
 
   close() {
+    clearTimeout(this.hand.asking);
     this.endKeys();
     this.player.close();
     this.resized.disconnect();

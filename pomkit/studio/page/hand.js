@@ -75,6 +75,7 @@ function regionOf(desk, { tool, path, radius }) {
 
 const EDGE = 6; // pixels at the ends of a note where the pencil takes its edge
 const MARGIN = 14; // pixels at the sides where a drag scrolls
+const REST = 300; // milliseconds over the roll without a press, then the kernel is asked whether it answers
 
 /** The mouse, a pen or a finger over the roll: presses, moves and releases become gestures. */
 class Hand {
@@ -89,7 +90,7 @@ class Hand {
     ink.addEventListener("pointermove", (event) => this.move(event));
     ink.addEventListener("pointerup", (event) => this.release(event));
     ink.addEventListener("pointercancel", () => this.drop());
-    ink.addEventListener("pointerenter", () => desk.ping());
+    ink.addEventListener("pointerenter", () => this.enter());
     ink.addEventListener("pointerleave", () => this.leave());
     ink.addEventListener("dblclick", (event) => this.twice(event));
     // The notebook takes the focus where a cell is pressed; keys are the roll's.
@@ -100,6 +101,12 @@ class Hand {
       event.preventDefault();
       event.stopPropagation();
     });
+  }
+
+  /** Whether the kernel answers is asked when the pointer rests: the notebook stirs at every answer. */
+  enter() {
+    clearTimeout(this.asking);
+    this.asking = setTimeout(() => !this.held && this.desk.ping(), REST);
   }
 
   place(event) {

@@ -463,5 +463,5 @@ function makeHelp(desk) {
     ["Ctrl+S", "saves the notebook"],
   ].map(([act, words]) => make("div", {}, make("kbd", { textContent: act }), make("span", { textContent: words })));
   const close = button("Close", () => desk.toggleHelp(), { text: "Close", key: "Esc" });
-  return make("div", { className: "sheet help", role: "dialog", "aria-label": "keys", hidden: true }, close, ...rows, ...mouse);
+  return make("div", { className: "sheet help", role: "dialog", "aria-label": "keys", hidden: true }, close, make("div", { className: "keys" }, ...rows, ...mouse));
 }

@@ -22,7 +22,7 @@ pytest.importorskip("ipycanvas")
 pytest.importorskip("anywidget")
 from pomkit.studio import KEY_NAMES, Session, Studio, panel  # noqa: E402
 from pomkit.studio import session as module  # noqa: E402
-from pomkit.studio.roll import NEW_NOTE, NOTE, STEP, plain  # noqa: E402
+from pomkit.studio.roll import NEW_NOTE, NOTE, STEP, Roll, plain  # noqa: E402
 from pomkit.studio.view import PIECES, mask_of_bits, piece  # noqa: E402
 
 MODEL = pomkit.load_model("tiny", "cpu")
@@ -103,6 +103,17 @@ def test_every_call_of_a_session_works_on_a_studio(studio):
     inner = {"observe", "perform", "say", "contents", "model", "composing"}
     inner |= {"put_aside", "left_over"}
     assert not [name for name in public - inner if not hasattr(studio, name)]
+
+
+def test_a_page_finds_all_it_shows_from_the_first(monkeypatch):
+    opened = []
+    monkeypatch.setattr(Roll, "open", lambda roll: opened.append(roll.get_state()))
+    made = Studio(MODEL, SONG)
+    made.close()
+    (state,) = opened
+    for name in PIECES:
+        assert state[name] == getattr(made.roll, name)
+        assert state[name] or name in ("live", "drums")
 
 
 def test_an_old_name_is_still_found():

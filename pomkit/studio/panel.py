@@ -26,7 +26,7 @@ from ..errors import check_choice
 from ..processes.contract import Model
 from .controls import get_ipython
 from .editor import LOCK, Delegate, EditorCalls, Music
-from .roll import Roll, Words, still
+from .roll import Roll, Words, still, trait_of
 from .session import Session, in_background
 from .storage import Contents
 from .tools import Gesture
@@ -105,9 +105,12 @@ class Studio(EditorCalls):
         bars: Sequence[int] | None = None,
     ) -> None:
         self.session = Session(model, music, mask, bars)
-        self.roll = Roll(self._receive)
         self._shown: dict[str, Sources | None] = {}
-        self._show(PIECES)
+        # A page may ask for the widget at any time: it has all that it shows from the first.
+        with LOCK:
+            self._shown |= sources_of(self.session)
+            pieces = {name: trait_of(piece(self.session, name)) for name in PIECES}
+            self.roll = Roll(self._receive, dice=self.session.dice, **pieces)
         self.session.observe(self._follow)
         self._replace_older()
 

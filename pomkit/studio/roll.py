@@ -93,7 +93,7 @@ class Roll(anywidget.AnyWidget):
 
     def show(self, name: str, piece: Any) -> None:
         """Let the page show a piece of `view` by its name."""
-        setattr(self, name, b"" if piece is None else plain(piece))
+        setattr(self, name, trait_of(piece))
 
     def answer(self, message: Words, do: str, data: bytes = b"", **words: Any) -> None:
         """Send something to the page that sent a message.
@@ -106,6 +106,11 @@ class Roll(anywidget.AnyWidget):
         """
         content = {"do": do, "view": message.get("view"), **words}
         self.send(content, [data] if data else None)
+
+
+def trait_of(piece: Any) -> Any:
+    """A piece of `view` as its trait holds it; None, of a table, as no bytes."""
+    return b"" if piece is None else plain(piece)
 
 
 def plain(value: Any) -> Any:

@@ -329,6 +329,21 @@ def test_sound_reaches_the_columns_about_it_first(diffroll, heard):
     assert differs.nonzero()[:, 0].tolist() == [28, 29, 30, 31, 32]
 
 
+@torch.no_grad()
+def test_the_way_straight_from_sound_to_onsets_is_linear(diffroll, heard):
+    """With all else at zero, an onset's logit for the mean of two sounds is the mean of theirs."""
+    _, mel = heard
+    for name, parameter in diffroll.named_parameters():
+        if ".direct." not in name:
+            torch.nn.init.zeros_(parameter)
+    other = mel[:, ::-1].copy()
+    cells = torch.full((1, 64, 64), HIDDEN)
+    one, two, between = (logits_of(diffroll, cells, m) for m in (mel, other, (mel + other) / 2))
+    assert torch.allclose(between, (one + two) / 2, atol=1e-4)
+    assert (between[:, :ONSET] == 0).all()
+    assert between[:, ONSET].std() > 0.1
+
+
 def by_columns_of(mel):
     from pomkit.ladder.diffroll import by_columns
 

@@ -31,8 +31,17 @@ from ..processes.contract import Options
 from ..processes.uncover import CALLS
 from .recordings import take_of
 from .restoring import Restorer, cell_channels, joined_groups, small_hdit
-from .sound import FRAMES, MelScale, check_mel
-from .system import CELL_STATES, ROW_COUNT, ROWS, WINDOW, Request, System, with_beginnings
+from .sound import FRAMES, MEL_CENTRE, MEL_SPREAD, MelScale, check_mel
+from .system import (
+    CELL_STATES,
+    ONSET,
+    ROW_COUNT,
+    ROWS,
+    WINDOW,
+    Request,
+    System,
+    with_beginnings,
+)
 
 # Of the training windows so many are told no sound, and so many a sound with gaps.
 DEAF_SHARE = 0.15
@@ -47,6 +56,8 @@ class Hearing(nn.Module):
 
     Convolutions along time make of the sound what it says of each cell by itself, logits, and
     planes beside them; an HDiT sees the planes and the cells, and adds what the surroundings say.
+    A weighted sum of three columns of sound goes straight to the logits of onsets: with one
+    synthesiser it says most by itself, and it is learned first.
 
     Args:
         bins: of the spectrogram.
@@ -64,12 +75,13 @@ class Hearing(nn.Module):
         first = nn.Conv1d(FRAMES * (bins + 1), ears, 3, padding=1)
         second = nn.Conv1d(ears, ears, 3, padding=1)
         last = nn.Conv1d(ears, (CELL_STATES + planes) * ROW_COUNT, 1)
+        self.direct = nn.Conv1d(FRAMES * (bins + 1), ROW_COUNT, 3, padding=1)
         self.listen = nn.Sequential(first, nn.GELU(), second, nn.GELU(), last)
         self.surroundings = small_hdit(1 + CELL_STATES + planes, width, depth, patch)
 
     def param_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """The optimiser's groups of parameters, see `HDiT.param_groups`."""
-        return joined_groups(self.surroundings, [self.listen], weight_decay)
+        return joined_groups(self.surroundings, [self.listen, self.direct], weight_decay)
 
     def forward(self, cells: Tensor, mel: Tensor, t: Tensor) -> Tensor:
         """Say how likely each state of each cell is.
@@ -82,10 +94,13 @@ class Hearing(nn.Module):
         Returns:
             Logits, float (batch, 3, 64, 64).
         """
-        heard = self.listen(by_columns(mel))
-        heard = heard.unflatten(1, (-1, ROW_COUNT))  # (batch, 3 + planes, 64, 64)
+        sound = by_columns(mel)
+        heard = self.listen(sound).unflatten(1, (-1, ROW_COUNT))  # (batch, 3 + planes, 64, 64)
         seen = torch.cat([cell_channels(cells, heard), heard[:, CELL_STATES:]], dim=1)
-        return heard[:, :CELL_STATES] + self.surroundings(seen, t)
+
+        logits = heard[:, :CELL_STATES] + self.surroundings(seen, t)
+        logits[:, ONSET] += self.direct(sound)
+        return logits
 
 
 def by_columns(mel: Tensor) -> Tensor:
@@ -95,10 +110,12 @@ def by_columns(mel: Tensor) -> Tensor:
         mel: float (batch, bins, frames), NaN where it is not known.
 
     Returns:
-        float (batch, values, columns), 4 * (bins + 1) values; what is not known is 0.
+        float (batch, values, columns), 4 * (bins + 1) values, about 0 and as far from it as 1;
+        what is not known is 0, the mean.
     """
     known = ~mel.isnan().any(1, keepdim=True)  # (batch, 1, frames)
-    planes = torch.cat([mel.masked_fill(~known, 0), known.to(mel)], dim=1)
+    even = (mel - MEL_CENTRE) / MEL_SPREAD
+    planes = torch.cat([even.masked_fill(~known, 0), known.to(mel)], dim=1)
     apart = planes.unflatten(-1, (-1, FRAMES))  # (batch, bins + 1, columns, 4)
     return apart.movedim(-1, 1).flatten(1, 2)  # (batch, values, columns)
 
@@ -114,7 +131,7 @@ class DiffRoll(Restorer):
     methods = {"uncover": CALLS, "once": 1}
     options = Restorer.options | {"mel"}
     sizes = {
-        "tiny": {"ears": 78, "planes": 4, "width": 64, "depth": 2, "patch": (2, 8)},
+        "tiny": {"ears": 44, "planes": 4, "width": 64, "depth": 2, "patch": (2, 8)},
         "toy": {"ears": 32, "planes": 2, "width": 32, "depth": 1, "patch": (8, 8)},
     }
     traits = {"bins": MelScale().bins, "once": False}

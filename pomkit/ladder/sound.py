@@ -33,6 +33,9 @@ HOP = COLUMN // FRAMES  # (samples)
 FRAME_SIZE = 2048  # samples that a frame sees, and the size of the Fourier transform (int)
 FREQUENCIES = FRAME_SIZE // 2 + 1  # of the Fourier transform, from 0 Hz to half the rate (int)
 FAINTEST = 1e-4  # of an amplitude of 1: what is softer is silence (float)
+# Of POP909's spectrograms, between -1 and 1: their mean, and how far they are from it.
+MEL_CENTRE = -0.4
+MEL_SPREAD = 0.4
 ITERATIONS = 32
 # The share of the last change that Griffin-Lim goes on by. At 0 it is the plain one.
 MOMENTUM = 0.99

@@ -35,12 +35,9 @@ from ..processes.samplers import repaint
 from ..processes.schedules import karras_sigmas
 from .recordings import take_of
 from .restoring import joined_groups, small_hdit
-from .sound import COLUMN, FRAMES, SOUND_RATE, MelScale, check_mel
+from .sound import COLUMN, FRAMES, MEL_CENTRE, MEL_SPREAD, SOUND_RATE, MelScale, check_mel
 from .system import OFF, ONSET, ROW_COUNT, ROWS, WINDOW, System, window_cells, with_beginnings
 
-# Of POP909's spectrograms, between -1 and 1: their mean, and how far they are from it.
-MEL_CENTRE = -0.4
-MEL_SPREAD = 0.4
 MEL_SIGMA_MIN = 0.01
 MEL_SIGMA_MAX = 20.0
 SIGMA_DENSITY = "lognormal:-1.2,1.3"

@@ -159,6 +159,15 @@ def test_a_maximum_polyphony_holds():
     assert most[1] == 2
 
 
+def test_a_maximum_above_the_music_takes_few_notes_away():
+    """In loud noise nothing is sure to sound: a limit must not take that for silence."""
+    model = toy_model((0.93, 0.01, 0.06))
+    free = compose(model)
+    most = np.any(free[:, 8:120], axis=-1).sum(axis=1).max()
+    held = compose(model, rule=rules.polyphony(int(most)))
+    assert len(notes_of(held)) > 0.9 * len(notes_of(free))
+
+
 def test_a_number_is_reached_within_a_rule(model):
     asked = {"rule": rules.pitches(60, 84), "density": 20, "calls": 24}
     notes = notes_of(compose(model, **asked))

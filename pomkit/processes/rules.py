@@ -24,10 +24,12 @@ from ..music.palette import paint_chords
 from ..music.pixels import PITCHES, pitch_of_row
 from ..music.tables import MAX_STEPS
 from .sketch import Sketch
-from .states import NEVER, ONSET, SUSTAIN, Draft, Rule, chord_channels, favour, onset_odds
+from .states import NEVER, OFF, ONSET, SUSTAIN, Draft, Rule, chord_channels, favour, onset_odds
 
 # Log-odds that a lock gives the other notes of a step at most, to keep the rhythm.
 MOST_RAISED = 1.5
+# Log-odds of sounding from which on undecided cells compete for the room that polyphony leaves.
+RIVAL_ODDS = -1.0
 PITCH = pitch_of_row(torch.arange(PITCHES))[:, None]  # of every row, (128, 1)
 SCALES = {"maj": (0, 2, 4, 5, 7, 9, 11), "min": (0, 2, 3, 5, 7, 8, 10)}
 
@@ -109,7 +111,15 @@ def polyphony(most: int) -> Rule:
         # Of the cells that would sound, the strongest may, as many as there is room for.
         value, state = (logits + draft.noise).max(1)
         free = draft.new & ~forced
-        taken = _strongest(value, free & (state >= SUSTAIN), most - sounding.sum(1))
+        space = most - sounding.sum(1)
+        taken = _strongest(value, free & draft.drawn & (state >= SUSTAIN), space)
+
+        # Where nothing is decided yet, only those that come near to sounding compete.
+        odds = logits[:, SUSTAIN:].logsumexp(1) - logits[:, OFF]
+        open_still = free & ~draft.drawn
+        rivals = open_still & (odds > RIVAL_ODDS)
+        taken |= _strongest(odds, rivals, space)
+        taken |= open_still & ~rivals & (space > 0)[:, None]
         logits[:, SUSTAIN:].masked_fill_((free & ~taken)[:, None], NEVER)
 
         # A sustain wants a note in the step before, and there must be room for that, too.

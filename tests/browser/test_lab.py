@@ -406,7 +406,7 @@ def test_doubt_says_how_far_it_is_and_stops_while_one_paints(clean):
     wait = "hook = model.register_forward_pre_hook(lambda *_: (calls.acquire(timeout=60), None)[1])"
     clean.ask("0", "calls = threading.Semaphore(2)", wait)
     clean.button("Show what the model finds odd")
-    until(lambda: clean.of_page("desk.get('doubt').share"), "two calls are done")
+    until(lambda: clean.of_page("desk.get('doubt').share") == 2 / 8, "two calls of eight are done")
     progress = clean.page.locator(".legend progress:visible").evaluate("it => it.value")
     assert progress == clean.ask("studio.session.doubt_status.share") < 0.5
     clean.drag((20, 70), (60, 50), steps=10)

@@ -7,14 +7,15 @@ import pytest
 import torch
 from conftest import make_song
 
-from pomkit import Chord, Song, inpaint, masks, render
+from pomkit import Chord, OptionError, Song, inpaint, masks, render
 from pomkit.data import Windows
 from pomkit.music.recall import RECALL_CHANNELS, KnownSong, recall, source_bars
 from pomkit.networks.hdit import HDiT, HDiTConfig, Level
 from pomkit.networks.local import Local
+from pomkit.processes.categorical import CategoricalDenoiser
 from pomkit.processes.cells import Cells
 from pomkit.processes.states import VELOCITIES, told_channels
-from pomkit.training import TrainOptions, TrainSet
+from pomkit.training import TrainOptions, TrainSet, new_model
 
 TOY = HDiTConfig(
     patch=(8, 16), levels=(Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32
@@ -211,3 +212,15 @@ def test_a_run_asks_for_the_memory_by_its_option():
     options = TrainOptions(memory=True, model="tiny")
     assert Cells.from_options(options).recalls
     assert Cells.begin_with(cells_model(recalls=False), options).recalls
+
+
+@pytest.mark.parametrize("told", ["memory", "bar_position"])
+@pytest.mark.parametrize("run", [{"process": "edm", "head": "pixels"}, {"process": "pixelcnn"}])
+def test_a_run_that_cannot_tell_it_is_refused(told, run):
+    with pytest.raises(OptionError, match=f"{told} is asked for"):
+        new_model(TrainOptions(model="tiny", **run, **{told: True}))
+
+
+def test_noise_does_not_begin_with_a_model_that_has_a_memory():
+    with pytest.raises(OptionError, match="learned with the song's memory"):
+        CategoricalDenoiser.from_cells(cells_model(), Local())

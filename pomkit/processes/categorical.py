@@ -417,7 +417,15 @@ class CategoricalDenoiser(GaussianNoise):
         Args:
             model: the cells model.
             local: of a fresh local head, where the cells model has none.
+
+        Raises:
+            OptionError: the cells model is told what this head does not take.
         """
+        if model.recalls:
+            raise OptionError(
+                "this cells model learned with the song's memory, which edm does not take; begin "
+                "with one that did not"
+            )
         at = model.network.config.in_channels
         network = widened(model.network, at=at, more=INKS, local=local)
         new = cls(network, model.velocities, model.width)

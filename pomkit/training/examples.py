@@ -79,13 +79,31 @@ def new_model(options: TrainOptions) -> Model:
     """The model that a run begins with: a fresh one, or what its family makes of that of `init`.
 
     Raises:
-        OptionError: the process or the size is unknown.
+        OptionError: the process or the size is unknown, or the model cannot be told what the
+            options say.
         CheckpointError: `init` cannot be loaded.
     """
     if options.init:
-        model = load_model(options.init, "cpu")
-        return family(options.process).begin_with(model, options).train()
-    return family(options.process).from_options(options)
+        learned = load_model(options.init, "cpu")
+        model = family(options.process).begin_with(learned, options).train()
+    else:
+        model = family(options.process).from_options(options)
+    check_told(model, options)
+    return model
+
+
+def check_told(model: Model, options: TrainOptions) -> None:
+    """Raise OptionError where a run shall tell a model what it cannot take."""
+    told = {
+        "bar_position": (options.bar_position, model.bar_position),
+        "memory": (options.memory, model.recalls),
+    }
+    for name, (asked, taken) in told.items():
+        if asked and not taken:
+            raise OptionError(
+                f"{name} is asked for, and this {model.process} model does not take it; leave it "
+                "out, or train another process"
+            )
 
 
 def mask_to_draw(model: Model, width: int) -> np.ndarray | None:

@@ -282,7 +282,8 @@ def refresh(path: Path, fast: bool = False) -> float:
     facts = dict(nb.metadata.get("pomkit", {}))
     if not fast:  # what an earlier run trained would save time
         shutil.rmtree(path.parent / "out" / path.stem, ignore_errors=True)
-    minutes = execute(nb, path.parent, fast)
+    # As it is kept: what the page says of it and what the record says must round alike.
+    minutes = round(execute(nb, path.parent, fast), 2)
 
     if fast:
         target = path.parent / "out" / "fast" / path.name
@@ -293,7 +294,7 @@ def refresh(path: Path, fast: bool = False) -> float:
         where = device(nb)
         sentence = f"**Time**: {about(minutes)} on {where}."
         nb.cells[0].source = TIME.sub(sentence, nb.cells[0].source, count=1)
-        measured = {"source": digest(nb), "minutes": round(minutes, 2), "device": where}
+        measured = {"source": digest(nb), "minutes": minutes, "device": where}
         nb.metadata["pomkit"] = facts | measured
 
     normalise(nb)

@@ -77,6 +77,7 @@ class Desk(Pointer):
         self.context = browser.new_context(
             viewport={"width": 1280, "height": 1500}, accept_downloads=True
         )
+        self.context.set_default_timeout(1000 * WAIT)
         self.page, self.client = self.context.new_page(), None
 
     def open(self, name="t.ipynb"):

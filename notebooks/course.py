@@ -3,6 +3,8 @@
     python notebooks/course.py refresh    run what has changed, publish the outputs, do "timings"
     python notebooks/course.py student    by nbgrader's rules: the copies in notebooks/student
     python notebooks/course.py timings    only write the table of timings in notebooks/README.md
+    python notebooks/course.py figures    numbers in the text that no cell prints like that
+    python notebooks/course.py sentences  how long sentences and paragraphs are
 
 A notebook is named by its number, name or path; none means all of them.
 """
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nbformat
+import prose
 
 from pomkit.files import write_atomically
 
@@ -299,6 +302,8 @@ def refresh(path: Path, fast: bool = False) -> float:
 
     normalise(nb)
     found = flaws(nb)
+    if not fast and path.stem[:2] in prose.TRUE_TO_FIGURES:
+        found += prose.untrue(nb)
     if read(path).cells != before.cells:
         found.append("the file was changed meanwhile")
     if found:
@@ -427,11 +432,30 @@ def covers(folder: Path = HERE) -> list[tuple[Path, bytes]]:
 # The command line
 
 
+COMMANDS = ("refresh", "student", "timings", "figures", "sentences")
+
+
+def offences(paths: Iterable[Path]) -> int:
+    """Print what is wrong with the figures in the text of notebooks; how many of those fail.
+
+    Only the notebooks in `prose.TRUE_TO_FIGURES` can fail: the others are still to be converted.
+    """
+    failed = 0
+    for path in paths:
+        found = prose.untrue(read(path))
+        held = path.stem[:2] in prose.TRUE_TO_FIGURES
+        print(f"{path.stem}: {len(found)}" + ("" if held else ", not yet held"))
+        for fault in found:
+            print(f"  {fault}")
+        failed += held and bool(found)
+    return failed
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["refresh", "student", "timings"])
+    parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("names", nargs="*", help="notebooks: 03, 03_noise_and_denoising or a path")
     parser.add_argument(
         "--all", action="store_true", help="refresh: also those whose outputs are fresh"
@@ -444,6 +468,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     paths, failed = find(given.names), 0
     if given.command == "student":
         student(given.out.resolve(), paths)
+    elif given.command == "figures":
+        failed = offences(paths)
+    elif given.command == "sentences":
+        print(prose.table(paths if given.names else [*paths, *sorted(HERE.rglob("*.md"))]))
     elif given.command == "refresh":
         for path in paths:
             if not (given.names or given.all or given.fast) and fresh(read(path)):

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/discriminator.py [models] [--task "loop middle"] [--count 300]
         [--split valid] [--options '{"tiny-edm": {"calls": 40}}'] [--views region inside around]
-        [--chords annotated estimated none]
+        [--chords annotated estimated none] [--ways '{"halton 4": {"calls": 4, "order": "halton"}}']
 
 Each model composes the same windows of held-out songs, and `pomkit.judge.tell_apart` trains its
 networks on them. .5: they cannot tell; 1: they always can. Beside the models stand
@@ -12,6 +12,8 @@ networks on them. .5: they cannot tell; 1: they always can. Beside the models st
 
 With `--chords` every model composes them once for each way that files come: with the annotated
 chords, with chords estimated from the song as it is, and with none (`pomkit.judge.tasks.CHORDS`).
+With `--ways` every model composes them once as it does by default, and once more in each way: a
+name and options of `inpaint`.
 Rows of the same windows are also compared two by two, over the same draws of songs.
 
 A table is worth reading only if these two are where they must be. The value depends on the songs,
@@ -206,6 +208,7 @@ def main() -> None:
     p.add_argument("--views", nargs="+", default=list(VIEWS), choices=VIEWS)
     p.add_argument("--chords", nargs="+", default=["annotated"], choices=CHORDS)
     p.add_argument("--options", type=json.loads, default={}, help="model -> options of inpaint")
+    p.add_argument("--ways", type=json.loads, default={}, help="name -> options of inpaint")
     p.add_argument("--archive", type=Path, default=None)
     a = p.parse_args()
     torch.set_num_threads(1)
@@ -214,12 +217,15 @@ def main() -> None:
 
     rows: dict[str, Any] = {}
     draws: dict[str, Any] = {}
-    asked = [(name, "annotated") for name in CONTROLS] + list(product(a.models, a.chords))
-    for name, chords in asked:
-        options = a.options.get(name, {})
+    asked = [(name, "annotated", "") for name in CONTROLS]
+    asked += product(a.models, a.chords, ["", *a.ways])
+    for name, chords, way in asked:
+        options = a.options.get(name, {}) | a.ways.get(way, {})
         row = name if name in CONTROLS else name_of(name)
         if chords != "annotated":
             row += f", chords {chords}"
+        if way:
+            row += f", {way}"
         figure = CACHE / f"{row}-{a.task}-{a.split}.png".replace(" ", "_")
         pairs = bench.pairs(name, options, chords)
         rows[row] = judged(row, pairs, a.views, a.seed, figure)
@@ -233,6 +239,7 @@ def main() -> None:
     print("\n" + table(rows, a.views))
     report = json.loads(REPORT.read_text()) if REPORT.is_file() else {}
     name = f"{a.task}, {a.split}" + (", as brought" if a.chords != ["annotated"] else "")
+    name += ", in other ways" if a.ways else ""
     report[name] = {
         "command": "python tests/benchmarks/discriminator.py " + shlex.join(sys.argv[1:]),
         "songs": len(np.unique(bench.songs)),

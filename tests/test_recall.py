@@ -7,9 +7,11 @@ import pytest
 import torch
 from conftest import make_song
 
-from pomkit import Chord, OptionError, Song, inpaint, masks, render
+from pomkit import Chord, OptionError, Song, doubt, inpaint, masks, render
 from pomkit.data import Windows
-from pomkit.music.recall import RECALL_CHANNELS, KnownSong, recall, source_bars
+from pomkit.judge import tasks
+from pomkit.judge.judging import Judge, Question
+from pomkit.music.recall import RECALL_CHANNELS, KnownSong, WholeSong, recall, source_bars
 from pomkit.networks.hdit import HDiT, HDiTConfig, Level
 from pomkit.networks.local import Local
 from pomkit.processes.categorical import CategoricalDenoiser
@@ -198,6 +200,78 @@ def test_composing_tells_the_memory_of_the_whole_picture(sections):
     for candidate in seen[0]:
         assert np.array_equal(candidate[3:].numpy() > 0, wanted)
     assert wanted[:, :, WIDTH // 4 :][2].any()
+
+
+def told_by(model, seen):
+    """Keep what a model is told beside the cells, the chords and the memory, at each call."""
+    forward = model.forward
+
+    def call(cells, chords, t, **more):
+        seen.append(chords.numpy().copy())
+        return forward(cells, chords, t, **more)
+
+    model.forward = call
+    return model
+
+
+@pytest.mark.parametrize("at", [0, 8, 24, 28])
+def test_a_window_with_its_whole_song_recalls_what_the_song_would(sections, at):
+    """Also at the song's beginning, at its end, and beyond it."""
+    song = song_of(sections, "ABCABCAB")
+    start, width = at * BAR, WIDTH * 2
+    window = render(song, start, width)
+    mask = masks.bars(window, 3, 4)
+    seen = []
+    inpaint(told_by(cells_model(), seen), window, mask, calls=1, whole=WholeSong.of(song, start))
+
+    whole = render(song, 0, max(start + width, 32 * BAR))
+    unknown = np.zeros(whole.shape[:2], bool)
+    unknown[:, start : start + width] = mask
+    sheet = KnownSong.of(whole, unknown)
+    # It composes the bars from a quarter of its width before the mask.
+    first = start + 2 * BAR - WIDTH // 4
+    wanted = recall(sheet, first, seen[0].shape[-1])
+    inside = slice(0, start + width - first)
+    assert np.array_equal(seen[0][0, 3:, :, inside] > 0, wanted[..., inside])
+
+
+def test_a_window_alone_recalls_less_than_with_its_song(sections):
+    song = song_of(sections, "ABCABCAB")
+    window = render(song, 8 * BAR, WIDTH)
+    mask = masks.everything(window)
+    alone, beside = [], []
+    inpaint(told_by(cells_model(), alone), window, mask, calls=1)
+    whole = WholeSong.of(song, 8 * BAR)
+    inpaint(told_by(cells_model(), beside), window, mask, calls=1, whole=whole)
+    assert not alone[0][:, 3:].any()
+    assert beside[0][:, 3:].any()
+
+
+def test_the_judge_gives_a_model_with_a_memory_the_whole_song(sections):
+    song = song_of(sections, "ABCABCAB")
+    window = tasks.TestWindow(song, 8 * BAR, render(song, 8 * BAR, WIDTH))
+    question = Question(window, masks.everything(WIDTH))
+    for chords, some in (("annotated", True), ("none", False)):
+        seen = []
+        model = told_by(cells_model(), seen)
+        judge = Judge(model, [song], count=1, progress=False, chords=[chords], calls=1)
+        judge.compose(0, question, next(iter(judge.model_rows)))
+        assert seen[0][:, 3:].any() == some
+
+
+def test_doubt_remembers_the_song_and_not_what_it_hides(sections):
+    song = song_of(sections, "ABCABCAB")
+    picture = render(song, 0, 32 * BAR)
+    seen = []
+    bits = doubt(told_by(cells_model(), seen), picture, calls=2)
+    assert all(each[:, 3:].any() for each in seen)
+    assert np.isfinite(bits).all()
+
+    # Of a song of one section that does not come back there is nothing to remember.
+    seen = []
+    once = song_of(sections, "A")
+    doubt(told_by(cells_model(), seen), render(once, 0, BAR), calls=2)
+    assert not any(each[:, 3:].any() for each in seen)
 
 
 def test_what_a_network_is_told_stands_in_one_order(rng):

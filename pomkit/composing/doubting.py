@@ -116,7 +116,8 @@ def doubt(
         asked["onset"] -= window.start
         part = layout.canvas[:, window.start : window.start + layout.reach]
         here = layout.options_of(window, options)
-        ask = partial(doubts, model, part, asked, here)
+        remember = partial(layout.memory_without, window) if model.recalls else None
+        ask = partial(doubts, model, part, asked, here, remember=remember)
         bits[there] = ask(calls=most, empty=empty, rng=rng, tell=tell)
     return on_cells(spans, bits)
 
@@ -168,6 +169,7 @@ def doubts(
     empty: int,
     rng: np.random.Generator,
     tell: Callable[[], None],
+    remember: Callable[[Mask], np.ndarray] | None = None,
 ) -> np.ndarray:
     """The doubt of notes of one window, float32 (notes,), in bits.
 
@@ -180,6 +182,8 @@ def doubts(
         empty: empty stretches that are hidden with each note.
         rng: of the dealing and the empty stretches.
         tell: is called after each call.
+        remember: what the rest of the song says of hidden cells, see `Layout.memory_without`; None:
+            the model is not told.
     """
     width = part.shape[1]
     end = width if options.end is None else min(options.end, width)
@@ -192,7 +196,8 @@ def doubts(
         asked = notes[group]
         holes = [asked, *(in_silence(asked, sounds, rng) for _ in range(empty))]
         hidden = masks.cells_of(columns_of(np.concatenate(holes)), width, 0)
-        _, _, begins = model.surprise(part, hidden, options)
+        here = options if remember is None else replace(options, memory=remember(hidden))
+        _, _, begins = model.surprise(part, hidden, here)
         bits[group] = begins[row_of_pitch(asked["pitch"]), asked["onset"]]
         tell()
     return bits

@@ -35,7 +35,7 @@ from ..music.harmony import estimate_chords
 from ..music.palette import paint_chords
 from ..music.picture import parse
 from ..music.pixels import PITCHES, check_picture
-from ..music.recall import KnownSong, near_bars, recall
+from ..music.recall import KnownSong, WholeSong, near_bars, recall
 from ..music.song import Song
 from ..music.tables import BAR, MAX_STEPS, NOTE_DTYPE
 from ..processes.checkpoint import load_model
@@ -120,7 +120,8 @@ def inpaint(
     density: float | None = None, guidance: float = 1.0, temperature: float = 1.0,
     top_p: float | None = None, rule: Any = None, pitch_bias: Any = None,
     chords: Sequence[Chord] | None = None, bars: Sequence[int] | None = None,
-    meters: Sequence[Meter] = (), callback: Callback | None = None, **own: Any,
+    meters: Sequence[Meter] = (), whole: WholeSong | None = None,
+    callback: Callback | None = None, **own: Any,
 ) -> Pictures:
     # fmt: on
     """Compose the masked region of a picture anew; the rest is returned bit-identical.
@@ -156,6 +157,8 @@ def inpaint(
             column 0 on. A model that learned with `--bar-position` sees them.
         meters: (step, numerator, denominator) of the picture, as a Song has them: which notes such
             a model takes for beats; before the first one they are quarters.
+        whole: the song of which the picture is a part, for a model that learned with `--memory`;
+            None: the picture is all there is.
         callback: is given {"i", "n", "preview"} at each call; preview() are the pictures so far.
         own: options that the model's family alone knows: `order` and `remask` of cells, see
             `processes.orders`; `strength` of edm, see `processes.strength`; `whole_notes` of
@@ -185,7 +188,7 @@ def inpaint(
         picture = picture.copy()
         paint_chords(picture, chords)
     model.check_mask(mask)
-    layout = lay_out(model, picture, mask, bars, meters=meters)
+    layout = replace(lay_out(model, picture, mask, bars, meters=meters), whole=whole)
     canvas, counts = compose_windows(model, layout, options, n=n, callback=callback)
     result = finish(model, canvas, picture, mask, bars=bars)
     vars(result).update(counts, seed=seed, seconds=time.monotonic() - started)
@@ -264,6 +267,7 @@ class Layout:
         width: columns of the picture.
         lines: columns of the bar lines, on which windows begin, int (lines,), from 0 on.
         position: where in its bar each column is, float32 (4, w), see `bars.bar_position`.
+        whole: the song of which the picture is a part; None: the picture is all there is.
     """
 
     canvas: np.ndarray
@@ -274,6 +278,7 @@ class Layout:
     width: int
     lines: np.ndarray
     position: np.ndarray
+    whole: WholeSong | None = None
 
     @property
     def visible(self) -> slice:
@@ -288,20 +293,42 @@ class Layout:
         start = window.start - self.lead
         return replace(options, start=start, lines=lines, end=end, position=position)
 
-
     def memory_of(self, window: slice, canvas: np.ndarray, todo: np.ndarray) -> np.ndarray:
-        """What the rest of pictures says of a window, bool (n, 3, 128, reach).
+        """What the rest of pictures, or of their song, says of a window, bool (n, 3, 128, reach).
 
         Args:
             window: the columns that are settled.
             canvas: uint8 (n, 128, w, 3), the pictures so far.
             todo: bool (128, w), what is not known of them.
         """
-        near = near_bars(self.lines, window.start, self.reach)
-        lines = self.lines[(self.lines >= near.start) & (self.lines < near.stop)] - near.start
-        sheets = [KnownSong.of(one[:, near], todo[:, near], lines) for one in canvas]
-        start = window.start - near.start
-        return np.stack([recall(sheet, start, self.reach) for sheet in sheets])
+        lines = self.lines
+        start = window.start
+        if self.whole is not None:
+            inside = self.visible
+            canvas, todo = self.whole.around(canvas[:, :, inside], todo[:, inside])
+            lines = self.whole.lines
+            start += self.whole.at - self.lead
+
+        # Silence before the song's beginning is reminded of nothing.
+        before = max(-start, 0)
+        reach = self.reach - before
+        near = near_bars(lines, start + before, reach)
+        close = lines[(lines >= near.start) & (lines < near.stop)] - near.start
+        sheets = [KnownSong.of(one[:, near], todo[:, near], close) for one in canvas]
+        planes = np.stack([recall(each, start + before - near.start, reach) for each in sheets])
+        return np.pad(planes, ((0, 0), (0, 0), (0, 0), (before, 0)))
+
+    def memory_without(self, window: slice, hidden: np.ndarray) -> np.ndarray:
+        """What the rest says of a window's hidden cells, bool (1, 3, 128, reach).
+
+        Args:
+            window: the columns that are settled.
+            hidden: bool (128, reach), all that is not known of the picture.
+        """
+        todo = np.zeros_like(self.todo)
+        todo[:, self.visible.stop :] = True
+        todo[:, window.start : window.start + self.reach] |= hidden
+        return self.memory_of(window, self.canvas[None], todo)
 
 
 def lay_out(

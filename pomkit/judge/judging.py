@@ -41,7 +41,7 @@ from .intervals import DRAWS, INTERVAL, draw_songs
 from .likeness import FEATURES, compare
 from .metrics import Region, longest_shared, shuffled
 from .statistics import describe
-from .tasks import CHORDS, TASKS, Task, TestWindow, as_brought, held_out
+from .tasks import CHORDS, TASKS, Task, TestWindow, as_brought, held_out, song_around
 
 # So many real windows for each that is composed.
 REAL_WINDOWS = 4
@@ -246,6 +246,8 @@ class Judge:
         bars, meters = window.song.metre_from(window.start, shown.shape[1])
         options: dict[str, Any] = {"bars": bars, "meters": meters} | self.options
         options["seed"] = self.seed + index
+        if self.model.recalls:
+            options["whole"] = song_around(window, chords)
         pictures = inpaint(self.model, shown, mask, method=method, **options)
 
         # What it was shown of the chords is no part of its answer.

@@ -12,6 +12,7 @@ song's chords, and `as_brought` gives the picture of a window that shows it. Rea
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice, zip_longest
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from ..music.chords import Chord
 from ..music.palette import paint_chords
 from ..music.picture import render
 from ..music.pixels import BORDER, PITCHES, Mask, Picture
+from ..music.recall import WholeSong
 from ..music.song import Song
 
 
@@ -209,3 +211,14 @@ def as_brought(window: TestWindow, chords: str) -> Picture:
     picture = window.picture.copy()
     paint_chords(picture, CHORDS[chords](window.song), window.start)
     return picture
+
+
+def song_around(window: TestWindow, chords: str) -> WholeSong:
+    """The song of a window as a file shows it to a model that has a memory.
+
+    Args:
+        window: of a song with annotated chords.
+        chords: one of `CHORDS`.
+    """
+    song = replace(window.song, chords=CHORDS[chords](window.song))
+    return WholeSong.of(song, window.start)

@@ -9,7 +9,10 @@ comes back as a whole.
     planes = recall(known, 512, 256)          # bool (3, 128, 256): onsets, sustains, known
 
 A known song is a song, or a picture, with what is not known of it. No bar is recalled from itself,
-and nothing that is not known is recalled.
+and nothing that is not known is recalled. Who composes a window, and has its song, gives the song
+beside it:
+
+    inpaint(model, render(song, start, 512), mask, whole=WholeSong.of(song, start))
 """
 
 from dataclasses import dataclass
@@ -19,7 +22,9 @@ import numpy as np
 from .bars import Lines, lines_until
 from .harmony import chords_by_step, viterbi
 from .palette import read_chords
+from .picture import render
 from .pixels import PITCHES, Picture, read_spans
+from .song import Song
 from .tables import BAR
 
 # Planes that `recall` gives.
@@ -91,6 +96,46 @@ class KnownSong:
         inside = (column < end) & (column < width)
         cut = plane[..., np.minimum(column, width - 1)]  # (..., bars, length)
         return np.moveaxis(np.where(inside, cut, blank), -2, 0)  # (bars, ..., length)
+
+
+@dataclass(frozen=True)
+class WholeSong:
+    """A song of which a picture is a part.
+
+    Attributes:
+        picture: of the whole song, uint8 (128, w, 3).
+        at: the column of the song where the part begins.
+        lines: columns of the song's bar lines, int (lines,), from 0 on.
+    """
+
+    picture: Picture
+    at: int
+    lines: np.ndarray
+
+    @classmethod
+    def of(cls, song: Song, at: int) -> "WholeSong":
+        """A song, and the step where a part of it begins."""
+        picture = render(song)
+        return cls(picture, at, lines_until(song.bar_lines(), picture.shape[1]))
+
+    def around(self, parts: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The whole song with a part as it is now.
+
+        Args:
+            parts: candidates of the part, uint8 (n, 128, width, 3).
+            unknown: bool (128, width), what is not known of them.
+
+        Returns:
+            Pictures of the whole, uint8 (n, 128, w, 3); what is not known of it, bool (128, w).
+        """
+        stop = self.at + parts.shape[2]
+        more = max(stop - self.picture.shape[1], 0)
+        whole = np.pad(self.picture, ((0, 0), (0, more), (0, 0)))
+        pictures = np.repeat(whole[None], len(parts), axis=0)
+        pictures[:, :, self.at : stop] = parts
+        hidden = np.zeros(whole.shape[:2], bool)
+        hidden[:, self.at : stop] = unknown
+        return pictures, hidden
 
 
 def recall(sheet: KnownSong, start: int, width: int) -> np.ndarray:

@@ -53,7 +53,7 @@ from pomkit.judge.baselines import permuted
 from pomkit.judge.discriminator import VIEWS, Verdict, tell_apart
 from pomkit.judge.evidence import draw_evidence, of_kinds
 from pomkit.judge.intervals import interval_of
-from pomkit.judge.tasks import CHORDS, TASKS, TestWindow, as_brought, held_out
+from pomkit.judge.tasks import CHORDS, TASKS, TestWindow, as_brought, held_out, song_around
 from pomkit.processes.checkpoint import card_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,6 +134,8 @@ class Bench:
         windows = self.windows[: self.count]
         for i in tqdm(range(len(kept), len(windows)), desc=f"{name}, {chords}", mininterval=10):
             shown = as_brought(windows[i], chords)
+            if model.recalls:
+                options = options | {"whole": song_around(windows[i], chords)}
             made = inpaint(model, shown, self.masks[i], seed=self.seed + i, **options)
             kept.append(np.asarray(made[0]))
             if (i + 1) % KEEP_EVERY == 0 or i + 1 == len(windows):

@@ -28,7 +28,7 @@ from pomkit import inpaint, load_model, masks
 from pomkit.data.mixture import Mixture
 from pomkit.ladder.counting import CONTEXTS, StateTable
 from pomkit.ladder.system import WINDOW, window_cells
-from pomkit.ladder.tokens import LENGTH, SHIFT, STRIKE, decode_tokens, encode_tokens
+from pomkit.ladder.tokens import LENGTH, STRIKE, decode_tokens, encode_tokens
 from pomkit.processes.states import ONSET
 from pomkit.training import VALID_SEED
 
@@ -59,7 +59,6 @@ def shuffled(cells: torch.Tensor, seed: int = 0) -> torch.Tensor:
         is_pitch = (tokens >= STRIKE) & (tokens < LENGTH)
         tokens[is_pitch] = rng.permutation(tokens[is_pitch])
         # Drawn in the order of time, as `decode_tokens` does, and made canonical.
-        assert tokens[0] >= SHIFT
         drawn = decode_tokens(tokens)
         result.append(decode_tokens(encode_tokens(drawn)))
     return torch.from_numpy(np.stack(result))

@@ -207,14 +207,12 @@ class Choice:
 
 def read(options: argparse.Namespace) -> Assignment:
     """Read the song, its picture and the mask; OptionError for a mask without a cell."""
-    from .data.shipped import songs
     from .music import masks
     from .music.changes import mask_of_parts
     from .music.midi import read_midi
     from .music.picture import render
 
-    path = songs().get(options.song, options.song)
-    song = read_midi(path, options.steps_per_beat, salvage=options.salvage)
+    song = read_midi(options.song, options.steps_per_beat, salvage=options.salvage)
     before = render(song, options.start, options.width)
     width = before.shape[1]
 

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pomkit import Chord, MidiError, OptionError, Song, masks, read_midi, show
+from pomkit.data import songs
 from pomkit.studio.editor import Editor
 
 GRIDS = (1, 2, 3, 4, 6, 8, 12, 24)
@@ -746,3 +747,25 @@ def test_more_tracks_than_a_short_sort_holds():
     ]
     for count in (32, 33, 70):
         assert m.disagreement(m.midi(*tracks[:count])) == "", count
+
+
+# The songs that come with pomkit
+
+
+def test_a_shipped_song_is_read_by_its_name_unless_a_file_is_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = read_midi("ode_to_joy")
+    assert shipped == read_midi(songs()["ode_to_joy"])
+    Song([(0, 4, 60, 80, 0)]).write_midi(tmp_path / "ode_to_joy")
+    assert read_midi("ode_to_joy").notes.tolist() == [(0, 4, 60, 80, 0)]
+
+
+@pytest.mark.parametrize("name", ["ode_to_joi", "no_such_song.mid"])
+def test_an_unknown_name_is_told_which_songs_there_are(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MidiError) as caught:
+        read_midi(name)
+    assert ("a shipped song: amazing_grace, auld_lang_syne" in str(caught.value)) == (
+        "." not in name
+    )
+    assert len(str(caught.value)) <= 300

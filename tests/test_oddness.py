@@ -70,9 +70,24 @@ def test_of_a_chosen_part_its_oddest_bar_is_marked(session, monkeypatch):
     monkeypatch.setattr(module, "doubt", lambda *_, **__: bits)
     session.mark_oddest()
     assert session.mask_in_words() == "bar 2, all pitches"
+    session.editor.clear()
     session.editor.part = "flute"
     session.mark_oddest()
     assert session.mask_in_words() == "bar 5, flute"
+
+
+def test_of_a_mask_the_oddest_bar_is_marked_and_no_other_cell(session, monkeypatch):
+    bits = np.ones(session.editor.mask.shape, np.float32)
+    bits[:, 32:48] = 9
+    bits[:, 64:80] = 5
+    monkeypatch.setattr(module, "doubt", lambda *_, **__: bits)
+    session.editor.add_box((60, 70), (56, 90))
+    session.mark_oddest()
+    assert np.array_equal(session.editor.mask, masks.box(96, (60, 70), (64, 80)))
+    assert session.message == "bar 5 is the oddest one of the marked ones"
+    session.editor.mask = masks.box(96, (90, 96), (0, 20))
+    with pytest.raises(OptionError, match="nothing sounds"):
+        session.mark_oddest()
 
 
 def test_no_bar_is_marked_for_notes_that_are_others_by_then(session, monkeypatch):

@@ -148,6 +148,29 @@ def test_polyphony_is_never_exceeded_but_by_what_is_known(most, U):
         ).any()
 
 
+def test_polyphony_holds_where_a_note_could_hardly_begin():
+    """A sustain that is drawn forces an onset, and the network excludes onsets."""
+    out = compose(rules.polyphony(1), onset=1e-29, sustain=0.4, n=8)
+    assert (out > 0).sum(axis=1).max() == 1
+
+
+def test_polyphony_of_a_part_leaves_out_what_others_play():
+    cells = torch.zeros(128, WIDTH, dtype=torch.long)
+    mask = torch.zeros(128, WIDTH, dtype=torch.bool)
+    mask[20:100, 8:56] = True
+    cells[[5, 8], 0], cells[[5, 8], 1:] = ONSET, SUSTAIN  # two voices beside the mask
+    of_all, of_part = (
+        compose(rules.polyphony(1, known=known), cells, mask, onset=0.1)[
+            :, mask.numpy().any(axis=1)
+        ]
+        for known in (True, False)
+    )
+    assert not of_all.any()
+    voices = (of_part > 0).sum(axis=1)  # (n, width)
+    assert voices.max() == 1
+    assert voices[:, 8:56].mean() > 0.5
+
+
 def test_a_limit_beyond_reach_changes_nothing():
     assert np.array_equal(compose(rules.polyphony(128)), compose())
 

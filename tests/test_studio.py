@@ -5,6 +5,7 @@ What a session does stands in test_session.py.
 
 import base64
 import io
+import pydoc
 import tempfile
 import threading
 import time
@@ -22,6 +23,8 @@ pytest.importorskip("ipycanvas")
 pytest.importorskip("anywidget")
 from pomkit.studio import KEY_NAMES, Session, Studio, panel  # noqa: E402
 from pomkit.studio import session as module  # noqa: E402
+from pomkit.studio.editor import Delegate  # noqa: E402
+from pomkit.studio.panel import new_name  # noqa: E402
 from pomkit.studio.roll import NEW_NOTE, NOTE, STEP, Roll, plain  # noqa: E402
 from pomkit.studio.view import PIECES, mask_of_bits, piece  # noqa: E402
 
@@ -434,11 +437,53 @@ def test_a_download_leaves_no_file_behind(studio, sent, tmp_path, monkeypatch):
     act(studio, "save", suffix=".mid")
     soon(lambda: any(content["do"] == "file" for content, _ in sent))
     ((content, (data,)),) = [each for each in sent if each[0]["do"] == "file"]
-    assert content["name"] == f"{SONG.name}.mid"
+    assert content["name"] == f"{SONG.name}_new.mid"
     saved = studio.save(tmp_path / "saved.mid")
     assert data == saved.read_bytes()
     saved.unlink()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("title", "taken", "expected"),
+    [
+        ("waltz", (), "waltz_new.mid"),
+        ("waltz", ("waltz_new.mid", "waltz_new_2.mid"), "waltz_new_3.mid"),
+        ("waltz_new", (), "waltz_new_2.mid"),
+        ("waltz_new_9", ("waltz_new_10.mid",), "waltz_new_11.mid"),
+        ("my waltz/2", ("my_waltz_2.mid",), "my_waltz_2_new.mid"),
+        ("_new", (), "_new_2.mid"),
+        ("anew", (), "anew_new.mid"),
+    ],
+)
+def test_a_download_is_not_named_as_what_was_opened(title, taken, expected):
+    assert new_name(title, ".mid", taken) == expected
+
+
+def test_help_shows_each_call_of_a_session_and_of_an_editor():
+    shown = pydoc.render_doc(Studio, renderer=pydoc.plaintext)
+    assert "inpaint(self, **settings: Any) -> numpy.ndarray" in shown
+    assert "Paint whole bars, `first` to `last`, both included." in shown
+    delegates = [
+        name
+        for kind in Studio.__mro__
+        for name, it in vars(kind).items()
+        if isinstance(it, Delegate)
+    ]
+    assert len(delegates) > 60
+    assert [name for name in delegates if not getattr(Studio, name).__doc__] == []
+
+
+def test_muted_parts_are_saved_too_and_that_is_said(studio, tmp_path):
+    notes = [(0, 4, 72, 80, 0), (0, 16, 40, 80, 1)]
+    studio.load(pomkit.Song(notes, parts=("flute", "bass")))
+    studio.save(tmp_path / "a.mid")
+    assert "muted" not in told(studio)
+    studio.mix(muted=["bass"])
+    studio.save(tmp_path / "a.mid")
+    assert told(studio) == "a.mid is saved; muted parts are saved, too"
+    studio.save(tmp_path / "a.wav", studio.heard_parts)
+    assert "muted" not in told(studio)
 
 
 def test_the_page_is_told_when_each_column_sounds(studio):

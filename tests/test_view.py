@@ -129,6 +129,7 @@ def test_takes_and_candidates(session):
     session.choose(1)
     told = view.piece(session, "takes")
     assert told["names"] == ["the beginning", "bars 3-4, take 1"]
+    assert told["tips"] == ["", "model 'given', n 2, seed 1"]
     assert (told["place"], told["bring_back"], told["composed"]) == (1, "", 1)
     told = view.piece(session, "candidates")
     assert (told["chosen"], told["start"], told["stop"]) == (1, 24, 48)
@@ -189,7 +190,9 @@ def test_the_live_picture(session, monkeypatch):
     *live, last = tables
     assert last is None
     assert len(live) == 3
+    known = {(onset, pitch): part for onset, _, pitch, _, part, _ in kept.tolist()}
     for table in live:
+        assert known.items() <= {(row[0], row[2]): row[4] for row in table.tolist()}.items()
         places = {*map(tuple, table[:, [0, 2]].tolist())}
         assert {*map(tuple, kept[:, [0, 2]].tolist())} <= places
         assert not (table[table[:, 0] < 24, 5]).any()

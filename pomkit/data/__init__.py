@@ -1,7 +1,7 @@
-"""Songs to learn from: the shipped pieces, corpora, and training windows (notebook 02).
+"""Songs to learn from: corpora, and training windows (notebook 02).
 
-Reading order: store, members, pop909, corpus, reading, downloads, shipped, scores, mask_mix,
-windows, mixture.
+Reading order: store, members, pop909, corpus, reading, downloads, scores, mask_mix, windows,
+mixture.
 
 - `store`: what is kept of a file; tables of notes in memory and on disk.
 - `members`: the files of folders, globs and archives.
@@ -9,7 +9,6 @@ windows, mixture.
 - `corpus`: Corpus and Songs: read lazily, divided without leaks.
 - `reading`: `read_corpus`: many files at once, on one machine or many.
 - `downloads`: corpora from the web, pinned by content.
-- `shipped`: the songs that come with pomkit.
 - `scores`: a corpus of classical and folk music, converted from the scores in music21.
 - `mask_mix`: random masks of every kind.
 - `windows`: training windows: a picture and a mask that depend on an index alone.
@@ -27,11 +26,11 @@ __all__, __getattr__, __dir__ = face(
         "corpus": "SPLITS Corpus Songs split_of",
         "reading": "read_corpus",
         "downloads": "CORPORA fetch",
-        "shipped": "songs",
         "scores": "",
         "mask_mix": "MASK_MIX draw_kind onsets_per_bar random_mask",
         "windows": "Window Windows",
         "mixture": "",
         ".files": "assets_dir",
+        ".music.shipped": "songs",
     },
 )

@@ -38,10 +38,10 @@ from ..errors import OptionError, PomkitError, exit_code
 from ..files import AnyPath, write
 from ..music.grid import KeySign, Meter
 from ..music.midi import read_midi
+from ..music.shipped import songs as shipped_songs
 from ..music.song import Song
 from ..music.tables import NOTE_DTYPE
 from .corpus import MOVEMENT, SPLITS, Corpus, split_of
-from .shipped import songs as shipped_songs
 
 INSTALL_SCORES = 'pip install "pomkit[score]"'
 MOST_WORKS = 1500

@@ -3,7 +3,7 @@
 Reading order: tables, pixels, chords, harmony, midi_text, midi_codes, midi_mend, midi_tracks,
 midi_runs, midi_notes, midi_events, grid, bars, midi_write, file_notes, channel_events, midi_copy,
 channel_room, effects, note_edits, new_notes, splicer, splice, pretty, notation, spelling, musicxml,
-engraving, song, midi, palette, images, picture, binary, masks, mask_words, recall,
+engraving, song, shipped, midi, palette, images, picture, binary, masks, mask_words, recall,
 players, changes.
 
 - `tables`: what a note is; notes in order and without overlaps.
@@ -23,7 +23,8 @@ players, changes.
   together, a Song's changes in the file that it came from.
 - `notation`: how a song stands on staves; `spelling`: the names of pitches in a key; `musicxml`: a
   song as a file for notation programs; `engraving`: as sheet music.
-- `song`: Song, the table of notes on a grid of steps; `midi`: `read_midi`, a file as a Song.
+- `song`: Song, the table of notes on a grid of steps; `shipped`: those that come with pomkit;
+  `midi`: `read_midi`, a file as a Song.
 - `palette`: the colours of chords; `images`: any image of a picture as that picture.
 - `picture`: `render` and `parse`, exact inverses of each other.
 - `binary`: the Stanford form, 64 x 64 in black and white.
@@ -68,6 +69,7 @@ __all__, __getattr__, __dir__ = face(
         "musicxml": "",
         "engraving": "",
         "song": "Song",
+        "shipped": "",
         "midi": "read_midi",
         "palette": "",
         "images": "",

@@ -20,6 +20,7 @@ from .masks import accompaniment, everything, melody, melody_notes
 from .pixels import Mask, pitch_of_row
 from .song import Song
 
+EVERY_PITCH = "all pitches"
 # The words for a part that every song has.
 PART_MASKS: dict[str, Callable[..., Mask]] = {"melody": melody, "accompaniment": accompaniment}
 
@@ -60,9 +61,15 @@ def part_numbers(song: Song, part: str) -> list[int]:
     """The numbers of the parts that a word of `part_words` means; OptionError for another word."""
     if part in song.parts or part not in PART_MASKS:
         return song.part_numbers(part)
+    return np.unique(song.notes["part"][part_notes(song, part)]).tolist()
+
+
+def part_notes(song: Song, part: str) -> np.ndarray:
+    """Which notes a word of `part_words` means, bool (notes,); OptionError for another word."""
+    if part in song.parts or part not in PART_MASKS:
+        return song.select(part)
     is_melody = melody_notes(song)
-    chosen = is_melody if part == "melody" else ~is_melody
-    return np.unique(song.notes["part"][chosen]).tolist()
+    return is_melody if part == "melody" else ~is_melody
 
 
 # A mask in words
@@ -128,7 +135,7 @@ def _rows_in_words(mask: Mask, columns: np.ndarray, song: Song | None, part: str
 
     # What has a word of its own is not told by its pitches.
     if np.array_equal(notes, note_rows & columns):
-        words = "all pitches"
+        words = EVERY_PITCH
     elif song is not None:
         words = _part_in_words(notes, columns, song, part) or words
     return words + (" and chords" if (mask & ~note_rows).any() else "")

@@ -1,6 +1,6 @@
 """Reading MIDI files as Songs.
 
-    song = read_midi("song.mid")
+    song = read_midi("song.mid")          # or "auld_lang_syne", a song that comes with pomkit
     song.report          # every loss, counted
     song.write_midi("again.mid")
 
@@ -17,11 +17,14 @@ from ..files import AnyPath
 from .grid import ReadOptions, quantise
 from .midi_codes import MAX_BYTES
 from .midi_events import read_events
+from .shipped import names_in_words, shipped_or
 from .song import Song
 from .tables import GRIDS
 
 # How far notes can lie from the grid, in steps.
 PHASES = (-0.5, 0.5)
+# So many letters are no name of a song.
+LONGEST_WORD = 60
 
 
 def read_midi(
@@ -40,7 +43,8 @@ def read_midi(
     out. Each track, channel and program is a part. What was done stands in `song.report`.
 
     Args:
-        source: path, bytes or open binary file; gzip, RIFF and MacBinary, too.
+        source: path, bytes or open binary file; gzip, RIFF and MacBinary, too. The name of a song
+            that comes with pomkit is one, too, where no file of that name is there.
         steps_per_beat: of the grid, one of GRIDS; 4 means that a step is a 16th.
         drums: keep channel 10 as parts, too.
         pedal: notes last until the sustain pedal is released.
@@ -59,6 +63,8 @@ def read_midi(
     flags = {"drums": drums, "pedal": pedal, "salvage": salvage, "estimate": estimate}
     for option, value in flags.items():
         check_flag(option, value)
+    if isinstance(source, str):
+        source = shipped_or(source)
     data, name = _read_bytes(source)
     events = read_events(data, name, salvage=salvage, pedal=pedal)
     fields = quantise(events, name, steps_per_beat=steps_per_beat, drums=drums, phase=phase)
@@ -79,9 +85,11 @@ def _read_bytes(source: Any) -> tuple[bytes, str]:
         data = _read_file(source) if is_open else _read_path(source, name)
     except (OSError, ValueError, TypeError) as fault:
         reason = getattr(fault, "strerror", None) or fault
-        raise MidiError(
-            f"{name} cannot be read ({reason}); check the path and its permissions"
-        ) from fault
+        remedy = "check the path and its permissions"
+        # A word alone may be meant as the name of a shipped song.
+        if isinstance(source, str) and source.isidentifier() and len(source) < LONGEST_WORD:
+            remedy = f"give a path, or a shipped song: {names_in_words()}"
+        raise MidiError(f"{name} cannot be read ({reason}); {remedy}") from fault
     if not isinstance(data, bytes):
         raise MidiError(f"{name} is open as text; open it in binary mode ('rb')")
     return data, name

@@ -24,7 +24,18 @@ from ..music.palette import paint_chords
 from ..music.pixels import PITCHES, pitch_of_row
 from ..music.tables import MAX_STEPS
 from .sketch import Sketch
-from .states import NEVER, OFF, ONSET, SUSTAIN, Draft, Rule, chord_channels, favour, onset_odds
+from .states import (
+    NEVER,
+    OFF,
+    ONSET,
+    SUSTAIN,
+    Draft,
+    Rule,
+    chord_channels,
+    favour,
+    forbid,
+    onset_odds,
+)
 
 # Log-odds that a lock gives the other notes of a step at most, to keep the rhythm.
 MOST_RAISED = 1.5
@@ -96,17 +107,24 @@ def pitches(low: int, high: int, dial: float = 1.0) -> Rule:
     return lambda logits, level, draft: favour(logits, draft.hidden, cost.to(logits))
 
 
-def polyphony(most: int) -> Rule:
-    """Maximum polyphony: at most `most` notes sound in a step, known ones counted.
+def polyphony(most: int, known: bool = True) -> Rule:
+    """Maximum polyphony: at most `most` notes sound in a step.
 
     It must be the last rule of a list.
+
+    Args:
+        most: so many.
+        known: whether notes outside the mask count; without them it is the voices of a part that
+            is composed among others.
     """
 
     def rule(logits: Tensor, level: int, draft: Draft) -> Tensor:
-        # Cells that are sure to sound: known notes, and hidden cells that a sustain follows.
+        # Cells that are sure to sound: settled notes, and hidden cells that a sustain follows.
         forced = draft.hidden & (F.pad(draft.cells, (-1, 1)) == SUSTAIN)
-        known = ~draft.hidden & (draft.cells >= SUSTAIN)
-        sounding = known | forced
+        settled = ~draft.hidden & (draft.cells >= SUSTAIN)
+        if not known:
+            settled = settled & draft.mask
+        sounding = settled | forced
 
         # Of the cells that would sound, the strongest may, as many as there is room for.
         value, state = (logits + draft.noise).max(1)
@@ -120,15 +138,14 @@ def polyphony(most: int) -> Rule:
         rivals = open_still & (odds > RIVAL_ODDS)
         taken |= _strongest(odds, rivals, space)
         taken |= open_still & ~rivals & (space > 0)[:, None]
-        logits[:, SUSTAIN:].masked_fill_((free & ~taken)[:, None], NEVER)
+        forbid(logits, slice(SUSTAIN, None), free & ~taken)
 
         # A sustain wants a note in the step before, and there must be room for that, too.
         room = F.pad(most - (sounding | taken).sum(1), (1, -1))
         sustained = draft.new & (taken | forced) & (state == SUSTAIN)
         reaching = sustained & F.pad(draft.hidden & ~forced & ~taken, (1, -1))
         too_many = reaching & ~_strongest(value, reaching, room)
-        logits[:, SUSTAIN].masked_fill_(too_many, NEVER)
-        return logits
+        return forbid(logits, slice(SUSTAIN, ONSET), too_many)
 
     return rule
 
@@ -199,8 +216,7 @@ def lone_off_beats(beat: int = 4) -> Rule:
         value, state = (logits + draft.noise).max(1)
         wants = draft.new & (state >= ONSET) & off_beat
         too_many = wants & ~_strongest(value, wants, 1 - occupied.int())
-        logits[:, ONSET:].masked_fill_(too_many[:, None], NEVER)
-        return logits
+        return forbid(logits, slice(ONSET, None), too_many)
 
     return rule
 

@@ -32,6 +32,8 @@ CHORD_CHANNELS = 3
 SUSTAIN_VELOCITY = 85
 # Log-odds: never drawn where anything else can be.
 NEVER = -60.0
+# No logit counts as lower: an excluded one is minus infinity.
+LEAST_RIVAL = -1e4
 
 
 class Draft(NamedTuple):
@@ -178,6 +180,24 @@ def chord_columns(mask: np.ndarray) -> np.ndarray:
     """The columns where a mask, bool (128, width), covers chord rows: bool (width,)."""
     rows = np.concatenate([mask[:BORDER], mask[-BORDER:]])  # (2 * BORDER, width)
     return np.asarray(rows.any(axis=0))
+
+
+def forbid(logits: Tensor, states: slice, where: Tensor) -> Tensor:
+    """Let states not be drawn in some cells, however unlikely the others are there.
+
+    Args:
+        logits: float (batch, states, h, w), changed in place.
+        states: which ones.
+        where: bool (batch, h, w).
+
+    Returns:
+        The same logits; the states are NEVER below the likeliest other one.
+    """
+    others = logits.clone()
+    others[:, states] = -math.inf
+    ceiling = others.amax(1).clamp(LEAST_RIVAL, 0) + NEVER  # (batch, h, w)
+    logits[:, states] = torch.where(where[:, None], ceiling[:, None], logits[:, states])
+    return logits
 
 
 def favour(logits: Tensor, hidden: Tensor, bias: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The studio: paint, compose, listen, paint again (notebook 08).
 
-Reading order: editor, controls, canvas, tools, painter, sampling, mixer, oddness, storage,
+Reading order: editor, controls, canvas, tools, painter, sampling, mixer, oddness, storage, shelf,
 session, view, roll, panel.
 
 Without a front end:
@@ -11,6 +11,7 @@ Without a front end:
 - `mixer`: which parts are heard, and the drums of a file.
 - `oddness`: what a model finds odd.
 - `storage`: what is kept, and its files.
+- `shelf`: the takes, and the candidates beside each.
 - `session`: an editor, a model, candidates, takes, sounds; all that a front end needs.
 - `view`: a session as plain values.
 
@@ -36,6 +37,7 @@ __all__, _face, __dir__ = face(
         "sampling": "SETTINGS KEY_NAMES options_of",
         "mixer": "Mix",
         "storage": "Take SAVERS IMAGES",
+        "shelf": "",
         "session": "Session FRAME",
         "view": "",
         "canvas": "STRIP TITLE",

@@ -145,7 +145,12 @@ class State(StateFields):
     @cached_property
     def words(self) -> str:
         """The mask in words, "bars 5-8, melody"."""
-        return mask_words.in_words(self.mask, self.song, bars=self.bars, part=self.part)
+        said = mask_words.in_words(self.mask, self.song, bars=self.bars, part=self.part)
+        if self.part is None or not self.mask.any():
+            return said
+        # Whole bars of a part are called so, though its notes have become others since.
+        whole, _, rows = mask_words.in_words(self.painted, bars=self.bars).rpartition(", ")
+        return f"{whole}, {self.part}" if rows == mask_words.EVERY_PITCH else said
 
     @cached_property
     def part_cells(self) -> Mask:
@@ -412,8 +417,14 @@ class Editor:
     # The mask
 
     def paint(self, region: Mask, erase: bool = False) -> None:
-        """Add a region, bool (128, width), to what is painted, or take it out."""
+        """Add a region, bool (128, width), to what is painted, or take it out.
+
+        Nothing changes where a part is chosen and the region lies outside it.
+        """
         painted = self.state.painted
+        region = masks.check_mask(region, self.state.picture)
+        if self.state.part is not None and not (region & self.state.part_cells).any():
+            return
         self._select(painted & ~region if erase else painted | region)
 
     def _select(self, selection: Mask) -> None:
@@ -636,16 +647,26 @@ def _begins_with(notes: np.ndarray, note: np.ndarray) -> np.ndarray:
 
 
 class Delegate:
-    """An attribute of one part, offered by the whole: `mask = Delegate("editor")`."""
+    """An attribute of one part, offered by the whole: `mask = Delegate("editor", Editor)`.
 
-    def __init__(self, part: str) -> None:
+    Args:
+        part: the whole's name of the part.
+        kind: the part's class: of it the whole's class has signature and docstring.
+        doc: what the attribute is, where no class says so.
+    """
+
+    def __init__(self, part: str, kind: type, doc: str = "") -> None:
         self._part = part
+        self._kind = kind
+        self.__doc__ = doc
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __get__(self, whole: Any, owner: type | None = None) -> Any:
-        return self if whole is None else getattr(getattr(whole, self._part), self._name)
+        if whole is None:
+            return getattr(self._kind, self._name, self)
+        return getattr(getattr(whole, self._part), self._name)
 
     def __set__(self, whole: Any, value: Any) -> None:
         setattr(getattr(whole, self._part), self._name, value)
@@ -655,28 +676,28 @@ class EditorCalls:
     """Every call of an Editor, for a class that has one as `self.editor`."""
 
     editor: Editor
-    state = Delegate("editor")
-    picture = Delegate("editor")
-    mask = Delegate("editor")
-    part = Delegate("editor")
-    song = Delegate("editor")
-    width = Delegate("editor")
-    can_undo = Delegate("editor")
-    can_redo = Delegate("editor")
-    load = Delegate("editor")
-    paint = Delegate("editor")
-    add_stroke = Delegate("editor")
-    add_box = Delegate("editor")
-    add_polygon = Delegate("editor")
-    add_bars = Delegate("editor")
-    preset = Delegate("editor")
-    invert = Delegate("editor")
-    clear = Delegate("editor")
-    note_at = Delegate("editor")
-    add_note = Delegate("editor")
-    move_note = Delegate("editor")
-    resize_note = Delegate("editor")
-    delete_marked = Delegate("editor")
-    remove_note = Delegate("editor")
-    undo = Delegate("editor")
-    redo = Delegate("editor")
+    state = Delegate("editor", Editor)
+    picture = Delegate("editor", Editor)
+    mask = Delegate("editor", Editor)
+    part = Delegate("editor", Editor)
+    song = Delegate("editor", Editor)
+    width = Delegate("editor", Editor)
+    can_undo = Delegate("editor", Editor)
+    can_redo = Delegate("editor", Editor)
+    load = Delegate("editor", Editor)
+    paint = Delegate("editor", Editor)
+    add_stroke = Delegate("editor", Editor)
+    add_box = Delegate("editor", Editor)
+    add_polygon = Delegate("editor", Editor)
+    add_bars = Delegate("editor", Editor)
+    preset = Delegate("editor", Editor)
+    invert = Delegate("editor", Editor)
+    clear = Delegate("editor", Editor)
+    note_at = Delegate("editor", Editor)
+    add_note = Delegate("editor", Editor)
+    move_note = Delegate("editor", Editor)
+    resize_note = Delegate("editor", Editor)
+    delete_marked = Delegate("editor", Editor)
+    remove_note = Delegate("editor", Editor)
+    undo = Delegate("editor", Editor)
+    redo = Delegate("editor", Editor)

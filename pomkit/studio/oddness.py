@@ -53,11 +53,11 @@ def oddest_bar(bits: np.ndarray, state: State) -> int | None:
 
     Args:
         bits: doubt of the cells, float32 (128, width).
-        state: the picture and its bars; of a chosen part only the notes count.
+        state: the picture and its bars. Of a mask, and of a chosen part, only the notes count.
     """
     notes = state.read.notes
-    if state.part:
-        notes = notes[state.part_cells[row_of_pitch(notes["pitch"]), notes["onset"]]]
+    cells = state.mask if state.mask.any() else state.part_cells
+    notes = notes[cells[row_of_pitch(notes["pitch"]), notes["onset"]]]
     if not len(notes):
         return None
     doubt_of_note = bits_of_notes(bits, notes)

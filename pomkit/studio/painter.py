@@ -68,13 +68,13 @@ class MaskPainter(EditorCalls):
         PomkitError: ipycanvas is missing.
     """
 
-    message = Delegate("controls")
-    row = Delegate("controls")
-    button = Delegate("controls")
-    on_change = Delegate("controls")
-    value = Delegate("controls")
-    guarded = Delegate("controls")
-    tell = Delegate("controls")
+    message = Delegate("controls", Controls, "The line that tells errors, a widget.")
+    row = Delegate("controls", Controls)
+    button = Delegate("controls", Controls)
+    on_change = Delegate("controls", Controls)
+    value = Delegate("controls", Controls)
+    guarded = Delegate("controls", Controls)
+    tell = Delegate("controls", Controls)
 
     def __init__(
         self,

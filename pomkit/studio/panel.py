@@ -16,7 +16,7 @@ import base64
 import operator
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,49 +53,50 @@ class Studio(EditorCalls):
         PictureError, OptionError: as Editor.
     """
 
-    editor = Delegate("session")
-    history = Delegate("session")
-    place = Delegate("session")
-    candidates = Delegate("session")
-    chosen = Delegate("session")
-    error = Delegate("session")
-    candidate_states = Delegate("session")
-    composed = Delegate("session")
-    take_names = Delegate("session")
-    live = Delegate("session")
-    obstacle = Delegate("session")
-    aside = Delegate("session")
-    listen_from = Delegate("session")
-    set = Delegate("session")
-    inpaint = Delegate("session")
-    start = Delegate("session")
-    advice = Delegate("session")
-    stop = Delegate("session")
-    wait = Delegate("session")
-    choose = Delegate("session")
-    go = Delegate("session")
-    turn = Delegate("session")
-    before = Delegate("session")
-    state_before = Delegate("session")
-    title = Delegate("session")
-    mask_in_words = Delegate("session")
-    sound = Delegate("session")
-    drums = Delegate("session")
-    players = Delegate("session")
-    heard_parts = Delegate("session")
-    mix = Delegate("session")
-    doubt = Delegate("session")
-    doubted = Delegate("session")
-    doubting = Delegate("session")
-    stop_doubt = Delegate("session")
-    doubt_obstacle = Delegate("session")
-    mark_oddest = Delegate("session")
-    mixed = Delegate("session")
-    sounds_now = Delegate("session")
-    bring_back = Delegate("session")
-    load = Delegate("session")
-    save = Delegate("session")
-    open = Delegate("session")
+    editor = Delegate("session", Session, "The music and the mask, an Editor.")
+    history = Delegate("session", Session)
+    place = Delegate("session", Session)
+    candidates = Delegate("session", Session)
+    chosen = Delegate("session", Session)
+    offered = Delegate("session", Session)
+    error = Delegate("session", Session, "What ended the last composition, or None.")
+    candidate_states = Delegate("session", Session)
+    composed = Delegate("session", Session, "How many times something was composed.")
+    take_names = Delegate("session", Session)
+    live = Delegate("session", Session)
+    obstacle = Delegate("session", Session)
+    aside = Delegate("session", Session)
+    listen_from = Delegate("session", Session)
+    set = Delegate("session", Session)
+    inpaint = Delegate("session", Session)
+    start = Delegate("session", Session)
+    advice = Delegate("session", Session)
+    stop = Delegate("session", Session)
+    wait = Delegate("session", Session)
+    choose = Delegate("session", Session)
+    go = Delegate("session", Session)
+    turn = Delegate("session", Session)
+    before = Delegate("session", Session)
+    state_before = Delegate("session", Session)
+    title = Delegate("session", Session)
+    mask_in_words = Delegate("session", Session)
+    sound = Delegate("session", Session)
+    drums = Delegate("session", Session)
+    players = Delegate("session", Session)
+    heard_parts = Delegate("session", Session)
+    mix = Delegate("session", Session)
+    doubt = Delegate("session", Session)
+    doubted = Delegate("session", Session)
+    doubting = Delegate("session", Session)
+    stop_doubt = Delegate("session", Session)
+    doubt_obstacle = Delegate("session", Session)
+    mark_oddest = Delegate("session", Session)
+    mixed = Delegate("session", Session, "Which parts are heard, a Mix.")
+    sounds_now = Delegate("session", Session)
+    bring_back = Delegate("session", Session)
+    load = Delegate("session", Session)
+    save = Delegate("session", Session)
+    open = Delegate("session", Session)
 
     def __init__(
         self,
@@ -106,6 +107,8 @@ class Studio(EditorCalls):
     ) -> None:
         self.session = Session(model, music, mask, bars)
         self._shown: dict[str, Sources | None] = {}
+        # Of files that a page was sent: the next one gets another name.
+        self._sent_names: set[str] = set()
         # A page may ask for the widget at any time: it has all that it shows from the first.
         with LOCK:
             self._shown |= sources_of(self.session)
@@ -216,7 +219,9 @@ class Studio(EditorCalls):
 
     def _send_file(self, message: Words) -> None:
         """Make a file and send it to the page that asked for it, which saves it."""
-        name = re.sub(r"[^\w.-]+", "_", self.state.name or "pomkit") + message["suffix"]
+        with LOCK:
+            name = new_name(self.state.name or "pomkit", message["suffix"], self._sent_names)
+            self._sent_names.add(name)
         with tempfile.TemporaryDirectory() as folder:
             parts = self.session.heard_parts if message.get("heard") else None
             path = self.save(Path(folder) / name, parts)
@@ -276,6 +281,26 @@ def sources_of(session: Session) -> dict[str, Sources]:
 def are_same(sources: Sources, others: Sources | None) -> bool:
     """Whether these are the same objects."""
     return others is not None and all(map(operator.is_, sources, others))
+
+
+def new_name(title: str, suffix: str, taken: Container[str]) -> str:
+    """The name of a file that is not the one that was opened: "waltz_new.mid", "waltz_new_2.mid".
+
+    Args:
+        title: of the song; one that ends so already is counted on.
+        suffix: with its dot.
+        taken: names that are used.
+    """
+    letters = re.sub(r"[^\w.-]+", "_", title)
+    counted = re.search(r"_new(?:_(\d{1,6}))?$", letters)
+    stem = letters[: counted.start()] if counted else letters
+    number = int(counted[1] or 1) + 1 if counted else 1
+
+    name = ""
+    while not name or name in taken:
+        name = f"{stem}_new_{number}{suffix}" if number > 1 else f"{stem}_new{suffix}"
+        number += 1
+    return name
 
 
 def gesture_of(message: Words) -> Gesture:

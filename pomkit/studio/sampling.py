@@ -18,6 +18,7 @@ import numpy as np
 
 from ..data.mask_mix import onsets_per_bar
 from ..errors import OptionError, check_choice, check_range, shown
+from ..music import mask_words
 from ..music.bars import masked_bars
 from ..music.chords import ROOTS
 from ..music.harmony import KEY_PROFILES, estimate_key
@@ -28,6 +29,8 @@ from ..processes import rules
 from ..processes.contract import Model
 from .editor import State
 
+# A value of the setting "voices".
+AS_THE_PART = "as the part"
 KEY_NAMES = [f"{root}:{mode}" for mode in KEY_PROFILES for root in ROOTS]
 
 
@@ -140,6 +143,12 @@ _ALL = [
         "hear chords",
         "where the song names no chords, show the model those heard in it",
     ),
+    Setting(
+        "voices",
+        AS_THE_PART,
+        tip="of a chosen part, how many notes sound at once: as many as it has, or any number",
+        choices=(AS_THE_PART, "free"),
+    ),
     Setting("model", ""),
     Setting("method", ""),
 ]
@@ -154,6 +163,7 @@ OPTION_OF = {
     "key_lock": "rule",
     "key": "rule",
     "chord_lock": "rule",
+    "voices": "rule",
     "method": "method",
 }
 
@@ -182,10 +192,34 @@ def options_of(model: Model, before: State, settings: Mapping[str, Any]) -> dict
     # A person speaks of the song's bars, a model of 16 steps.
     shorter = masked_bars(before.mask, before.bars) * BAR / max(before.mask.any(axis=0).sum(), 1)
     wishes["density"] = settings["density"] * shorter or None
-    wishes["rule"] = locks_of(before, settings) or None
+    wishes["rule"] = rules_of(before, settings) or None
 
     known = {name: value for name, value in wishes.items() if name in model.options}
     return {"n": settings["n"], "seed": settings["seed"]} | known
+
+
+def rules_of(before: State, settings: Mapping[str, Any]) -> list[Callable[..., Any]]:
+    """The rules that the settings wish; that of the voices must be the last."""
+    found = locks_of(before, settings)
+    voices = voices_of(before, settings)
+    return [*found, rules.polyphony(voices, known=False)] if voices else found
+
+
+def voices_of(before: State, settings: Mapping[str, Any]) -> int:
+    """How many notes of the chosen part may sound at once: as many as it has; 0: any number."""
+    if before.part is None or settings["voices"] != AS_THE_PART:
+        return 0
+    notes = before.song.notes[mask_words.part_notes(before.song, before.part)]
+    return most_at_once(notes)
+
+
+def most_at_once(notes: np.ndarray) -> int:
+    """How many notes, NOTE_DTYPE (notes,), sound in a step at most."""
+    onset = notes["onset"]
+    change = np.zeros(int((onset + notes["duration"]).max(initial=0)) + 1, int)
+    np.add.at(change, onset, 1)
+    np.add.at(change, onset + notes["duration"], -1)
+    return int(change.cumsum().max())
 
 
 def locks_of(before: State, settings: Mapping[str, Any]) -> list[Callable[..., Any]]:

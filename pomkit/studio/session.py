@@ -23,7 +23,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -37,8 +37,9 @@ from ..errors import OptionError, PomkitError, check_choice
 from ..files import AnyPath
 from ..music import masks
 from ..music.bars import bars_around
+from ..music.changes import ChangeReport
 from ..music.grid import DEFAULT_BPM
-from ..music.pixels import PITCHES, Picture
+from ..music.pixels import Picture
 from ..music.song import Parts, Song
 from ..music.tables import NOTE_DTYPE
 from ..play.audio import LISTEN_RATE, mp3, synthesize, write_wav
@@ -47,9 +48,10 @@ from ..processes.contract import Model, methods_of
 from .editor import LOCK, Editor, Music, State, first_state, new_among
 from .mixer import Mix, drums_of, with_drums
 from .oddness import CANNOT_DOUBT, Oddness, bits_of_notes, can_doubt, oddest_bar
-from .sampling import SETTINGS, defaults, options_of, order_of
+from .sampling import SETTINGS, defaults, options_of, order_of, voices_of
+from .shelf import NO_PICTURES, Mark, Offer, Shelf
 from .storage import Contents, Take, open_contents, save_contents
-from .tools import Gesture, perform
+from .tools import NOTE_TOOLS, Gesture, perform
 
 CLOSED = "this studio was closed; make another one"
 COMPOSING = "it is composing already; stop it first, or wait"
@@ -103,46 +105,6 @@ def status_of(event: dict[str, Any], started: float) -> Status:
     share = (event["i"] + 1) / event["n"]
     seconds_left = (time.monotonic() - started) * (1 / share - 1)
     return Status(True, share, f"{share:.0%}, {seconds_left:.0f} s left")
-
-
-class Shelf:
-    """What is kept of one piece of music.
-
-    Attributes:
-        takes: the kept pictures, from the first on.
-        candidates: of the last of them, uint8 (n, 128, width, 3).
-        chords_shown: chords that the model was shown for these, and which the song does not name.
-    """
-
-    def __init__(self, takes: list[Take], candidates: np.ndarray | None = None) -> None:
-        self.takes = takes
-        none = np.zeros((0, PITCHES, 1, 3), np.uint8)
-        self.candidates = none if candidates is None else candidates
-        self.chords_shown = 0
-
-    @cached_property
-    def candidate_states(self) -> list[State]:
-        """The states that the candidates would make of the one that they were composed from."""
-        before = self.takes[-1].before
-        heard = max(before.chords_shown, self.chords_shown)
-        before = before._replace(chords_shown=heard)
-        return [
-            before.redrawn(picture, before.mask, part=before.part) for picture in self.candidates
-        ]
-
-
-class Mark(NamedTuple):
-    """What is present on a shelf: undo brings it back with the state.
-
-    Attributes:
-        shelf: of the present music.
-        place: the number of the take that the present picture was made from.
-        take: that take, as it was then.
-    """
-
-    shelf: Shelf
-    place: int
-    take: Take
 
 
 class Session:
@@ -238,7 +200,8 @@ class Session:
             self.mixed = Mix()
         if is_other and mark.shelf is self._aside_from:
             self._aside = self._aside_from = None
-        if isinstance(self.message, Exception):
+        # What was said is of the music as it was; who knows more says it afterwards.
+        if self.message != "":
             self.say("")
         self._tell("state")
         if is_other:
@@ -262,21 +225,36 @@ class Session:
         return self._mark.place
 
     @property
+    def offered(self) -> int:
+        """The number of the take whose candidates are offered.
+
+        The present one; where that has none, as the beginning, the last one.
+        """
+        mark = self._mark
+        return mark.place if mark.shelf.has_offer(mark.place) else len(mark.shelf.takes) - 1
+
+    @property
+    def _offer(self) -> Offer | None:
+        """The candidates that are offered, or None."""
+        return self._mark.shelf.offer(self.offered)
+
+    @property
     def candidates(self) -> np.ndarray:
-        """Those of the last composition, uint8 (n, 128, width, 3)."""
-        return self._mark.shelf.candidates
+        """Those of the present take, else of the last one, uint8 (n, 128, width, 3)."""
+        offer = self._offer
+        return NO_PICTURES if offer is None else offer.pictures
 
     @property
     def chosen(self) -> int | None:
         """The number of the candidate that is present; None: another picture is."""
         mark = self._mark
-        is_last = mark.place == len(mark.shelf.takes) - 1
-        return mark.take.chosen if is_last and len(mark.shelf.candidates) else None
+        return mark.take.chosen if mark.shelf.has_offer(mark.place) else None
 
     @property
     def candidate_states(self) -> list[State]:
         """What each candidate would make of the music that it was composed for."""
-        return self._mark.shelf.candidate_states
+        offer = self._offer
+        return [] if offer is None else offer.states
 
     @property
     def take_names(self) -> list[str]:
@@ -296,8 +274,14 @@ class Session:
     # What a person wishes
 
     def perform(self, gesture: Gesture) -> None:
-        """Do what a drag of the mouse says, to the mask or the notes; OptionError."""
+        """Do what a drag of the mouse says, to the mask or the notes; OptionError.
+
+        A stroke beside the chosen part changes nothing, and that is said.
+        """
+        state = self.editor.state
         perform(self.editor, gesture)
+        if self.editor.state is state and state.part and gesture.tool not in NOTE_TOOLS:
+            self.say(f"nothing of {state.part} is there; the mask is as it was")
 
     @property
     def model(self) -> Model:
@@ -458,23 +442,18 @@ class Session:
                 raise InterruptedError
             self.live_state = None
             self.composed += 1
-            shelf.takes.append(Take(before, before, settings))
-            shelf.candidates = candidates
-            shelf.chords_shown = shown.count
-            shelf.__dict__.pop("candidate_states", None)
-            self._choose(0)
+            shelf.add(Take(before, before, settings), Offer(before, candidates, shown.count))
+            self._choose(0, len(shelf.takes) - 1)
         said = f"{len(pictures)} composed in {pictures.seconds:.1f} s with seed {pictures.seed}"
         heard = f"{shown.count} chords heard in the song were shown to the model"
-        told = [said + self._losses_in_words(), heard if shown.count else "", advice]
+        voices = voices_in_words(before.part, voices_of(before, settings))
+        told = [said, voices, self._losses_in_words(), heard if shown.count else "", advice]
         return "; ".join(filter(None, told))
 
     def _losses_in_words(self) -> str:
-        """How much of the song could not be kept, to follow another text; "" where all was."""
-        losses = self.editor.state.report.losses
-        if not losses:
-            return ""
-        notes = "note is" if losses == 1 else "notes are"
-        return f"; {losses} {notes} cut or left out, see studio.song.report.remarks"
+        """Which notes the present take has cut or left out; "" where it did not."""
+        take = self._mark.take
+        return losses_in_words(take.state.report, take.before.report)
 
     def _hear(
         self, started: float, before: State, shown: ShownChords, event: dict[str, Any]
@@ -505,36 +484,38 @@ class Session:
     # Candidates and takes
 
     def choose(self, number: int) -> None:
-        """Take a candidate of the last composition into the picture.
+        """Take one of the `candidates` into the picture.
 
         Notes that were drawn outside the mask meanwhile stay.
 
         Raises:
             OptionError: there is no such candidate for this picture.
         """
-        self._choose(number)
-        self.say(f"candidate {number + 1}{self._losses_in_words()}")
+        self._choose(number, self.offered)
+        count = len(self.candidates)
+        told = [f"candidate {number + 1} of {count}", self._losses_in_words()]
+        self.say("; ".join(filter(None, told)))
 
-    def _choose(self, number: int) -> None:
-        """Take a candidate, as `choose` does."""
+    def _choose(self, number: int, place: int) -> None:
+        """Take a candidate of the take at a place, as `choose` does."""
         with LOCK:
             shelf = self._mark.shelf
-            take = shelf.takes[-1]
+            offer = shelf.offer(place)
+            count = len(offer.pictures) if offer else 0
             state = self.editor.state
-            same_size = take.before.mask.shape == state.mask.shape
-            if not 0 <= number < len(self.candidates) or not same_size:
+            same_size = offer and offer.before.mask.shape == state.mask.shape
+            if offer is None or not same_size or not 0 <= number < count:
                 raise OptionError(
-                    f"there is no candidate {number} for this picture; "
-                    f"the last one had {len(self.candidates)}"
+                    f"there is no candidate {number} for this picture; its take had {count}"
                 )
 
             # Only what was marked then: what was drawn beside it meanwhile stays.
-            marked = take.before.mask
-            picture = np.where(marked[..., None], self.candidates[number], state.picture)
-            state = state._replace(chords_shown=max(state.chords_shown, shelf.chords_shown))
-            state = state.redrawn(picture, marked, part=take.before.part)
-            take = take._replace(state=state._replace(mask=marked), chosen=number)
-            place = len(self.history) - 1
+            marked = offer.before.mask
+            picture = np.where(marked[..., None], offer.pictures[number], state.picture)
+            state = state._replace(chords_shown=max(state.chords_shown, offer.chords_shown))
+            state = state.redrawn(picture, marked, part=offer.before.part)
+            kept = state._replace(mask=marked)
+            take = shelf.takes[place]._replace(state=kept, chosen=number)
             self.editor.take(state, Mark(shelf, place, take))
 
     def go(self, place: int) -> None:
@@ -543,6 +524,7 @@ class Session:
             raise OptionError(f"there is no kept picture {place}; there are {len(self.history)}")
         take = self.history[place]
         self.editor.take(take.state, Mark(self._mark.shelf, place, take))
+        self.say(f"{self.take_names[place]} is shown")
 
     def turn(self, by: int) -> None:
         """Go back (-1) or forward (+1) among the kept pictures."""
@@ -669,12 +651,15 @@ class Session:
         if not len(notes):
             return "there are no notes that could be odd"
         most = bits_of_notes(bits, notes).max()
-        return f"the oddest note has {most:.1f} bits; the oddest bar is {oddest_bar(bits, state)}"
+        bar = oddest_bar(bits, state)
+        said = f"the oddest note has {most:.1f} bits"
+        return said if bar is None else f"{said}; the oddest bar{of_the_mask(state)} is {bar}"
 
     def mark_oddest(self) -> None:
         """Mark the bar that is the oddest to the model, and nothing else; it is asked first.
 
-        Where a part is chosen, its notes alone count, and are marked.
+        Where something is marked, only its notes count, and only of it the bar is marked. Where a
+        part is chosen, its notes alone count, and are marked.
 
         Raises:
             OptionError: there are no notes, or they are others now than when the model was asked;
@@ -688,9 +673,12 @@ class Session:
                 raise OptionError(CHANGED)
             bar = oddest_bar(bits, state)
             if bar is None:
-                raise OptionError(f"{NO_ODD_BAR}; open or write music")
+                raise OptionError(f"{NO_ODD_BAR}; open or write music, or mark other bars")
             selection = masks.bars(state.mask.shape[1], bar, bar, state.bars)
+            if state.mask.any():
+                selection &= state.painted
             self.editor.take(state.selected(selection))
+        self.say(f"bar {bar} is the oddest one{of_the_mask(state)}")
 
     # Sound
 
@@ -807,6 +795,9 @@ class Session:
         if path.suffix.lower() == ".mid":
             remarks = self.editor.state.song.to_midi().remarks
             told = in_number(remarks, "studio.song.to_midi().remarks")
+        is_heard_whole = parts is not None or self.heard_parts == self.players
+        if path.suffix.lower() in (".mid", ".wav") and not is_heard_whole:
+            told += "; muted parts are saved, too"
         self.say(f"{path.name} is saved{told}")
         return path
 
@@ -890,6 +881,42 @@ class Session:
             except PomkitError:
                 continue
         return kept
+
+
+def of_the_mask(state: State) -> str:
+    """What to say behind "the oddest bar" where something is marked."""
+    return " of the marked ones" if state.mask.any() else ""
+
+
+def voices_in_words(part: str | None, voices: int) -> str:
+    """How many voices a part was composed with, as it has; "" where it was free (0)."""
+    if not voices:
+        return ""
+    return f"{voices} {'voice' if voices == 1 else 'voices'} at most, as {part} has"
+
+
+def losses_in_words(report: ChangeReport, before: ChangeReport) -> str:
+    """Which notes composing has cut or left out, and why; "" where there are none.
+
+    Args:
+        report: of the song now.
+        before: of the song that was composed from: what that had lost is not told again.
+    """
+    # A note that ends sooner may have lost what sounded behind the region, too.
+    ends = max(report.ended - before.ended, report.tails - before.tails)
+    shorter = report.cut - before.cut
+    left_out = report.dropped - before.dropped
+    yours = f"{of_notes(ends, 'old')} now {'ends' if ends == 1 else 'end'} where new ones begin"
+    cut = f"{of_notes(shorter, 'new')} shortened" if shorter > 0 else ""
+    dropped = f"{of_notes(left_out, 'new')} left out" if left_out > 0 else ""
+    new = " and ".join(filter(None, [cut, dropped]))
+    why = f"{new}, as an old one has the same pitch there" if new else ""
+    return "; ".join(filter(None, [yours if ends > 0 else "", why]))
+
+
+def of_notes(count: int, kind: str) -> str:
+    """So many notes in words: "1 old note", "3 new notes"."""
+    return f"{count} {kind} note{'' if count == 1 else 's'}"
 
 
 def takes_of(contents: Contents, where: str = "") -> str:

@@ -24,6 +24,7 @@ from ..files import AnyPath, write_atomically
 from ..music import masks
 from ..music.grid import ReadOptions
 from ..music.images import read_image
+from ..music.mask_words import EVERY_PITCH
 from ..music.midi import read_midi
 from ..music.picture import parse, render
 from ..music.song import Song
@@ -57,13 +58,23 @@ class Take(NamedTuple):
     chosen: int = 0
 
     def __repr__(self) -> str:
-        asked = [f"{name}={self.settings[name]!r}" for name in SHOWN if name in self.settings]
+        asked = self._asked("=")
         return f"Take({', '.join([self.words or 'not composed', *asked])})"
+
+    def _asked(self, between: str) -> list[str]:
+        """Those of the settings that are `SHOWN`, with what they were set to."""
+        shown = [name for name in SHOWN if name in self.settings]
+        return [f"{name}{between}{self.settings[name]!r}" for name in shown]
+
+    @property
+    def origin(self) -> str:
+        """How it was made: "model 'tiny', n 3, seed 7"; "" where nothing was composed."""
+        return ", ".join(self._asked(" "))
 
     @property
     def words(self) -> str:
         """What was composed: "bars 5-8", "bars 5-8, melody"; "" where nothing was."""
-        return self.before.words.removesuffix(", all pitches") if self.settings else ""
+        return self.before.words.removesuffix(f", {EVERY_PITCH}") if self.settings else ""
 
 
 class Contents(NamedTuple):

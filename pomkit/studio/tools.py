@@ -262,6 +262,8 @@ TOOLS: dict[str, Tool] = {
     "pencil": Pencil(),
     "length": Length(),
 }
+# Those that change notes; all others change the mask.
+NOTE_TOOLS = ("pencil", "length")
 
 
 # While the mouse is down

@@ -28,6 +28,7 @@ from ..music.midi_codes import DRUMS
 from ..music.palette import palette
 from ..music.pixels import PITCHES, Mask
 from ..music.song import Song
+from ..music.tables import ONSET_ROW, PART_ROW, PITCH_ROW
 from ..processes.contract import methods_of
 from .editor import HIGHEST_PITCH, LOWEST_PITCH, State, new_among
 from .oddness import bits_of_notes
@@ -78,13 +79,29 @@ def tell_notes_before(session: Session) -> np.ndarray:
 
 
 def tell_live(session: Session) -> np.ndarray | None:
-    """The notes of the picture while it is composed, int32 (notes, 6), or None."""
+    """The notes of the picture while it is composed, int32 (notes, 6), or None.
+
+    Those that stay are told in their parts, new ones in the chosen part.
+    """
     live = session.live_state
     if live is None:
         return None
     # The song is told when it is done; the picture alone knows no parts.
+    present = session.editor.state
     seen = live._replace(origin=None, touched=None, changed=None)
-    return table_of(seen, session.editor.state)
+    table = table_of(seen, present)
+    known = table_of(present, present)
+    numbers = mask_words.part_numbers(live.song, live.part) if live.part else []
+    table[:, PART_ROW] = numbers[0] if numbers else 0
+
+    # A note that stays is known by where it begins.
+    places = table[:, ONSET_ROW] * PITCHES + table[:, PITCH_ROW]
+    known_places = known[:, ONSET_ROW] * PITCHES + known[:, PITCH_ROW]
+    order = known_places.argsort(kind="stable")
+    found = np.append(order, -1)[known_places.searchsorted(places, sorter=order)]
+    stays = np.append(known_places, -1)[found] == places
+    table[stays, PART_ROW] = known[found[stays], PART_ROW]
+    return table
 
 
 # The song
@@ -225,11 +242,12 @@ def tell_takes(session: Session) -> dict[str, Any]:
     """The kept pictures.
 
     Returns:
-        names; place, the number of the present one; bring_back, what could be, in words; composed,
-        how many times something was.
+        names; tips, how each was made; place, the number of the present one; bring_back, what
+        could be, in words; composed, how many times something was.
     """
     return {
         "names": session.take_names,
+        "tips": [take.origin for take in session.history],
         "place": session.place,
         "bring_back": session.aside,
         "composed": session.composed,
@@ -237,14 +255,14 @@ def tell_takes(session: Session) -> dict[str, Any]:
 
 
 def tell_candidates(session: Session) -> dict[str, Any]:
-    """The candidates of the last composition.
+    """The candidates of the present take, else of the last one.
 
     Returns:
         tables of the notes that the song has with each, int32 (notes, 6); chosen (-1: another
         picture is present); start and stop of the composed steps; notes_per_bar that each has
         there.
     """
-    before = session.history[-1].before
+    before = session.history[session.offered].before
     start, stop = marked_steps(before.mask)
     states = session.candidate_states
     tables = [table_of(state, before) for state in states]

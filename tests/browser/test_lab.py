@@ -677,7 +677,7 @@ def test_files_in_and_out(clean, tmp_path):
     ):
         with clean.page.expect_download(timeout=60000) as download:
             clean.page.select_option("select[aria-label='Save as']", label=label)
-        assert download.value.suggested_filename == f"other{suffix}"
+        assert download.value.suggested_filename == f"other_new{suffix}"
         download.value.save_as(tmp_path / f"saved{suffix}")
     assert [list(n) for n in pomkit.read_midi(tmp_path / "saved.mid").notes.tolist()] == clean.ask(
         "studio.song.notes.tolist()"

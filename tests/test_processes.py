@@ -365,7 +365,7 @@ def test_generate_takes_how_many_by_position(model):
 
 
 def test_cells_are_sampled_in_as_many_steps_as_calls():
-    """`steps` was the name in version 0.1.0; without one of both there are 16."""
+    """`steps` was the name in version 0.1.0; without one of both there are 8."""
     cells = torch.zeros(1, 4, 8, dtype=torch.int64)
     chords = torch.zeros(1, 3, 4, 8)
     mask = torch.ones(4, 8, dtype=torch.bool)
@@ -386,7 +386,7 @@ def test_cells_are_sampled_in_as_many_steps_as_calls():
     with pytest.raises(OptionError, match="at least 1"):
         calls_of(calls=0)
     assert calls_of(calls=5) == 5
-    assert calls_of() == 16
+    assert calls_of() == 8
 
 
 @pytest.mark.parametrize("name", ["--density", "--sigma-density"])

@@ -112,12 +112,12 @@ def test_a_pitch_range_takes_notes_away_and_makes_up_for_none():
 def test_density_is_reached_within_a_rule():
     """What a rule takes is caught up with in the steps after it, up to what one step can do."""
     free, out = (
-        compose(rules.pitches(30, 110), sustain=0, onset=0.01, steps=16, **density)
+        compose(rules.pitches(30, 110), sustain=0, onset=0.01, steps=16, n=8, **density)
         for density in ({}, {"density": 80.0})
     )
     assert np.isin(pitches_of(out), np.arange(30, 111)).all()
-    assert len(pitches_of(free)) / 2 < 65
-    assert len(pitches_of(out)) / 2 == pytest.approx(80, rel=0.15)
+    assert len(pitches_of(free)) / 8 < 60
+    assert len(pitches_of(out)) / 8 == pytest.approx(80, rel=0.15)
 
 
 @pytest.mark.parametrize("most", [0, 1, 3, 6])

@@ -37,7 +37,7 @@ from .states import OFF, ONSET, SUSTAIN, Draft, onset_odds
 
 CellModel = Callable[[Tensor, Tensor, Tensor], Tensor]  # (cells, chords, t) -> logits
 # Network calls in one pass: the default here and of `Cells.methods`, which `inpaint` asks.
-CALLS = 16
+CALLS = 8
 # A state that the network excludes is as likely as this: 40 bits.
 LEAST_LOG = -28.0
 
@@ -62,7 +62,7 @@ class Uncovering(Wishes):
     calls: int = CALLS
     U: int = 1
     jump: int = 1
-    order: str = "random"
+    order: str = "halton"
     remask: float = 0.0
     whole_notes: bool = False
     together: bool = False

@@ -75,7 +75,8 @@ DESCRIBED = ("groove_consistency", "pitch_class_entropy", "polyphony", "note_len
 LEFT_OUT = ("onsets_per_bar", "filled")
 INPAINTING = ("melody", "accompaniment", "continuation", "loop middle")
 REPAINT = {"method": "repaint", "steps": 48, "U": 2, "jump": 5}  # 2 (48 - 1) + 1 = 95 calls
-CELLS = {"steps": 16, "top_p": 0.9}  # as `inpaint` does; written out, since it names what is kept
+# As `inpaint` does; written out, since it names what is kept.
+CELLS = {"steps": 8, "top_p": 0.9, "order": "halton"}
 CONDITIONED = {"method": "conditioned", "steps": 20}
 CONDITIONED_CALLS = {
     f"edm conditioned, {n} calls": ("edm", CONDITIONED | {"steps": n}) for n in (5, 10, 20, 40)

@@ -55,6 +55,7 @@ from pomkit.judge.evidence import draw_evidence, of_kinds
 from pomkit.judge.intervals import interval_of
 from pomkit.judge.tasks import CHORDS, TASKS, TestWindow, as_brought, held_out, song_around
 from pomkit.processes.checkpoint import card_path
+from pomkit.processes.orders import ORDER_OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "out" / "discriminator"
@@ -124,13 +125,14 @@ class Bench:
     def compose(self, name: str, options: Options, chords: str) -> np.ndarray:
         """Compose the windows by a model, or take what is kept: uint8 (count, 128, width, 3)."""
         card = json.loads(card_path(name).read_text())
-        asked = json.dumps([card["sha256"], options, self.seed, chords, self.corpus])
+        model = load_model(name)
+        usual = [dict(model.methods), ORDER_OPTIONS]
+        asked = json.dumps([card["sha256"], options, self.seed, chords, self.corpus, usual])
         key = hashlib.sha256(asked.encode()).hexdigest()
         path = CACHE / f"{name_of(name)}-{key[:16]}.npz"
         kept = list(np.load(path)["pictures"]) if path.is_file() else []
 
         # The first windows are the same, however many are asked for.
-        model = load_model(name)
         windows = self.windows[: self.count]
         for i in tqdm(range(len(kept), len(windows)), desc=f"{name}, {chords}", mininterval=10):
             shown = as_brought(windows[i], chords)

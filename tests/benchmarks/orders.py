@@ -33,10 +33,7 @@ SHOWN = ("overlapping_area", "chord_accuracy", "density", "note_length", "one_st
 def row_of(name: str, calls: int) -> tuple[str, Options]:
     """A row of the table: the model, and the options of `inpaint`."""
     order, _, remask = name.partition(" remask ")
-    options: Options = {"steps": calls, "top_p": 0.9}
-    # Without what is as it always was, so that what is kept of other benchmarks serves here.
-    if order != "random":
-        options["order"] = order
+    options: Options = {"steps": calls, "top_p": 0.9, "order": order}
     if remask:
         options["remask"] = float(remask)
     return "cells", options

@@ -21,8 +21,10 @@ def songs() -> dict[str, Path]:
 
 def shipped_or(path: AnyPath) -> AnyPath:
     """The path of a shipped song where its name is given, and no file is there; else the path."""
-    shipped = songs().get(str(path))
-    return path if shipped is None or Path(path).exists() else shipped
+    # The folder is looked at only for what may be a name, not for each file of a corpus.
+    if not str(path).isidentifier() or Path(path).exists():
+        return path
+    return songs().get(str(path), path)
 
 
 def names_in_words() -> str:

@@ -23,8 +23,10 @@ import nbformat
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
 
 import course  # noqa: E402
+from slips import SLIPS, with_slips  # noqa: E402
 
 MESSAGE = 30  # characters of a check's message, at least: it has to teach
+SLIP = "slip: "
 
 
 def without(cell: Any, *preprocessors: str) -> str:
@@ -45,20 +47,22 @@ def cases(task: course.Exercise) -> dict[str, tuple[str, str]]:
     seen = without(task.check, "ClearHiddenTests")
     facts = task.answer.metadata.get("pomkit", {})
     wrong = facts.get("wrong", "raise SystemError('there is no wrong answer')")
-    return {
+    known = {
         "solved": (task.answer.source, task.check.source),
         "solved, seen": (task.answer.source, seen),
         "unsolved": (without(task.answer, "ClearSolutions"), seen),
         "wrong": (wrong, seen),
     }
+    slips = with_slips(task.name, task.answer.source) if task.name in SLIPS else {}
+    return known | {f"{SLIP}{what}": (answer, seen) for what, answer in slips.items()}
 
 
 def judge(errors: dict[str, tuple[str, str] | None]) -> list[str]:
     """What is wrong with an exercise, from the kind and message of the error that ended each case.
 
     The solution must pass the check, whole and as students see it. The check that students see
-    must refuse the unsolved cell. It must refuse the wrong answer with an assertion whose message
-    teaches.
+    must refuse the unsolved cell. It must refuse the wrong answer, and every answer with a slip,
+    with an assertion whose message teaches.
     """
     found = []
     for case in ("solved", "solved, seen"):
@@ -66,16 +70,23 @@ def judge(errors: dict[str, tuple[str, str] | None]) -> list[str]:
             found.append(f"the solution fails the check: {errors[case]}")
     if not errors["unsolved"]:
         found.append("the check accepts the unsolved cell")
-    kind, message = errors["wrong"] or ("", "")
-    if not kind:
-        found.append("the check accepts the wrong answer")
-    elif kind != "AssertionError":
-        found.append(
-            f"the wrong answer ends with {kind}: {message}, not with an assertion of the check"
-        )
-    elif len(message) < MESSAGE:
-        found.append(f"the check's message to the wrong answer teaches nothing: {message!r}")
+    for case, error in errors.items():
+        if case == "wrong" or case.startswith(SLIP):
+            found += refusal(case.removeprefix(SLIP), error)
     return found
+
+
+def refusal(case: str, error: tuple[str, str] | None) -> list[str]:
+    """What is wrong with the answer of a check to a wrong answer, or to one with a slip."""
+    answer = "the wrong answer" if case == "wrong" else f"the answer with the slip “{case}”"
+    kind, message = error or ("", "")
+    if not kind:
+        return [f"the check accepts {answer}"]
+    if kind != "AssertionError":
+        return [f"{answer} ends with {kind}: {message}, not with an assertion of the check"]
+    if len(message) < MESSAGE:
+        return [f"the check's message to {answer} teaches nothing: {message!r}"]
+    return []
 
 
 def proofs(path: Path) -> dict[str, list[str]]:

@@ -4,7 +4,9 @@ Every exercise's check tells right from wrong.
 """
 
 import ast
+import base64
 import functools
+import io
 import json
 import os
 import re
@@ -15,19 +17,22 @@ from copy import deepcopy
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
+from PIL import Image
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "notebooks")]
 
 import course  # noqa: E402
+import slips  # noqa: E402
 from exercises import proofs  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 PATHS = course.find()
 PAGES = [
     path
-    for where in ("*.md", "notebooks/*.md", "assets/**/*.md")
+    for where in ("*.md", "notebooks/*.md", "notebooks/lecturer/*.md", "assets/**/*.md")
     for path in sorted(ROOT.glob(where))
 ]
 SHORT = {"00": (15, 25), "08": (15, 32)}  # cells of the notebooks that are not lessons; the others:
@@ -219,7 +224,7 @@ def test_exact_cells_print_text_alone(path):
     A semicolon at the end of a cell means nothing to it.
     """
     for cell in code_cells(read(path)):
-        if "NBVAL_CHECK_OUTPUT" in cell.source:
+        if "NBVAL_CHECK_OUTPUT" in cell.source or has_tag(cell, "nbval-check-output"):
             kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
             assert cell.outputs
             assert kinds <= {"text/plain", "image/png"}
@@ -238,6 +243,14 @@ TASKS = [(path, task.name) for path in PATHS for task in course.exercises(course
 @pytest.mark.parametrize(("path", "name"), TASKS, ids=[name for _, name in TASKS])
 def test_the_check_tells_right_from_wrong(path, name):
     assert proved(path)[name] == []
+
+
+@pytest.mark.parametrize(("path", "name"), TASKS, ids=[name for _, name in TASKS])
+def test_five_slips_are_planted(path, name):
+    (answer,) = [task.answer for task in course.exercises(read(path)) if task.name == name]
+    planted = slips.with_slips(name, answer.source)
+    assert slips.FORGOTTEN in planted
+    assert len({*planted.values()} - {answer.source}) >= 6
 
 
 @each_notebook
@@ -441,6 +454,21 @@ def test_bad_exercises_are_caught(tmp_path):
         assert re.search(fault, "; ".join(found)) if fault else not found
 
 
+def test_slips_that_a_check_accepts_are_caught(tmp_path, monkeypatch):
+    path = tmp_path / "90_small.ipynb"
+    planted = [("seen", "2 * x", "3 * x"), ("not seen", "2 * x", "2 * x if x < 9 else 0")]
+    monkeypatch.setitem(slips.SLIPS, "e90-1", planted)
+    course.write(small((ANSWER, CHECK, WRONG)), path)
+    (found,) = proofs(path).values()
+    assert found == ["the check accepts the answer with the slip “not seen”"]
+
+
+def test_a_slip_that_is_not_in_the_solution_is_refused(monkeypatch):
+    monkeypatch.setitem(slips.SLIPS, "e90-1", [("gone", "4 * x", "3 * x")])
+    with pytest.raises(ValueError, match=r"e90-1, gone: the solution has no '4 \* x'"):
+        slips.with_slips("e90-1", ANSWER)
+
+
 def test_refresh(folder):
     path = folder / "90_small.ipynb"
     assert not course.fresh(course.read(path))
@@ -465,6 +493,47 @@ def test_refresh(folder):
     assert course.fresh(course.read(path))
     assert not course.fresh(course.read(folder / "out" / "fast" / path.name))
     assert json.loads(before)["cells"] == json.loads(path.read_text())["cells"]
+
+
+def test_a_busy_machine_keeps_the_times_of_a_quiet_one(folder):
+    path = folder / "90_small.ipynb"
+    nb = course.read(path)
+    nb.metadata.pomkit = {"minutes": 7.25, "device": "a slate"}
+    course.write(nb, path)
+    course.refresh(path, busy=True)
+    nb = course.read(path)
+    assert course.fresh(nb)
+    assert nb.metadata.pomkit.minutes == 7.25
+    assert "**Time**: about 7 minutes on a slate." in nb.cells[0].source
+
+
+def test_a_figure_is_made_smaller_once():
+    """Published again, it keeps its bytes."""
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    once = course.smaller(base64.b64encode(file.getvalue()).decode())
+    assert len(once) < len(base64.b64encode(file.getvalue()))
+    assert course.smaller(once) == once
+
+
+def test_retelling_runs_the_exercises_alone(folder):
+    path = folder / "90_small.ipynb"
+    course.refresh(path)
+    nb = course.read(path)
+    nb.cells[0].source += "\n\nMore words."
+    nb.cells[3].source = nb.cells[3].source.replace("Right.", "Well done.")
+    nb.cells[-1].outputs[0].data["text/plain"] = "as it was"
+    course.write(nb, path)
+    course.retell(path)
+    nb = course.read(path)
+    assert course.fresh(nb)
+    assert nb.cells[3].outputs[0].text == "Well done.\n"
+    assert nb.cells[-1].outputs[0].data["text/plain"] == "as it was"
+    nb.cells[-1].source = "1 + 3"
+    course.write(nb, path)
+    with pytest.raises(course.Refused, match="code that is no exercise changed"):
+        course.retell(path)
 
 
 def test_stale_outputs_are_seen():

@@ -93,7 +93,7 @@ def test_what_measures_nothing_is_free(text):
 def test_a_number_that_code_sets_is_free():
     assert prose.untrue(notebook("at 0.5 and .25", code="for sigma in (0.5, 0.25): pass")) == []
     assert len(prose.untrue(notebook("at 0.5 and .25", code="x = 10.5; y = 0.251"))) == 2
-    assert len(prose.untrue(notebook("5 % of it", code="x = 5"))) == 1
+    assert len(prose.untrue(notebook("0.5 % of it", code="x = 0.5"))) == 1
 
 
 def test_only_tagged_cells_print_figures():

@@ -84,7 +84,7 @@ def test_of_a_mask_the_oddest_bar_is_marked_and_no_other_cell(session, monkeypat
     session.editor.add_box((60, 70), (56, 90))
     session.mark_oddest()
     assert np.array_equal(session.editor.mask, masks.box(96, (60, 70), (64, 80)))
-    assert session.message == "bar 5 is the oddest one of the marked ones"
+    assert session.message == "bar 5 is the oddest marked one"
     session.editor.mask = masks.box(96, (90, 96), (0, 20))
     with pytest.raises(OptionError, match="nothing sounds"):
         session.mark_oddest()

@@ -653,7 +653,7 @@ class Session:
         most = bits_of_notes(bits, notes).max()
         bar = oddest_bar(bits, state)
         said = f"the oddest note has {most:.1f} bits"
-        return said if bar is None else f"{said}; the oddest bar{of_the_mask(state)} is {bar}"
+        return said if bar is None else f"{said}; the oddest{of_the_mask(state)} bar is {bar}"
 
     def mark_oddest(self) -> None:
         """Mark the bar that is the oddest to the model, and nothing else; it is asked first.
@@ -678,7 +678,7 @@ class Session:
             if state.mask.any():
                 selection &= state.painted
             self.editor.take(state.selected(selection))
-        self.say(f"bar {bar} is the oddest one{of_the_mask(state)}")
+        self.say(f"bar {bar} is the oddest{of_the_mask(state)} one")
 
     # Sound
 
@@ -884,8 +884,8 @@ class Session:
 
 
 def of_the_mask(state: State) -> str:
-    """What to say behind "the oddest bar" where something is marked."""
-    return " of the marked ones" if state.mask.any() else ""
+    """What to say behind "the oddest" where something is marked."""
+    return " marked" if state.mask.any() else ""
 
 
 def voices_in_words(part: str | None, voices: int) -> str:

@@ -8,6 +8,11 @@ function isDark() {
   return alpha > 0 && 0.3 * red + 0.6 * green + 0.1 * blue < 110;
 }
 
+// Messages that bring other music or another mask: what was said before is of no use then.
+const TRAVELS = ["undo", "redo", "go"];
+const RENEWS = [...TRAVELS, "gesture", "mark", "part", "choose", "compose", "empty", "doubt", "bring back", "open"];
+const LEAVING = ["pointerdown", "focusin"];
+
 /** Holds all together: what came down, what is shown, and what goes up. */
 class Desk {
   constructor(model, el) {
@@ -21,6 +26,7 @@ class Desk {
     Object.assign(this, { onRelease: false, again: false });
     Object.assign(this, { writes: "", muted: new Set(), alone: new Set(), drums: [], hearing: [] });
     Object.assign(this, { loop: null, loopWished: false, following: true, fineWished: false });
+    Object.assign(this, { changeToBeSeen: false, kept: null, hasFocus: false });
     Object.assign(this, { showing: null, ghost: null, said: null, onlyNew: false, wished: null, wasBusy: false, extent: null, lastExtent: null });
     this.view = new Viewport();
     this.theme = THEMES.light;
@@ -55,7 +61,7 @@ class Desk {
     const zoomOut = button("Zoom out", () => this.zoom(0.8), { text: "−", key: "-", kind: "slim" });
     const zoomIn = button("Zoom in", () => this.zoom(1.25), { text: "+", key: "+", kind: "slim" });
     const corner = make("div", { className: "corner" }, zoomOut, zoomIn);
-    this.stage = make("div", { className: "stage" }, this.roll, corner, this.floating.root, this.legend.root, this.more.root, this.help);
+    this.stage = make("div", { className: "stage" }, this.roll, corner, this.floating.root, this.more.root, this.help);
     const overall = make("div", { className: "overall" }, this.overview, this.head);
     const rows = [this.transport.root, this.tools.root, this.band.root, this.stage, overall, this.foot.root];
     this.root = make("div", { className: "pomkit-studio", role: "group", "aria-label": "pomkit studio" }, ...rows);
@@ -63,8 +69,21 @@ class Desk {
     el.append(this.root);
     this.endKeys = listenToKeys(this);
     this.listenToOverview();
-    // After a click keys are the roll's; who came by Tab stays at the button.
-    this.root.addEventListener("click", (event) => event.detail && event.target.closest("button") && this.takeFocus());
+    // After a click keys are the roll's, and after a choice in a list; who came by Tab stays at the button.
+    const clicked = "button, input[type=checkbox]";
+    this.root.addEventListener("click", (event) => event.detail && event.target.closest(clicked) && this.takeFocus());
+    this.root.addEventListener("change", ({ target }) => (target.tagName === "SELECT" || target.type === "file") && this.takeFocus());
+    this.root.addEventListener("pointerup", ({ target }) => target.type === "range" && setTimeout(() => this.takeFocus()));
+    this.root.addEventListener("mousedown", (event) => this.holdFocus(event));
+    this.root.addEventListener("focusin", () => (this.hasFocus = true));
+    this.leaves = ({ target }) => (this.hasFocus &&= this.root.contains(target));
+    for (const event of LEAVING) window.addEventListener(event, this.leaves, true);
+  }
+
+  /** A button that has the focus and vanishes leaves it to nobody: then keys were the notebook's. */
+  keepFocus() {
+    const { activeElement } = document;
+    if (this.hasFocus && (!activeElement || activeElement === document.body)) this.takeFocus();
   }
 
   // What comes down
@@ -97,6 +116,7 @@ class Desk {
 
   readAll() {
     const before = this.now && this.notes();
+    const [cells, now] = [this.cells, this.now];
     this.song = this.get("song");
     this.clock = new Clock(this.song.clock);
     const { width } = this.song;
@@ -111,7 +131,9 @@ class Desk {
     if (!this.waiting.size) this.part = this.chosenPart();
     this.readCandidates();
     this.measureMask();
+    this.readKept();
     if (this.toBeSeen && this.extent) this.showMask();
+    if (this.changeToBeSeen) this.showChange(cells, now);
     this.mixAnew();
     if (this.musics !== undefined && this.musics !== this.get("musics")) this.takeOtherMusic();
     else if (before && !sameNotes(before, this.notes())) this.soundChanged();
@@ -229,6 +251,25 @@ class Desk {
     return this.get("mask").part ?? "all";
   }
 
+  /** Take back, or do again. */
+  travel(way) {
+    this.send({ do: way });
+  }
+
+  /** Show a kept take. */
+  go(place) {
+    this.send({ do: "go", place });
+  }
+
+  save(suffix, heard = false) {
+    this.send({ do: "save", suffix, heard });
+  }
+
+  /** All controls of settings. */
+  settings() {
+    return [...this.tools.settings, ...this.more.settings];
+  }
+
   download(name, bytes) {
     const url = URL.createObjectURL(new Blob([bytes]));
     const link = make("a", { href: url, download: name });
@@ -242,6 +283,10 @@ class Desk {
 
   /** Send a message; its number is given back. */
   send(content, buffers) {
+    if (RENEWS.includes(content.do)) {
+      this.said = null;
+      this.changeToBeSeen = TRAVELS.includes(content.do);
+    }
     const n = ++this.sent;
     this.waiting.set(n, performance.now());
     this.model.send({ ...content, view: this.id, n }, undefined, buffers);
@@ -307,12 +352,36 @@ class Desk {
     });
   }
 
-  /** After composing it plays by itself, from one bar before the mask. */
+  /** After composing it plays by itself, from one bar before the mask to one after it. */
   hearComposed() {
     this.wished = null;
-    if (this.loopWished) this.setLoop(this.loopRange());
-    if (this.fineWished) this.askFine(this.barBeforeMask());
-    else this.player.play(this.barBeforeMask());
+    if (this.loopWished) this.setLoop(this.loopRange(this.region()));
+    this.hearRegion();
+  }
+
+  /** Play what was composed, with one bar before and one after it; the roll stays there. */
+  hearRegion() {
+    const region = this.region();
+    if (!region) return this.player.play(this.player.position());
+    const [from, to] = this.loopRange(region);
+    const until = this.barAround(to)[1];
+    this.showRegion();
+    if (this.fineWished) this.askFine(from, until);
+    else this.player.play(from, until);
+  }
+
+  /** Scroll to what was composed, with a bar before and after it where there is room. */
+  showRegion() {
+    const region = this.region();
+    if (!region) return;
+    const [from, to] = this.loopRange(region);
+    this.look(from, this.barAround(to)[1], [region.first, region.last]);
+  }
+
+  /** The steps that the candidates on show were composed for, else those that are or were marked. */
+  region() {
+    const { start, stop } = this.get("candidates");
+    return this.candidates.length ? { first: start, last: stop } : (this.extent ?? this.lastExtent);
   }
 
   choice() {
@@ -333,34 +402,48 @@ class Desk {
 
   /** A choice is heard: it plays on where the new notes are, else from one bar before them. */
   hearChoice() {
+    if (this.playsRegion()) this.soundChanged();
+    else this.hearRegion();
+  }
+
+  /** Whether what sounds now is what was composed, or the bar before it. */
+  playsRegion() {
     const { player } = this;
-    const [from, to] = this.loopRange();
+    const [from, to] = this.loopRange(this.region());
     const at = player.position();
-    if (player.playing && at >= from && at < to) this.soundChanged();
-    else if (this.fineWished) this.askFine(from);
-    else player.play(from);
+    return player.playing && at >= from && at < to;
   }
 
   /** The music before, or after again; where it plays elsewhere it goes back to what has changed. */
   compare() {
     this.setAside(!this.aside);
-    const { player } = this;
-    const [from, to] = this.loopRange();
-    const at = player.position();
-    if (player.playing && (at < from || at >= to)) this.hearChoice();
+    if (this.player.playing && !this.playsRegion()) this.hearRegion();
   }
 
   /** Be content: nothing is marked any more, and the candidates are no longer offered. */
   keep() {
+    this.kept = { take: this.takeOnShow(), isSeen: false };
     this.send({ do: "mark", words: "clear" });
     this.say("kept; undo marks it again");
   }
 
-  /** Candidates are offered where what they were composed for is marked. */
-  offers() {
+  takeOnShow() {
+    const { place, composed } = this.get("takes");
+    return [place, composed].join();
+  }
+
+  /** What was kept is offered again when its mask comes back, or another take. */
+  readKept() {
     const { start, stop } = this.get("candidates");
-    const isTheirs = this.extent && this.extent.first === start && this.extent.last === stop;
-    return isTheirs ? this.candidates.length : 0;
+    const isTheirs = this.extent?.first === start && this.extent.last === stop;
+    if (!this.kept) return;
+    if (!this.extent) this.kept.isSeen = true;
+    if (this.kept.take !== this.takeOnShow() || (this.kept.isSeen && isTheirs)) this.kept = null;
+  }
+
+  /** Candidates are offered as long as their take is on show and was not kept, whatever is marked. */
+  offers() {
+    return this.kept ? 0 : this.candidates.length;
   }
 
   /** Play, as Python's `listen` wishes. */
@@ -498,12 +581,13 @@ class Desk {
 
   barBeforeMask() {
     const box = this.extent ?? this.lastExtent;
-    return box ? this.barAround(this.barAround(box.first)[0] - 1)[0] : 0;
+    return box ? this.loopRange(box)[0] : 0;
   }
 
-  loopRange() {
-    const box = this.extent ?? this.lastExtent;
-    return box ? [this.barBeforeMask(), this.barAround(box.last - 1)[1]] : [0, this.song.width];
+  /** The bars of what is marked, or of other steps, and the bar before them. */
+  loopRange(box = this.extent ?? this.lastExtent) {
+    if (!box) return [0, this.song.width];
+    return [this.barAround(this.barAround(box.first)[0] - 1)[0], this.barAround(box.last - 1)[1]];
   }
 
   brushes() {
@@ -574,9 +658,10 @@ class Desk {
   }
 
   /** Ask the kernel for FluidSynth's sound; where it plays, or from a step on, that goes on with it. */
-  askFine(from) {
+  askFine(from, until = null) {
     const { player } = this;
-    player.wanted = from ?? (player.playing ? player.position() : undefined);
+    const here = player.playing ? [player.position(), player.until] : null;
+    player.wanted = from === undefined ? here : [from, until];
     this.send({ do: "fine", what: this.aside ? "before" : this.onlyNew ? "new" : "now" });
   }
 
@@ -598,7 +683,8 @@ class Desk {
     const bar = by > 0 ? this.barAround(at) : this.barAround(this.barAround(at)[0] - 1);
     const path = [[bar[0], 60], [bar[1] - 1, 60]];
     this.gesture({ tool: "bars", path, erase: by < 0 });
-    this.goTo(by > 0 ? Math.min(bar[1], this.song.width - 1) : bar[0]);
+    this.player.seek(by > 0 ? Math.min(bar[1], this.song.width - 1) : bar[0]);
+    this.look(this.extent?.first ?? bar[0], bar[1], bar);
   }
 
   shift(pitches) {
@@ -649,7 +735,7 @@ class Desk {
     const { busy } = this.get("status");
     this.floating.update();
     const { message } = this.get("status");
-    if (message !== this.told) this.said = null;
+    if (message && message !== this.told) this.said = null;
     this.told = message;
     this.foot.tell();
     if (busy === this.wasBusy) return;
@@ -667,10 +753,46 @@ class Desk {
     view.scroll(this.barAround(extent.first)[0] - view.left - 8, this.song.width);
   }
 
+  /** Scroll no further than it takes to see some steps; where all have no room, those of `first` of all. */
+  look(from, to, first = this.barAround(from)) {
+    const { view, song } = this;
+    const room = view.right - view.left;
+    const [begin, end] = to - from <= room ? [from, to] : first;
+    const beyond = Math.max(end - view.right, 0);
+    const by = begin < view.left ? begin - view.left : Math.min(beyond, begin - view.left);
+    if (by) view.scroll(by, song.width);
+    this.draw();
+  }
+
+  /** Scroll to what undo or another take has changed: the mask that is there now, else notes and cells. */
+  showChange(cells, notes) {
+    const { width } = this.song;
+    const steps = [];
+    const places = (table) => new Set(table.map(({ onset, duration, pitch, part }) => [onset, duration, pitch, part].join()));
+    const [old, now] = [places(notes), places(this.now)];
+    for (const each of [...old, ...now]) if (old.has(each) !== now.has(each)) steps.push(Number(each.split(",")[0]));
+    if (cells.length === this.cells.length) {
+      this.cells.forEach((cell, i) => cell !== cells[i] && steps.push(i % width));
+    }
+    if (!steps.length) return;
+    this.changeToBeSeen = false;
+    const first = steps.reduce((least, step) => Math.min(least, step));
+    const last = steps.reduce((most, step) => Math.max(most, step));
+    this.look(this.barAround(first)[0], this.barAround(last)[1]);
+  }
+
   /** The picture while it is composed. */
   showLive() {
     this.live = readNotes(this.get("live"));
     this.draw();
+  }
+
+  /** A press beside buttons and fields keeps the focus: the notebook would take it. */
+  holdFocus(event) {
+    if (event.target.closest("button, input, select, label, .roll, .takes, .band, .sheet")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.takeFocus();
   }
 
   listenToOverview() {
@@ -761,6 +883,7 @@ class Desk {
     for (const panel of [this.transport, this.tools, this.band, this.more, this.legend, this.foot]) panel.update();
     const label = `piano roll of ${this.song.title}; marked: ${this.get("mask").words}`;
     mark(this.roll, "aria-label", label);
+    this.keepFocus();
     if (!this.fitted) return;
     this.renderRoll();
     this.floating.update();
@@ -784,7 +907,7 @@ class Desk {
     const { view, song, player } = this;
     const at = player.position();
     const away = at < view.left || at > view.right - 2;
-    if (player.playing && this.following && away && !this.hand.held) {
+    if (player.playing && this.following && away && !this.hand.held && !this.isRegionInSight()) {
       view.scroll(at - view.left - 4, song.width);
       this.draw();
     }
@@ -794,12 +917,20 @@ class Desk {
     this.head.style.transform = `translateX(${(at / song.width) * this.overview.clientWidth}px)`;
   }
 
+  /** Whether it plays a region by itself, all of which is in sight: then the roll stays. */
+  isRegionInSight() {
+    const { view, player } = this;
+    const box = player.until === null ? null : this.region();
+    return box !== null && box.first >= view.left && box.last <= view.right;
+  }
+
   close() {
     clearTimeout(this.hand.asking);
     this.endKeys();
     this.player.close();
     this.resized.disconnect();
     this.themed.disconnect();
+    for (const event of LEAVING) window.removeEventListener(event, this.leaves, true);
   }
 }
 

@@ -3,7 +3,7 @@
 const TOOLS = [
   ["brush", "brush: paint freely", "1"],
   ["box", "box: from corner to corner", "2"],
-  ["lasso", "lasso: draw round a region, or click its corners", "3"],
+  ["lasso", "lasso: drag round, or click corners and Enter", "3"],
   ["pencil", "pencil: write notes, drag them, drag their edges; double click deletes", "4"],
   ["erase", "erase: take out of the mask; so does a right drag, or Alt with any tool", "5"],
 ];
@@ -28,12 +28,12 @@ class Transport {
     this.loop = button("Loop", () => desk.toggleLoop(), { icon: "loop", text: "Loop", key: "L" });
     this.where = make("output", { className: "where", "aria-label": "playhead" });
     this.title = make("span", { className: "title" });
-    this.undo = button("Undo", () => desk.send({ do: "undo" }), { icon: "undo", key: "Ctrl+Z" });
-    this.redo = button("Redo", () => desk.send({ do: "redo" }), { icon: "redo", key: "Ctrl+Shift+Z" });
+    this.undo = button("Undo", () => desk.travel("undo"), { icon: "undo", key: "Ctrl+Z" });
+    this.redo = button("Redo", () => desk.travel("redo"), { icon: "redo", key: "Ctrl+Shift+Z" });
     this.file = make("input", { type: "file", accept: OPENED, hidden: true, "aria-label": "file to open" });
     this.file.addEventListener("change", () => this.sendFile());
     const open = button("Open a file", () => this.file.click(), { text: "Open" });
-    this.save = make("select", { title: "Save as ...", "aria-label": "Save as" });
+    this.save = make("select", { title: "Save as ...; W saves as MIDI at once", "aria-label": "Save as" });
     for (const [value, text] of DOWNLOADS) this.save.append(make("option", { value, textContent: text }));
     this.save.addEventListener("change", () => this.sendSave());
     const help = button("Keys", () => desk.toggleHelp(), { text: "?", key: "?" });
@@ -52,7 +52,7 @@ class Transport {
 
   sendSave() {
     const [, heard, suffix] = this.save.value.match(/^(heard)?(.*)$/);
-    if (suffix) this.desk.send({ do: "save", suffix, heard: Boolean(heard) });
+    if (suffix) this.desk.save(suffix, Boolean(heard));
     this.save.value = "";
   }
 
@@ -164,6 +164,11 @@ class Setting {
     return this.kind === "menu" ? this.input.value : Number(this.input.value);
   }
 
+  /** Whether a person has typed what the session does not know yet: that the field itself takes back. */
+  isTyped() {
+    return this.kind === "number" && this.input.value !== String(this.spec().value);
+  }
+
   spec() {
     return this.desk.get("settings").find((each) => each.name === this.name);
   }
@@ -259,6 +264,8 @@ class Floating {
     const choice = [this.back, this.number, this.next, this.aside, this.keep];
     this.choice = make("span", { className: "group" }, ...choice);
     this.root = make("div", { className: "floating", role: "toolbar", "aria-label": "compose" }, this.compose, this.stop, this.progress, this.choice);
+    this.root.addEventListener("pointerleave", () => this.place(false));
+    this.at = [0, 0];
   }
 
   update() {
@@ -266,7 +273,7 @@ class Floating {
     const { busy, share } = desk.get("status");
     const count = desk.offers();
     const { extent } = desk;
-    put(this.root, "hidden", !busy && !extent);
+    put(this.root, "hidden", !busy && !extent && !count);
     put(this.compose, "hidden", busy);
     put(this.compose, "disabled", !extent);
     put(this.stop, "hidden", !busy);
@@ -284,21 +291,26 @@ class Floating {
     this.place();
   }
 
-  /** Under the mask where there is room, else at the foot of the roll. */
-  place() {
+  /**
+   * Under the mask where there is room, else at the foot of the roll. While the pointer rests on it, it stays: its
+   * buttons are looked for where they were.
+   */
+  place(isHeld = this.root.matches(":hover")) {
     if (this.root.hidden) return;
     const { view, extent, lastExtent } = this.desk;
     const [width, height] = this.size;
     const box = extent ?? lastExtent;
     const middle = box ? (view.across(box.first) + view.across(box.last)) / 2 : view.width / 2;
-    const x = clamp(middle - width / 2, KEYS_WIDTH + 4, Math.max(view.width - width - 4, KEYS_WIDTH + 4));
     const below = box ? view.down(box.low - 1) + 8 : Infinity;
-    const y = clamp(below, RULER + 4, view.height - height - 8);
-    this.root.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
+    const [left, top] = isHeld ? this.at : [middle - width / 2, below];
+    const x = clamp(left, KEYS_WIDTH + 4, Math.max(view.width - width - 4, KEYS_WIDTH + 4));
+    const y = clamp(top, RULER + 4, view.height - height - 8);
+    this.at = [Math.round(x), Math.round(y)];
+    this.root.style.transform = `translate(${this.at[0]}px, ${this.at[1]}px)`;
   }
 }
 
-/** Over the roll, while doubt is shown: what its colour means, and a button that marks the oddest bar. */
+/** In the line of messages, while doubt is shown: what its colour means, and a button that marks the oddest bar. */
 class Legend {
   constructor(desk) {
     this.desk = desk;
@@ -324,6 +336,7 @@ class Legend {
 }
 
 const NOTHING = "nothing is marked: drag over bars on the ruler, or paint";
+const only = (part) => `only ${part}: drag over bars on the ruler, or paint`;
 const WAITS = { text: "the kernel is busy; what you do is kept until it answers" };
 
 /** What stands under the roll: the kept takes, one line of messages. */
@@ -333,15 +346,19 @@ class Foot {
     this.takes = make("div", { className: "takes", role: "group", "aria-label": "kept takes" });
     this.words = make("span", { className: "words", "aria-live": "polite" });
     this.message = make("span", { className: "message", role: "status" });
-    this.root = make("div", { className: "foot" }, this.takes, make("div", { className: "line told" }, this.words, this.message));
+    this.root = make("div", { className: "foot" }, this.takes, make("div", { className: "line told" }, this.words, this.message, desk.legend.root));
   }
 
   update() {
     const { desk } = this;
-    const { names, place, bring_back: aside } = desk.get("takes");
+    const { names, tips, place, bring_back: aside } = desk.get("takes");
     if (this.names !== [aside, ...names].join("|")) {
       this.names = [aside, ...names].join("|");
-      const chip = (name, i) => button(`take: ${name}`, () => desk.send({ do: "go", place: i }), { text: name, kind: "chip" });
+      const chip = (name, i) => {
+        const made = button(`take: ${name}`, () => desk.go(i), { text: name, kind: "chip" });
+        made.title = [name, tips[i]].filter(Boolean).join(": ");
+        return made;
+      };
       this.takes.replaceChildren(...names.map(chip));
       const bringBack = button("Bring back", () => desk.send({ do: "bring back" }), { text: `bring back ${aside}`, kind: "chip" });
       if (aside) this.takes.prepend(bringBack);
@@ -350,8 +367,15 @@ class Foot {
     const chips = [...this.takes.children].slice(aside ? 1 : 0);
     chips.forEach((made, i) => pressed(made, i === place));
     const { words } = desk.get("mask");
-    put(this.words, "textContent", desk.extent ? words : NOTHING);
+    put(this.words, "textContent", desk.extent ? words : this.hint());
     this.tell();
+  }
+
+  /** What to do where nothing is marked; beside the legend there is less room. */
+  hint() {
+    const { part, oddShown } = this.desk;
+    const [said, how] = (part === "all" ? NOTHING : only(part)).split(": ");
+    return oddShown ? said : `${said}: ${how}`;
   }
 
   tell() {
@@ -402,9 +426,10 @@ const SHORTCUTS = [
   ["L", "loop the mask, or the song", (desk) => desk.toggleLoop()],
   ["F", "fine sound, or the page's own", (desk) => desk.toggleFine()],
   ["N", "only the new notes sound", (desk) => desk.toggleOnlyNew()],
+  ["W", "write the MIDI file", (desk) => desk.save(".mid")],
   ["Delete", "delete the notes in the mask", (desk) => desk.send({ do: "empty" })],
-  ["Ctrl+Z", "undo", (desk) => desk.send({ do: "undo" })],
-  ["Ctrl+Shift+Z", "redo", (desk) => desk.send({ do: "redo" })],
+  ["Ctrl+Z", "undo", (desk) => desk.travel("undo")],
+  ["Ctrl+Shift+Z", "redo", (desk) => desk.travel("redo")],
   ["+", "zoom in", (desk) => desk.zoom(1.25)],
   ["-", "zoom out", (desk) => desk.zoom(0.8)],
   ["Enter", "close the lasso", (desk) => desk.hand.closePolygon()],
@@ -425,8 +450,37 @@ function keyName(event) {
   return OTHER_NAMES[name] ?? name;
 }
 
+// What a field does itself with a key.
+const OF_FIELDS = {
+  range: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"],
+  checkbox: ["Space"],
+  button: ["Space", "Enter"],
+};
+const TAKEN_BACK = ["Ctrl+Z", "Ctrl+Shift+Z"];
+
+/** Whether the element with the focus does something itself with a key. */
+function takesItself(desk, element, name) {
+  const field = element.closest("input, select, button");
+  if (!field) return false;
+  if (TAKEN_BACK.includes(name)) return desk.settings().some((each) => each.input === field && each.isTyped());
+  const own = OF_FIELDS[field.tagName === "BUTTON" ? "button" : field.type];
+  return own ? own.includes(name) : true;
+}
+
+/** An arrow opens a list: else it would take the next entry at once. */
+function opensList(element, name) {
+  if (element.tagName !== "SELECT" || !["ArrowUp", "ArrowDown"].includes(name)) return false;
+  try {
+    element.showPicker();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Keys stay inside the panel, or the notebook would cut cells; but it saves, and Tab goes through the buttons.
+ * Undo and redo are the studio's wherever the focus is in it: the notebook would undo what was typed in a cell.
  * Some notebooks listen at the document before all elements, so the studio listens at the window. Returns what
  * ends that.
  */
@@ -434,14 +488,15 @@ function listenToKeys(desk) {
   const listen = (event) => {
     if (!desk.root.contains(event.target)) return;
     const name = keyName(event);
-    const field = event.target.closest("input, select");
-    const native = event.target.closest("button") && ["Space", "Enter"].includes(name);
     const act = SHORTCUTS.find(([key]) => key === name)?.[2];
-    if ((event.ctrlKey || event.metaKey) && (!act || field)) return;
+    const own = takesItself(desk, event.target, name);
+    const field = event.target.closest("input, select");
+    if ((event.ctrlKey || event.metaKey) && !act) return;
     event.stopPropagation();
-    if (field && name === "Escape") return desk.takeFocus();
+    if (field && (name === "Escape" || (name === "Enter" && field.type === "number"))) return desk.takeFocus();
     if (desk.band.root.contains(event.target) && desk.band.takes(name)) return event.preventDefault();
-    if (!act || field || native || event.altKey) return;
+    if (opensList(event.target, name)) return event.preventDefault();
+    if (!act || own || event.altKey) return;
     event.preventDefault();
     act(desk);
   };

@@ -137,6 +137,7 @@ class Player {
     this.synth = new Synth();
     this.playing = false;
     this.at = 0; // the step where it stands while it does not play
+    this.until = null; // the step where it stops by itself; null: at the end of the song
     this.legs = []; // each: from which time of the context on which second of the song sounds
     this.fine = null; // an AudioBuffer of FluidSynth's sound
     this.hushed = (event) => event.detail !== this && this.pause();
@@ -153,12 +154,14 @@ class Player {
     return this.desk.song.width;
   }
 
-  play(step) {
+  /** Play from a step on; with `until` it stops there, unless it loops. */
+  play(step, until = null) {
     const context = this.synth.context;
     context.resume();
     window.dispatchEvent(new CustomEvent(PLAYS, { detail: this }));
     this.synth.hush();
     this.playing = true;
+    this.until = until;
     this.desk.following = true;
     const second = this.desk.clock.second(clamp(step, 0, this.end()));
     this.legs = [{ time: context.currentTime + 0.02, second }];
@@ -188,7 +191,7 @@ class Player {
 
   /** Other notes are shown: they sound from here on. */
   refresh() {
-    if (this.playing && !this.fine) this.play(this.position());
+    if (this.playing && !this.fine) this.play(this.position(), this.until);
   }
 
   /** The step that sounds now. */
@@ -222,7 +225,7 @@ class Player {
       const leg = this.legs[this.legs.length - 1];
       const horizon = leg.second + context.currentTime + AHEAD - leg.time;
       const inLoop = loop && this.planned < clock.second(loop[1]) + 1e-6;
-      const stop = clock.second(inLoop ? loop[1] : this.end());
+      const stop = clock.second(inLoop ? loop[1] : (this.until ?? this.end()));
       this.planUntil(Math.min(horizon, stop), leg);
       if (horizon < stop) return;
       if (!inLoop) {
@@ -247,9 +250,11 @@ class Player {
     this.planned = Math.max(this.planned, second);
   }
 
+  /** At the end of the song it goes back; where it stopped by itself it would go on. */
   finish() {
     this.pause();
-    this.at = 0;
+    this.at = this.until ?? 0;
+    if (this.until !== null) this.desk.showRegion();
     this.desk.update();
   }
 
@@ -257,8 +262,8 @@ class Player {
 
   async takeFine(bytes) {
     this.fine = await this.synth.context.decodeAudioData(bytesOf(bytes).buffer);
-    if (this.wanted !== undefined) this.play(this.wanted);
-    this.wanted = undefined;
+    if (this.wanted) this.play(...this.wanted);
+    this.wanted = null;
   }
 
   dropFine() {
@@ -266,7 +271,7 @@ class Player {
     const { playing } = this;
     this.pause();
     this.fine = null;
-    if (playing) this.play(this.at);
+    if (playing) this.play(this.at, this.until);
   }
 
   playFine(second, time) {

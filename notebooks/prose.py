@@ -38,6 +38,7 @@ READABLE: tuple[str, ...] = (
     "02",
     "03",
     "08",
+    "README.md",
     "lecturer/README.md",
     "lecturer/answers.md",
     "lecturer/blind_test.md",

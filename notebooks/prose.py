@@ -31,13 +31,15 @@ import nbformat
 
 # The notebooks whose figures are held to their cells, and the files that are easy to read. These
 # lists may only grow.
-TRUE_TO_FIGURES: tuple[str, ...] = ("00", "01", "02", "03", "08")
+TRUE_TO_FIGURES: tuple[str, ...] = ("00", "01", "02", "03", "04", "08", "11")
 READABLE: tuple[str, ...] = (
     "00",
     "01",
     "02",
     "03",
+    "04",
     "08",
+    "11",
     "README.md",
     "lecturer/README.md",
     "lecturer/answers.md",
@@ -69,6 +71,7 @@ FREE = {
     "so is one in a line": FORMULA,
     "an address": re.compile(r"(?<=\]\()[^()\s]+(?=\))|</?[a-z][^>]*>|https?://\S+"),
     "the number of a paper on arXiv": re.compile(r"\b\d{4}\.\d{4,5}\b"),
+    "a document's identifier": re.compile(r"\bdoi:?\s*10\.\S+"),
     "the number of a place in a text": re.compile(
         r"\b(?:section|equation|eq\.|algorithm|figure|table|appendix|chapter|version|Python|op\.)s?"
         r"\s+\(?\d[\d.]*\d?\)?",

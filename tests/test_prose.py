@@ -67,7 +67,8 @@ UNTRUE = [                                   # text, what a cell printed, the fa
 FREED = [
     "# 02 · A heading with 4 bars", "In 2019 and 1685-1750", "4/4 at bar 12",
     "`0.53` and\n```\n0.53\n```", "$x = 0.53$ and $$0.53 \\%$$", "[paper](https://x.y/1.25)",
-    "arXiv:2206.00364", "doi 10.1007/s00521-018-3849-7", "see section 2.3", "equation (4.1), Algorithm 1",
+    "arXiv:2206.00364", "doi 10.1007/s00521-018-3849-7", "see section 2.3",
+    "equation (4.1), Algorithm 1",
     "version 0.1.0, Python 3.13", "1. first\n2. second", "128 x 512 pixels", "a six-chord song",
     "**Time**: 1.5 minutes on 1 CPU core. GPU: not measured.", "MIT 6.S184", "C4, 16ths, 7th chord",
     "<img width=\"0.5\" alt=\"x\">",

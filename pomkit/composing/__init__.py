@@ -1,11 +1,12 @@
 """Composing: a picture in, pictures out; a Song in, Songs out (notebooks 07, 10).
 
-Reading order: options, region, doubting, hearing, song, former.
+Reading order: options, region, doubting, hearing, busyness, song, former.
 
 - `options`: what `inpaint` may be given, checked against what a model knows.
 - `region`: `inpaint` and `generate`.
 - `doubting`: how odd each note of a picture is to a model.
 - `hearing`: the chords that a model is shown where a song names none.
+- `busyness`: how busy music may become where nobody says it.
 - `song`: `compose`, which changes the region of a song and keeps all else.
 - `former`: tables for programs that were written for version 0.1.0.
 """
@@ -19,6 +20,7 @@ __all__, __getattr__, __dir__ = face(
         "region": "inpaint generate Pictures",
         "doubting": "doubt doubtful",
         "hearing": "show_chords ShownChords",
+        "busyness": "busiest_of",
         "song": "compose ComposedSongs",
     },
 )

@@ -22,6 +22,7 @@ DENSEST = 9999  # notes in 16 steps
 # Numbers: the lowest and the highest one, and what they count.
 RANGES = {
     "density": (0, DENSEST, "onsets in 16 masked steps"),
+    "busiest": (0, DENSEST, "onsets in 16 masked steps at most"),
     "guidance": (-1000, 1000, "(1 is as learned)"),
     "temperature": (1e-6, 1000, "(1 is as learned)"),
     "top_p": (1e-9, 1, "(a share of the probability)"),

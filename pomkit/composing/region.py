@@ -117,7 +117,8 @@ def inpaint(
     model: Model | str, picture: np.ndarray, mask: np.ndarray, *positional: Any,
     n: int = 1, seed: int | None = None, calls: int | None = None, steps: int | None = None,
     method: str | None = None, U: int = 1, jump: int = 1, sampler: str | None = None,
-    density: float | None = None, guidance: float = 1.0, temperature: float = 1.0,
+    density: float | None = None, busiest: float | None = None,
+    guidance: float = 1.0, temperature: float = 1.0,
     top_p: float | None = None, rule: Any = None, pitch_bias: Any = None,
     chords: Sequence[Chord] | None = None, bars: Sequence[int] | None = None,
     meters: Sequence[Meter] = (), whole: WholeSong | None = None,
@@ -145,7 +146,9 @@ def inpaint(
         U: times that each block of calls is walked (RePaint's resampling, arXiv 2201.09865).
         jump: calls of a block.
         sampler: edm: its name, see `samplers.get_sampler`.
-        density: onsets in 16 masked steps, a bar of 4/4, whatever bars the song has.
+        density: onsets in 16 masked steps, a bar of 4/4, whatever bars the song has; None: as many
+            as the model expects.
+        busiest: not edm's pixels head: so many at most, where no density is asked for.
         guidance: weight of the known surroundings; 1 is as learned.
         temperature: not edm's pixels head: below 1 plays safe, above 1 takes risks.
         top_p: not edm's pixels head: share of the probability from which notes are drawn.
@@ -178,7 +181,8 @@ def inpaint(
     check_picture(picture)
     mask = masks.check_mask(mask, picture)
     own |= dict(n=n, calls=calls, steps=steps, method=method, U=U, jump=jump, sampler=sampler)
-    own |= dict(density=density, guidance=guidance, temperature=temperature, top_p=top_p)
+    own |= dict(density=density, busiest=busiest, guidance=guidance)
+    own |= dict(temperature=temperature, top_p=top_p)
     options = check_options(model, own | dict(rule=rule, pitch_bias=pitch_bias))
     seed = seed_of(seed)
     options = replace(options, generator=torch.Generator().manual_seed(seed))

@@ -25,6 +25,7 @@ from ..music.picture import render
 from ..music.pixels import Mask
 from ..music.song import Parts, Song
 from ..processes.contract import Model
+from .busyness import busiest_of
 from .hearing import show_chords
 from .region import Pictures, inpaint, model_of
 
@@ -90,7 +91,8 @@ def compose(
         chords: True: the song's own, or else estimated ones. None or False: the song's own only.
             Others are written into the picture first, as by `inpaint`.
         options: those of `inpaint`, such as seed. `bars` and `meters` are the song's where they are
-            not given.
+            not given, and so is `busiest`, see `busyness`; give None for as many notes as the
+            model likes.
 
     Returns:
         The n songs; they remember the seed, the composed pictures and the reports.
@@ -122,6 +124,8 @@ def compose(
 
     # Chords that are only heard are shown to the model, and taken back from what it gives.
     shown = show_chords(song, picture, mask, start=start, wanted=chords is True)
+    if "busiest" in model.options and not options.keys() & {"density", "busiest"}:
+        options["busiest"] = busiest_of(song, mask, start)
     pictures = inpaint(model, shown.picture, mask, n=n, **options)
     shown.take_back(pictures)
 

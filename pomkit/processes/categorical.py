@@ -42,6 +42,7 @@ from .contract import (
     Options,
     known_position,
     local_head,
+    onsets_asked,
     sized_network,
     told_position,
     told_spec,
@@ -458,8 +459,7 @@ def controls_of(options: Options, bars: float) -> Wishes:
     names = ["temperature", "guidance", "top_p", "pitch_bias", "start"]
     plan = {name: getattr(options, name) for name in names}
     rule = () if options.rule is None else options.rule
-    onsets = None if options.density is None else options.density * bars
-    return Wishes(**plan, rule=rule, density=onsets)
+    return Wishes(**plan, rule=rule, **onsets_asked(options, bars))
 
 
 def notes_mask(x: Tensor) -> Tensor:

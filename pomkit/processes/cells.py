@@ -40,6 +40,7 @@ from .contract import (
     known_memory,
     known_position,
     local_head,
+    onsets_asked,
     sized_network,
     told_memory,
     told_position,
@@ -69,7 +70,7 @@ class Cells(Model):
     process = "cells"
     learns_rows = True
     options = frozenset(
-        ["calls", "method", "U", "jump", "density", "guidance", "temperature", "top_p"]
+        ["calls", "method", "U", "jump", "density", "busiest", "guidance", "temperature", "top_p"]
         + ["rule", "pitch_bias", *ORDER_OPTIONS]
     )
 
@@ -175,9 +176,7 @@ class Cells(Model):
             notes[:, options.end :] = False
         cells, chords = self.inputs(canvas, region, options)
         mask = torch.from_numpy(notes).to(self.device)
-        onsets = None
-        if options.density is not None:
-            onsets = options.density * notes.any(axis=0).sum() / BAR
+        asked = onsets_asked(options, notes.any(axis=0).sum() / BAR)
 
         def draw(states: Tensor) -> Drawn:
             pairs = zip(states.cpu().numpy(), canvas, strict=True)
@@ -187,7 +186,7 @@ class Cells(Model):
             report(event, partial(draw, event["cells"]))
 
         whole = blended(self, self.span, notes, options.lines)
-        plan = plan_of(options, onsets) | {"together": self.whole_rows}
+        plan = plan_of(options) | asked | {"together": self.whole_rows}
         walk = Walk(whole, Uncovering(**plan), options.generator)
         walk.begin(cells, chords, mask, self.states)
         drawn = draw(walk.run(tell))
@@ -311,12 +310,12 @@ class Cells(Model):
         return Cells(network, self.velocities, self.width, whole_rows=self.whole_rows)
 
 
-def plan_of(options: Options, onsets: float | None) -> dict[str, Any]:
-    """The options of `inpaint` as those of `Uncovering`, with the number of onsets wanted."""
+def plan_of(options: Options) -> dict[str, Any]:
+    """The options of `inpaint` as those of `Uncovering`, but for the number of onsets."""
     names = ["calls", "U", "jump", "temperature", "guidance", "top_p", "pitch_bias", "start"]
     plan = {name: getattr(options, name) for name in names}
     rule = () if options.rule is None else options.rule
-    return plan | {**options.own, "rule": rule, "density": onsets, "whole_notes": True}
+    return plan | {**options.own, "rule": rule, "whole_notes": True}
 
 
 def cell_bound(

@@ -67,6 +67,7 @@ class Options:
         sampler: the name of a sampler; None is the family's own.
         density: onsets in 16 masked steps, a bar of 4/4, whatever bars the song has: as the models
             learned it; None is as learned.
+        busiest: so many at most, where `density` is None; None: any number.
         guidance: weight of the known surroundings; 1 is as learned.
         temperature: below 1 plays safe, above 1 takes risks.
         top_p: share of the probability from which notes are drawn.
@@ -90,6 +91,7 @@ class Options:
     jump: int = 1
     sampler: str | None = None
     density: float | None = None
+    busiest: float | None = None
     guidance: float = 1.0
     temperature: float = 1.0
     top_p: float | None = None
@@ -467,6 +469,17 @@ def told_memory(model: Model, window: Window, rng: np.random.Generator) -> np.nd
     if not planes.shape[2]:
         planes = np.zeros((len(planes), *window.picture.shape[:2]), bool)
     return np.asarray(planes & (rng.random() >= UNTOLD_SHARE))
+
+
+def onsets_asked(options: Options, bars: float) -> dict[str, float | None]:
+    """How many onsets a region shall have, "density", and how many at most, "busiest".
+
+    Args:
+        options: say both of 16 steps, or None.
+        bars: how many times 16 steps the region has.
+    """
+    asked = {"density": options.density, "busiest": options.busiest}
+    return {name: None if rate is None else rate * bars for name, rate in asked.items()}
 
 
 def known_memory(model: Model, options: Options, n: int, width: int) -> np.ndarray | None:

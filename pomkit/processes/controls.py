@@ -36,6 +36,7 @@ class Wishes:
         temperature: sharpens which notes there are, not how many.
         density: how many onsets there shall be, known ones not counted; None is as many as the
             first call expects.
+        busiest: how many onsets there shall be at most, where `density` is None; None: any number.
         pitch_bias: float (12,), added to the log-odds of notes by pitch class from C.
         guidance: g in u + g (c - u), where u does not see the known cells and chords (arXiv
             2207.12598).
@@ -47,6 +48,7 @@ class Wishes:
 
     temperature: float = 1.0
     density: float | None = None
+    busiest: float | None = None
     pitch_bias: Any = None
     guidance: float = 1.0
     top_p: float = 1.0
@@ -80,7 +82,22 @@ class Wishes:
     @property
     def holds_onsets(self) -> bool:
         """Whether the number of onsets must be held: something else would change it."""
-        return self.density is not None or self.temperature != 1 or self.top_p < 1
+        return self.asks_for_onsets or self.temperature != 1 or self.top_p < 1
+
+    @property
+    def asks_for_onsets(self) -> bool:
+        """Whether somebody says how many onsets there shall be, or how many at most."""
+        return self.density is not None or self.busiest is not None
+
+    def onsets_wanted(self, expected: Tensor) -> Tensor:
+        """How many onsets there shall be: float (batch,).
+
+        Args:
+            expected: how many the first call expects, float (batch,).
+        """
+        if self.density is not None:
+            return torch.full_like(expected, self.density)
+        return expected if self.busiest is None else expected.clamp(max=self.busiest)
 
 
 def guide(seeing: Tensor, blind: Tensor, guidance: float) -> Tensor:

@@ -153,11 +153,9 @@ class Steering:
         """
         logits = self.answer(x, sigma, **conditions, **self.conditions)
 
-        # As many onsets as the first call expects, before anything bends it.
+        # As many onsets as are asked for, or as the first call expects before anything bends it.
         if self.goal is None:
-            expected = expected_onsets(logits, self.region)
-            asked = self.plan.density
-            self.goal = expected if asked is None else torch.full_like(expected, asked)
+            self.goal = self.plan.onsets_wanted(expected_onsets(logits, self.region))
             self.asked = self.goal
         if self.plan.guidance != 1:
             free = self.answer(x, sigma)
@@ -214,7 +212,7 @@ class Steering:
             logits: float (batch, states, h, w).
             sigma: the noise level.
         """
-        is_asked = self.plan.density is not None
+        is_asked = self.plan.asks_for_onsets
         if self.bias is None or is_asked or sigma > HELD_ABOVE:
             self.bias = onset_bias(onset_odds(logits), self.region, self.asked)
         return shift_onsets(logits, self.bias, is_asked)

@@ -139,7 +139,7 @@ class Walk:
         self.model = model
         self.plan = plan
         self.generator = generator
-        self.goal: Any = plan.density
+        self.goal: Any = None
 
     def begin(self, cells: Tensor, chords: Tensor, mask: Tensor, hidden_state: int) -> None:
         """Hide the masked cells, int64 (batch, h, w); for the arguments see `sample_cells`."""
@@ -216,9 +216,9 @@ class Walk:
         t = (self.hidden_count() / self.total).to(self.chords)
         logits = self.model(self.cells, self.chords, t)
 
-        # As many onsets as the first call expects, before anything bends it.
+        # As many onsets as are asked for, or as the first call expects before anything bends it.
         if self.goal is None:
-            self.goal = expected_onsets(logits, self.hidden)
+            self.goal = self.plan.onsets_wanted(expected_onsets(logits, self.hidden))
         if self.plan.guidance != 1:
             blind = torch.where(self.mask, self.cells, self.hidden_state)
             free = self.model(blind, torch.zeros_like(self.chords), t)
@@ -264,7 +264,7 @@ class Walk:
         """Bias the onsets so that as many come as shall; logits float (batch, states, h, w)."""
         placed = (self.counted & ~self.hidden).flatten(1).sum(1)  # (batch,)
         wanted = (self.goal - placed).clamp(min=0)
-        is_asked = self.plan.density is not None
+        is_asked = self.plan.asks_for_onsets
         return hold_onsets(logits, self.hidden, wanted, fewer_sustains=is_asked)
 
     def settle(self, logits: Tensor, level: int, after: int) -> Tensor:

@@ -1,0 +1,50 @@
+"""How busy music may become where nobody says it: no busier than the busier bars of its song.
+
+    limit = busiest_of(song, mask)                # onsets in 16 steps
+    inpaint(model, picture, mask, busiest=limit)
+
+A model learned how many notes the songs of its corpus have, and cannot know that this one is a slow
+hymn: where the whole melody is hidden, nothing tells it so. The song does. Law: three quarters of
+the bars that have notes of the composed kind are no busier than the limit, so music that goes on as
+the song does is hardly touched by it.
+"""
+
+import numpy as np
+
+from ..music import mask_words
+from ..music.midi_codes import DRUMS
+from ..music.pixels import Mask
+from ..music.song import Song
+from ..music.tables import BAR
+
+# So many of the bars with notes are no busier than the limit.
+SHARE = 0.75
+
+
+def busiest_of(song: Song, mask: Mask, start: int = 0) -> float | None:
+    """The onsets in 16 steps that are exceeded in a quarter of a song's bars with notes.
+
+    Where the mask is that of a part, or of the melody or the accompaniment, the notes of that part
+    count, else all that have a pitch.
+
+    Args:
+        song: with the notes that are there now.
+        mask: bool (128, width), what is composed.
+        start: the step of the song that is column 0 of the mask.
+
+    Returns:
+        Onsets; None where there are none to count.
+    """
+    part = mask_words.part_of(mask, song, start)
+    if part:
+        counted = mask_words.part_notes(song, part)
+    else:
+        drums = [number for number, channel in enumerate(song.channels) if channel == DRUMS]
+        counted = ~np.isin(song.notes["part"], drums)
+
+    # Bars of all lengths, by what they would have in 16 steps.
+    lines = song.bar_lines()
+    in_bar, _ = np.histogram(song.notes["onset"][counted], lines)  # (bars,)
+    rate = in_bar * BAR / np.diff(lines)
+    rate = rate[in_bar > 0]
+    return float(np.quantile(rate, SHARE)) if len(rate) else None

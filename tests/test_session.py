@@ -13,6 +13,7 @@ from conftest import make_song
 
 import pomkit
 from pomkit import CheckpointError, MidiError, OptionError, PictureError, PomkitError, masks, parse
+from pomkit.composing.busyness import busiest_of
 from pomkit.data import onsets_per_bar, songs
 from pomkit.studio import SAVERS, SETTINGS, Gesture, Session, options_of
 from pomkit.studio import session as module
@@ -49,12 +50,15 @@ def test_a_session_needs_no_widgets():
 def test_it_composes_the_mask_and_nothing_else(session):
     editor = session.editor
     before, mask = editor.picture, editor.mask
+    song_before = editor.state.song
     candidates = session.inpaint(n=2, seed=5, steps=6)
     assert candidates.shape == (2, 128, 128, 3)
     assert np.array_equal(editor.picture, candidates[0])
     assert (editor.picture != before).any()
     assert all(np.array_equal(each[~mask], before[~mask]) for each in candidates)
-    same = pomkit.inpaint(MODEL, before, mask, n=2, seed=5, steps=6, bars=range(0, 128, 16))
+    most = busiest_of(song_before, mask)
+    how = {"n": 2, "seed": 5, "steps": 6, "busiest": most}
+    same = pomkit.inpaint(MODEL, before, mask, bars=range(0, 128, 16), **how)
     assert np.array_equal(candidates, same)
 
     session.choose(1)

@@ -85,6 +85,7 @@ def test_cells_are_sampled_as_before_the_controls_were_shared(asked, expected):
         torch.ones(128, WIDTH, dtype=torch.bool),
         6,
         calls=6,
+        order="random",
         generator=seeded(7),
         **asked,
     )

@@ -21,7 +21,7 @@ from ..music.tables import BAR
 SHARE = 0.75
 
 
-def busiest_of(song: Song, mask: Mask, start: int = 0) -> float | None:
+def busiest_of(song: Song, mask: Mask, start: int = 0, *, part: str | None = None) -> float | None:
     """The onsets in 16 steps that are exceeded in a quarter of a song's bars with notes.
 
     Where the mask is that of a part, or of the melody or the accompaniment, the notes of that part
@@ -31,11 +31,12 @@ def busiest_of(song: Song, mask: Mask, start: int = 0) -> float | None:
         song: with the notes that are there now.
         mask: bool (128, width), what is composed.
         start: the step of the song that is column 0 of the mask.
+        part: a word of `part_words`, where it is known; None: the one whose mask it is, if any.
 
     Returns:
         Onsets; None where there are none to count.
     """
-    part = mask_words.part_of(mask, song, start)
+    part = part or mask_words.part_of_mask(mask, song, start)
     if part:
         counted = mask_words.part_notes(song, part)
     else:

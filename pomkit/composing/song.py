@@ -124,8 +124,8 @@ def compose(
 
     # Chords that are only heard are shown to the model, and taken back from what it gives.
     shown = show_chords(song, picture, mask, start=start, wanted=chords is True)
-    if "busiest" in model.options and not options.keys() & {"density", "busiest"}:
-        options["busiest"] = busiest_of(song, mask, start)
+    if "busiest" in model.options and options.get("density") is None:
+        options.setdefault("busiest", busiest_of(song, mask, start))
     pictures = inpaint(model, shown.picture, mask, n=n, **options)
     shown.take_back(pictures)
 

@@ -141,7 +141,7 @@ def _rows_in_words(mask: Mask, columns: np.ndarray, song: Song | None, part: str
     return words + (" and chords" if (mask & ~note_rows).any() else "")
 
 
-def part_of(mask: Mask, song: Song, start: int = 0) -> str:
+def part_of_mask(mask: Mask, song: Song, start: int = 0) -> str:
     """The word of `part_words` whose cells a mask has, in the columns where it has any; "": none.
 
     Args:
@@ -150,7 +150,7 @@ def part_of(mask: Mask, song: Song, start: int = 0) -> str:
         start: the step of the song that is column 0 of the mask.
     """
     notes = np.pad(mask & everything(mask), ((0, 0), (start, 0)))
-    columns = notes.any(axis=0)  # (start + width,)
+    columns = np.array(notes.any(axis=0))  # (start + width,)
     whole = np.array_equal(notes, everything(notes) & columns)
     return "" if whole or not columns.any() else _part_in_words(notes, columns, song, None)
 

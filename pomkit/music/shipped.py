@@ -22,9 +22,9 @@ def songs() -> dict[str, Path]:
 def shipped_or(path: AnyPath) -> AnyPath:
     """The path of a shipped song where its name is given, and no file is there; else the path."""
     # The folder is looked at only for what may be a name, not for each file of a corpus.
-    if not str(path).isidentifier() or Path(path).exists():
-        return path
-    return songs().get(str(path), path)
+    name = str(path)
+    shipped = songs().get(name) if name.isidentifier() else None
+    return path if shipped is None or Path(path).exists() else shipped
 
 
 def names_in_words() -> str:

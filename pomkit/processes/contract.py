@@ -471,7 +471,7 @@ def told_memory(model: Model, window: Window, rng: np.random.Generator) -> np.nd
     return np.asarray(planes & (rng.random() >= UNTOLD_SHARE))
 
 
-def onsets_asked(options: Options, bars: float) -> dict[str, float | None]:
+def onsets_asked(options: Options, bars: float) -> dict[str, Any]:
     """How many onsets a region shall have, "density", and how many at most, "busiest".
 
     Args:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..composing.busyness import busiest_of
 from ..data.mask_mix import onsets_per_bar
 from ..errors import OptionError, check_choice, check_range, shown
 from ..music import mask_words
@@ -88,7 +89,7 @@ _ALL = [
         "density",
         0.0,
         "Busy-ness",
-        "density: notes that begin per masked bar; 0: as learned",
+        "density: notes that begin per masked bar; 0: as learned, up to the song's busier bars",
         high=40,
         learned=0.0,
         is_primary=True,
@@ -192,6 +193,8 @@ def options_of(model: Model, before: State, settings: Mapping[str, Any]) -> dict
     # A person speaks of the song's bars, a model of 16 steps.
     shorter = masked_bars(before.mask, before.bars) * BAR / max(before.mask.any(axis=0).sum(), 1)
     wishes["density"] = settings["density"] * shorter or None
+    if wishes["density"] is None and "busiest" in model.options:
+        wishes["busiest"] = busiest_of(before.song, before.mask, part=before.part)
     wishes["rule"] = rules_of(before, settings) or None
 
     known = {name: value for name, value in wishes.items() if name in model.options}

@@ -320,6 +320,13 @@ def test_a_part_of_one_voice_is_composed_with_one_voice(session):
     assert max(voices["free"]) > 1
 
 
+def test_a_model_that_takes_no_rules_is_not_said_to_hold_the_voices(session):
+    session.editor.part = "air"
+    session.set(model="tiny-edm-pixels")
+    session.inpaint(n=1, steps=1)
+    assert "voice" not in session.message
+
+
 # Sound
 
 

@@ -48,7 +48,7 @@ from ..processes.contract import Model, methods_of
 from .editor import LOCK, Editor, Music, State, first_state, new_among
 from .mixer import Mix, drums_of, with_drums
 from .oddness import CANNOT_DOUBT, Oddness, bits_of_notes, can_doubt, oddest_bar
-from .sampling import SETTINGS, defaults, options_of, order_of, voices_of
+from .sampling import SETTINGS, defaults, knows, options_of, order_of, voices_of
 from .shelf import NO_PICTURES, Mark, Offer, Shelf
 from .storage import Contents, Take, open_contents, save_contents
 from .tools import NOTE_TOOLS, Gesture, perform
@@ -446,7 +446,8 @@ class Session:
             self._choose(0, len(shelf.takes) - 1)
         said = f"{len(pictures)} composed in {pictures.seconds:.1f} s with seed {pictures.seed}"
         heard = f"{shown.count} chords heard in the song were shown to the model"
-        voices = voices_in_words(before.part, voices_of(before, settings))
+        limit = voices_of(before, settings) if knows(model, "voices") else 0
+        voices = voices_in_words(before.part, limit)
         told = [said, voices, self._losses_in_words(), heard if shown.count else "", advice]
         return "; ".join(filter(None, told))
 

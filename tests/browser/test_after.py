@@ -101,6 +101,20 @@ def test_keys_live_after_a_choice_and_undo_is_never_the_notebooks(studio):
     assert page.locator(".jp-Cell .cm-content").first.inner_text() == source
 
 
+def test_an_arrow_opens_a_list_and_enter_chooses(studio):
+    page = studio.page
+    page.focus("select[aria-label='Save as']")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_timeout(500)
+    at_rest(studio)
+    assert studio.ask("studio.session.message") == "", "the arrow alone saves nothing"
+    with page.expect_download() as download:
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename.endswith(".mid")
+    until(lambda: page.evaluate(FOCUS) == "roll", "the roll has the focus")
+
+
 def test_a_button_that_vanishes_leaves_the_focus_in_the_studio(studio):
     mark(studio, 3, 4)
     studio.page.focus("button[aria-label=Compose]")

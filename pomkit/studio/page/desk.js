@@ -381,7 +381,7 @@ class Desk {
   /** The steps that the candidates on show were composed for, else those that are or were marked. */
   region() {
     const { start, stop } = this.get("candidates");
-    return this.candidates.length ? { first: start, last: stop } : (this.extent ?? this.lastExtent);
+    return this.offers() ? { first: start, last: stop } : (this.extent ?? this.lastExtent);
   }
 
   choice() {
@@ -789,10 +789,11 @@ class Desk {
 
   /** A press beside buttons and fields keeps the focus: the notebook would take it. */
   holdFocus(event) {
-    if (event.target.closest("button, input, select, label, .roll, .takes, .band, .sheet")) return;
-    event.preventDefault();
+    if (event.target.closest("button, input, select, label, .roll")) return;
     event.stopPropagation();
-    this.takeFocus();
+    // These scroll where they are dragged.
+    if (!event.target.closest(".takes, .band, .sheet")) event.preventDefault();
+    setTimeout(() => this.takeFocus());
   }
 
   listenToOverview() {

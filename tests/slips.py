@@ -194,6 +194,13 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
         ("too weak", "-60.0 *", "-0.5 *"),
         ("none at all", "-60.0 * white", "-60.0 * torch.ones_like(white)"),
     ],
+    "e07-5": [
+        ("beyond by one", "return untold +", "return told +"),
+        ("the other way", "(told - untold)", "(untold - told)"),
+        ("no difference", "g * (told - untold)", "g * told"),
+        ("a mean", "untold + g * (told - untold)", "(untold + g * told) / (1 + g)"),
+        ("exchanged", "untold + g * (told - untold)", "told + g * (untold - told)"),
+    ],
     "e09-1": [
         ("numbers for shares", " / len(values)", ""),
         ("the larger ones", "np.minimum", "np.maximum"),

@@ -97,8 +97,11 @@ def test_keys_live_after_a_choice_and_undo_is_never_the_notebooks(studio):
     at_rest(studio)
     assert mask_of(studio).any(), "a field that was typed in takes back its own"
     page.keyboard.press("Enter")
-    assert page.evaluate(FOCUS) == "roll"
-    assert page.locator(".jp-Cell .cm-content").first.inner_text() == source
+    until(lambda: page.evaluate(FOCUS) == "roll", "the page shows it")
+    until(
+        lambda: page.locator(".jp-Cell .cm-content").first.inner_text() == source,
+        "the page shows it",
+    )
 
 
 def test_an_arrow_opens_a_list_and_enter_chooses(studio):
@@ -142,7 +145,7 @@ def test_what_was_composed_plays_to_one_bar_after_it_and_stays_in_sight(studio):
     until(lambda: studio.of_page("desk.player.playing"), "it plays")
     assert in_sight(studio, 4, 9)
     until(lambda: not studio.of_page("desk.player.playing"), "it stops")
-    assert studio.of_page("desk.player.at") == 9 * BAR
+    until(lambda: studio.of_page("desk.player.at") == 9 * BAR, "the page shows it")
     assert in_sight(studio, 5, 8)
     studio.page.keyboard.press("Space")
     until(lambda: studio.of_page("desk.player.position()") > 11 * BAR, "Space goes on from there")
@@ -218,7 +221,7 @@ def test_candidates_stay_while_the_mask_changes_and_older_takes_have_theirs(stud
     studio.drag((90, 70), (96, 70))
     until(lambda: mask_of(studio)[127 - 70, 93], "a dab elsewhere")
     at_rest(studio)
-    assert studio.page.locator(".number").inner_text() == "1 of 3"
+    until(lambda: studio.page.locator(".number").inner_text() == "1 of 3", "the page shows it")
     studio.page.keyboard.press(".")
     until(lambda: studio.ask("studio.chosen") == 1, "another one can be chosen")
     assert mask_of(studio)[127 - 70, 93]
@@ -228,12 +231,12 @@ def test_candidates_stay_while_the_mask_changes_and_older_takes_have_theirs(stud
     composed(studio, 2)
     take(studio, 1).click()
     composed(studio, 3)
-    assert studio.page.locator(".number").inner_text() == "2 of 3"
+    until(lambda: studio.page.locator(".number").inner_text() == "2 of 3", "the page shows it")
     studio.page.keyboard.press("k")
     until(lambda: not mask_of(studio).any(), "it is kept")
     until(lambda: studio.page.locator(".floating:visible").count() == 0, "nothing floats")
     mark(studio, 6, 7)
-    assert studio.of_page("desk.offers()") == 0
+    until(lambda: studio.of_page("desk.offers()") == 0, "the page shows it")
     studio.page.keyboard.press("Control+z")
     studio.page.keyboard.press("Control+z")
     composed(studio, 3)

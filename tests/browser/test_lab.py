@@ -130,7 +130,7 @@ def test_a_right_drag_and_alt_erase_and_a_drag_goes_on_outside(clean):
     full = painted(clean)
     clean.drag((40, 60), (40, 66), button="right")
     until(lambda: not mask_of(clean)[127 - 63, 40], "it erases")
-    assert not clean.page.locator(".lm-Menu").count()
+    until(lambda: not clean.page.locator(".lm-Menu").count(), "the page shows it")
     clean.page.keyboard.down("Alt")
     clean.drag((50, 60), (50, 66))
     clean.page.keyboard.up("Alt")
@@ -202,8 +202,8 @@ def test_keys_stay_inside_and_tab_and_saving_do_not(clean):
     for key in ("x", "d", "d", "a", "b", "Delete", "Shift+Enter", "ArrowUp", "z"):
         clean.page.keyboard.press(key)
     until(lambda: clean.of_page("!desk.get('doubt').busy && !desk.waiting.size"), "all is done")
-    assert clean.page.locator(".jp-Cell").count() == cells
-    assert clean.page.locator(".pomkit-studio").count() == 1
+    until(lambda: clean.page.locator(".jp-Cell").count() == cells, "the page shows it")
+    until(lambda: clean.page.locator(".pomkit-studio").count() == 1, "the page shows it")
     clean.page.keyboard.press("Control+s")
     dirty = clean.page.locator(".lm-TabBar-tab.jp-mod-dirty")
     until(lambda: dirty.count() == 0, "the notebook is saved")
@@ -227,14 +227,16 @@ def test_the_loop_by_keys_alone(clean):
     clean.page.keyboard.press(".")
     until(lambda: clean.ask("studio.chosen") == 1, "the next candidate")
     clean.page.keyboard.press("Space")
-    assert not clean.of_page("desk.player.playing")
+    until(lambda: not clean.of_page("desk.player.playing"), "the page shows it")
     clean.page.keyboard.press("k")
     until(lambda: not mask_of(clean).any(), "it is kept")
     clean.page.keyboard.press("?")
     clean.page.wait_for_selector(".pomkit-studio .help:visible")
     clean.shot("keys")
     clean.page.keyboard.press("Escape")
-    assert clean.page.locator(".pomkit-studio .help:visible").count() == 0
+    until(
+        lambda: clean.page.locator(".pomkit-studio .help:visible").count() == 0, "the page shows it"
+    )
 
 
 # Latency
@@ -334,8 +336,15 @@ def test_a_new_melody_of_bars_5_to_8_is_heard_after_three_actions(clean):
     until(lambda: clean.of_page("desk.player.synth.level()") > 0, "it sounds")
     assert 48 <= clean.of_page("desk.player.position()") < 80  # from a bar before
     assert clean.page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop") == top
-    assert clean.page.locator(".words").inner_text() == "bars 5-8, melody"
-    assert clean.page.locator(".takes button").all_inner_texts()[-1] == "bars 5-8, melody, take 1"
+    until(
+        lambda: clean.page.locator(".words").inner_text() == "bars 5-8, melody", "the page shows it"
+    )
+    until(
+        lambda: (
+            clean.page.locator(".takes button").all_inner_texts()[-1] == "bars 5-8, melody, take 1"
+        ),
+        "the page shows it",
+    )
     expected = masks.bars(512, 5, 8) & masks.melody(
         song := pomkit.read_midi(pomkit.data.songs()["auld_lang_syne"]), width=512
     )
@@ -357,7 +366,7 @@ def compares_and_turns(clean):
     assert new and not clean.of_page("desk.notes().filter((note) => note.fresh).length")
     clean.page.keyboard.press("\\")
     clean.button("Next candidate")
-    assert clean.page.locator(".number").inner_text() == "2 of 2"
+    until(lambda: clean.page.locator(".number").inner_text() == "2 of 2", "the page shows it")
     until(lambda: clean.ask("studio.chosen") == 1, "the kernel knows it")
     notes = clean.ask("sorted(n[:3] for n in studio.song.notes.tolist() if n[0] < 512)")
     shown = "desk.notes().map((note) => [note.onset, note.duration, note.pitch])"
@@ -384,7 +393,7 @@ def test_a_stroke_is_composed_on_release_and_a_choice_is_heard(clean):
     until(lambda: clean.of_page("desk.offers()") == 2, "they are offered")
     clean.of_page("desk.player.pause()")
     clean.page.keyboard.press(".")
-    assert clean.of_page("desk.player.playing")
+    until(lambda: clean.of_page("desk.player.playing"), "the page shows it")
     assert 16 <= clean.of_page("desk.player.position()") < 40
     clean.of_page("desk.player.pause()")
 
@@ -399,7 +408,7 @@ def test_odd_notes_are_shown_and_the_oddest_bar_is_marked(clean):
     clean.button("Mark the oddest bar")
     until(lambda: clean.ask("studio.session.mask_in_words()") == f"bar {bar}, all pitches", "it is")
     clean.page.keyboard.press("o")
-    assert not clean.of_page("desk.oddNotes().length")
+    until(lambda: not clean.of_page("desk.oddNotes().length"), "the page shows it")
 
 
 def test_doubt_says_how_far_it_is_and_stops_while_one_paints(clean):
@@ -416,7 +425,7 @@ def test_doubt_says_how_far_it_is_and_stops_while_one_paints(clean):
     until(lambda: clean.of_page("desk.waiting.size === 0"), "the kernel knows it")
     clean.ask("0", "hook.remove()", "calls.release()")
     clean.page.wait_for_selector(".message:has-text('Stopped; what is odd')")
-    assert clean.page.locator(".legend:visible").count() == 0
+    until(lambda: clean.page.locator(".legend:visible").count() == 0, "the page shows it")
     assert not clean.ask("studio.session.doubting")
     assert (mask_of(clean) == mask).all()
 
@@ -430,21 +439,24 @@ def test_parts_are_muted_alone_written_and_composed_and_drums_are_a_strip(clean)
         "studio.open(band.to_midi().data, 'band.mid')",
     )
     until(lambda: clean.of_page("desk.drums.length") == 32, "the drums are there")
-    assert clean.of_page("desk.notes().length") == 33
+    until(lambda: clean.of_page("desk.notes().length") == 33, "the page shows it")
     heard = "[...new Set(desk.heard().map((note) => note.part))].sort()"
-    assert clean.of_page(heard) == [0, 1, 2]
+    until(lambda: clean.of_page(heard) == [0, 1, 2], "the page shows it")
     clean.button("mute bass")
-    assert clean.of_page(heard) == [0, 2]
+    until(lambda: clean.of_page(heard) == [0, 2], "the page shows it")
     until(lambda: clean.ask("studio.heard_parts") == ["flute", "drums"], "the kernel knows it")
     clean.button("solo drums")
-    assert clean.of_page(heard) == [2]
+    until(lambda: clean.of_page(heard) == [2], "the page shows it")
     clean.shot("parts")
 
     # By keys: the line of the parts is one stop.
     clean.of_page("desk.takeFocus()")
     for key in ("p", "ArrowLeft", "Enter"):
         clean.page.keyboard.press(key)
-    assert clean.of_page("[desk.muted.has('drums'), desk.alone.has('drums')]") == [True, True]
+    until(
+        lambda: clean.of_page("[desk.muted.has('drums'), desk.alone.has('drums')]") == [True, True],
+        "the page shows it",
+    )
     clean.button("the pencil writes bass")
     clean.drag((16, 64), (23, 64))
     written = "[16, 8, 64, 90, 1] in [[*note] for note in studio.song.notes.tolist()]"
@@ -487,10 +499,15 @@ def test_playing_looping_and_following(clean):
         "studio.load(pomkit.Song(notes, tempi=[(0, 60), (64, 240)]))",
     )
     until(lambda: clean.of_page("desk.song.width") == 256, "it is there")
-    assert clean.of_page("[8, 16, 20].map((second) => desk.clock.step(second))") == [32, 64, 128]
+    until(
+        lambda: (
+            clean.of_page("[8, 16, 20].map((second) => desk.clock.step(second))") == [32, 64, 128]
+        ),
+        "the page shows it",
+    )
     clean.click((100, None))
     until(lambda: clean.of_page("desk.player.position()") > 101, "a click on the ruler plays")
-    assert clean.of_page("desk.player.synth.level()") > 0
+    until(lambda: clean.of_page("desk.player.synth.level()") > 0, "the page shows it")
     until(
         lambda: clean.of_page("desk.player.position() > 140 && desk.view.left > 0"),
         "the roll follows",
@@ -503,7 +520,7 @@ def test_playing_looping_and_following(clean):
     clean.page.keyboard.down("Alt")
     clean.drag((68, None), (90, None))
     clean.page.keyboard.up("Alt")
-    assert clean.of_page("desk.loop") == [64, 96]
+    until(lambda: clean.of_page("desk.loop") == [64, 96], "the page shows it")
     clean.page.keyboard.press("Space")
     seen = []
 
@@ -526,7 +543,7 @@ def test_it_is_low_wide_and_sharp(clean):
     until(lambda: clean.of_page("desk.root.offsetHeight <= 640"), "it is low")
     clean.page.set_viewport_size({"width": 1920, "height": 1080})
     until(lambda: clean.of_page("(desk.view.right - desk.view.left) / 16 >= 12"), "it is wide")
-    assert clean.of_page(size)[2] == 1
+    until(lambda: clean.of_page(size)[2] == 1, "the page shows it")
     clean.shot("wide")
     clean.page.set_viewport_size({"width": 800, "height": 900})
     until(lambda: clean.of_page("desk.root.scrollWidth <= desk.root.clientWidth"), "it is narrow")
@@ -696,7 +713,7 @@ def test_the_fine_sound_plays(clean):
     )
     until(lambda: clean.of_page("desk.player.synth.level()") > 0, "and sounds")
     clean.page.keyboard.press("f")
-    assert clean.of_page("desk.player.fine") is None
+    until(lambda: clean.of_page("desk.player.fine") is None, "the page shows it")
 
 
 def test_running_the_cell_again_ends_what_composes_and_leaves_one_panel(clean):

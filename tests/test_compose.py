@@ -10,6 +10,7 @@ from splice_laws import found
 import pomkit
 from pomkit import OptionError, PictureError, Song, masks, render
 from pomkit.__main__ import main
+from pomkit.composing.voices import most_at_once
 from pomkit.music.changes import ChangeReport
 
 QUICK = {"calls": 2, "seed": 1}
@@ -144,6 +145,24 @@ def test_one_part_alone_may_change(model, song):
         (new,) = pomkit.compose(model, song, "bars:3-5", part=part, **QUICK)
         assert np.array_equal(new.notes[new.select(0)], song.notes[song.select(0)])
         assert not np.array_equal(new.notes[new.select(1)], song.notes[song.select(1)])
+
+
+def test_a_part_that_is_composed_alone_keeps_its_number_of_voices(model, song):
+    """The bass plays one note at a time; asked for so many notes, it would play several."""
+    busy = {"density": 16, "seed": 5, "n": 4, "calls": 4}
+    voices = {}
+    for wish in ("as the part", None, 2):
+        songs = pomkit.compose(model, song, "bars:3-5", part="bass", voices=wish, **busy)
+        voices[wish] = max(most_at_once(new.notes[new.select("bass")]) for new in songs)
+    assert voices["as the part"] == most_at_once(song.notes[song.select("bass")]) == 1
+    assert voices[2] == 2
+    assert voices[None] > 2
+
+
+@pytest.mark.parametrize("wrong", [0, 1.5, True, "free"])
+def test_a_number_of_voices_that_is_none_is_refused(model, song, wrong):
+    with pytest.raises(pomkit.OptionError, match="voices"):
+        pomkit.compose(model, song, "bars:3-5", part="bass", voices=wrong, **QUICK)
 
 
 def test_an_excerpt_is_composed_with_start_and_a_narrower_mask(model, song):

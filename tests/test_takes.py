@@ -8,7 +8,8 @@ import pytest
 import pomkit
 from pomkit import OptionError, Song, masks
 from pomkit.studio import Gesture, Session, options_of
-from pomkit.studio.sampling import SETTINGS, most_at_once, order_of
+from pomkit.composing.voices import most_at_once
+from pomkit.studio.sampling import SETTINGS, order_of
 
 MODEL = pomkit.load_model("tiny", "cpu")
 QUICK = {"steps": 1, "n": 2}

@@ -1,12 +1,13 @@
 """Composing: a picture in, pictures out; a Song in, Songs out (notebooks 07, 10).
 
-Reading order: options, region, doubting, hearing, busyness, song, former.
+Reading order: options, region, doubting, hearing, busyness, voices, song, former.
 
 - `options`: what `inpaint` may be given, checked against what a model knows.
 - `region`: `inpaint` and `generate`.
 - `doubting`: how odd each note of a picture is to a model.
 - `hearing`: the chords that a model is shown where a song names none.
 - `busyness`: how busy music may become where nobody says it.
+- `voices`: how many voices a part may have.
 - `song`: `compose`, which changes the region of a song and keeps all else.
 - `former`: tables for programs that were written for version 0.1.0.
 """
@@ -21,6 +22,7 @@ __all__, __getattr__, __dir__ = face(
         "doubting": "doubt doubtful",
         "hearing": "show_chords ShownChords",
         "busyness": "busiest_of",
+        "voices": "most_at_once",
         "song": "compose ComposedSongs",
     },
 )

@@ -28,6 +28,7 @@ from ..processes.contract import Model
 from .busyness import busiest_of
 from .hearing import show_chords
 from .region import Pictures, inpaint, model_of
+from .voices import AS_THE_PART, voices_limit, with_voices
 
 
 class ComposedSongs(list[Song]):
@@ -68,6 +69,7 @@ def compose(
     part: Parts | None = None,
     start: int = 0,
     chords: Sequence[Chord] | bool | None = True,
+    voices: int | str | None = AS_THE_PART,
     **options: Any,
 ) -> ComposedSongs:
     """Compose a region of a song anew; nothing outside it changes.
@@ -90,6 +92,8 @@ def compose(
         start: the step of the song that is column 0 of the mask.
         chords: True: the song's own, or else estimated ones. None or False: the song's own only.
             Others are written into the picture first, as by `inpaint`.
+        voices: how many composed notes may sound at once, for models that obey rules. "as the
+            part": where `part` names one part, as many as that has. None: any number.
         options: those of `inpaint`, such as seed. `bars` and `meters` are the song's where they are
             not given, and so is `busiest`, see `busyness`; give None for as many notes as the
             model likes.
@@ -124,8 +128,7 @@ def compose(
 
     # Chords that are only heard are shown to the model, and taken back from what it gives.
     shown = show_chords(song, picture, mask, start=start, wanted=chords is True)
-    if "busiest" in model.options and options.get("density") is None:
-        options.setdefault("busiest", busiest_of(song, mask, start))
+    options = as_the_song(options, model, song, mask, start=start, part=part, voices=voices)
     pictures = inpaint(model, shown.picture, mask, n=n, **options)
     shown.take_back(pictures)
 
@@ -136,6 +139,45 @@ def compose(
     songs.mask = mask
     songs.reports = tuple(changed.report for changed in changes)
     return songs
+
+
+def as_the_song(
+    options: dict[str, Any],
+    model: Model,
+    song: Song,
+    mask: Mask,
+    *,
+    start: int,
+    part: Parts | None,
+    voices: int | str | None,
+) -> dict[str, Any]:
+    """Options of `inpaint`, and those that are taken from the song where nobody gives them.
+
+    They are `busiest`, and a rule of the voices.
+
+    Args:
+        options: those that are given.
+        model: it must know them.
+        song: what is composed.
+        mask: bool (128, width), the region.
+        start: the step of the song that is column 0.
+        part: the parts that may change.
+        voices: as `compose` takes it.
+    """
+    if "busiest" in model.options and options.get("density") is None:
+        options = {"busiest": busiest_of(song, mask, start)} | options
+
+    limit = voices_limit(voices, notes_of_one(song, part))
+    if limit and "rule" in model.options:
+        options = options | {"rule": with_voices(options.get("rule"), limit)}
+    return options
+
+
+def notes_of_one(song: Song, part: Parts | None) -> np.ndarray | None:
+    """The notes, NOTE_DTYPE (notes,), of the one part that `part` names; None: it names no one."""
+    if part is None or len(song.part_numbers(part)) != 1:
+        return None
+    return song.notes[song.select(part)]
 
 
 def grid_advice(model: Model, song: Song) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..composing.busyness import busiest_of
+from ..composing.voices import AS_THE_PART, voices_limit, with_voices
 from ..data.mask_mix import onsets_per_bar
 from ..errors import OptionError, check_choice, check_range, shown
 from ..music import mask_words
@@ -30,8 +31,6 @@ from ..processes import rules
 from ..processes.contract import Model
 from .editor import State
 
-# A value of the setting "voices".
-AS_THE_PART = "as the part"
 KEY_NAMES = [f"{root}:{mode}" for mode in KEY_PROFILES for root in ROOTS]
 
 
@@ -203,9 +202,7 @@ def options_of(model: Model, before: State, settings: Mapping[str, Any]) -> dict
 
 def rules_of(before: State, settings: Mapping[str, Any]) -> list[Callable[..., Any]]:
     """The rules that the settings wish; that of the voices must be the last."""
-    found = locks_of(before, settings)
-    voices = voices_of(before, settings)
-    return [*found, rules.polyphony(voices, known=False)] if voices else found
+    return with_voices(locks_of(before, settings), voices_of(before, settings))
 
 
 def voices_of(before: State, settings: Mapping[str, Any]) -> int:
@@ -213,16 +210,7 @@ def voices_of(before: State, settings: Mapping[str, Any]) -> int:
     if before.part is None or settings["voices"] != AS_THE_PART:
         return 0
     notes = before.song.notes[mask_words.part_notes(before.song, before.part)]
-    return most_at_once(notes)
-
-
-def most_at_once(notes: np.ndarray) -> int:
-    """How many notes, NOTE_DTYPE (notes,), sound in a step at most."""
-    onset = notes["onset"]
-    change = np.zeros(int((onset + notes["duration"]).max(initial=0)) + 1, int)
-    np.add.at(change, onset, 1)
-    np.add.at(change, onset + notes["duration"], -1)
-    return int(change.cumsum().max())
+    return voices_limit(AS_THE_PART, notes)
 
 
 def locks_of(before: State, settings: Mapping[str, Any]) -> list[Callable[..., Any]]:

@@ -148,12 +148,12 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
         ("a square", "/ sigma", "/ sigma**2"),
     ],
     "e06-2": [
-        ("power for root", "1 / rho), low ** (1 / rho)", "rho), low ** (rho)"),
-        ("no power", "return ramp**rho", "return ramp"),
-        ("one too many", "(1 / rho), n)", "(1 / rho), n + 1)"),
-        ("upwards", "return ramp**rho", "return (ramp**rho).flip(0)"),
-        ("evenly spaced", "torch.linspace(high ** (1 / rho), low ** (1 / rho), n)",
-         "torch.linspace(high, low, n) ** (1 / rho)"),
+        ("the largest error", "min(error", "max(error"),
+        ("differences with a sign", ".abs()", ""),
+        ("always 16 levels", "karras_sigmas(calls,", "karras_sigmas(16,"),
+        ("another method", "sample_euler", "sample_heun"),
+        ("the error for the rho", "min(error, key=error.get)", "min(error.values())"),
+        ("rhos of its own", "for each in rhos", "for each in (1, 3, 7, 10, 20)"),
     ],
     "e06-3": [
         ("steps for bars", "step // 16 % 2", "step % 2"),
@@ -161,6 +161,13 @@ SLIPS: dict[str, list[tuple[str, str, str]]] = {
         ("the gaps first", "step // 16 % 2", "1 - step // 16 % 2"),
         ("half bars", "step // 16", "step // 8"),
         ("off by one", "step // 16", "(step + 1) // 16"),
+    ],
+    "e06-4": [
+        ("x as it is", "denoiser(x / (1 - t), sigma)", "denoiser(x, sigma)"),
+        ("t for sigma", "t / (1 - t))", "t)"),
+        ("towards the picture", "(x - denoised) / t", "(denoised - x) / t"),
+        ("not divided", "(x - denoised) / t", "x - denoised"),
+        ("divided by sigma", "(x - denoised) / t", "(x - denoised) / (t / (1 - t))"),
     ],
     "e07-1": [
         ("a forgotten square", "DEVIATION**2", "DEVIATION"),

@@ -58,8 +58,8 @@ def test_a_song_in_songs_out(model, song):
 def test_it_composes_what_inpaint_composes(model, song):
     mask = masks.bars(song, 3, 5)
     songs = pomkit.compose(model, song, mask, n=2, chords=None, busiest=None, **QUICK)
-    bars = song.bar_lines().tolist()
-    pictures = pomkit.inpaint(model, render(song), mask, n=2, bars=bars, **QUICK)
+    bars, meters = song.metre_from(0, song.end)
+    pictures = pomkit.inpaint(model, render(song), mask, n=2, bars=bars, meters=meters, **QUICK)
     assert np.array_equal(songs.pictures, pictures)
     assert songs.seed == 1
     assert songs.refused.tolist() == pictures.refused.tolist()
@@ -97,9 +97,8 @@ def test_the_report_says_how_many_chords_the_model_was_shown(model, song):
 @pytest.mark.parametrize("off", [None, False])
 def test_no_chords_are_heard_where_nobody_wants_them(model, song, off):
     songs = pomkit.compose(model, song, "bars:3-5", chords=off, busiest=None, **QUICK)
-    picture = pomkit.inpaint(
-        model, render(song), songs.mask, bars=song.bar_lines().tolist(), **QUICK
-    )
+    bars, meters = song.metre_from(0, song.end)
+    picture = pomkit.inpaint(model, render(song), songs.mask, bars=bars, meters=meters, **QUICK)
     assert np.array_equal(songs.pictures, picture)
     assert songs.reports[0].chords_shown == 0
 

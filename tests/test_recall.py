@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import make_song
 
-from pomkit import Chord, OptionError, Song, doubt, inpaint, masks, render
+from pomkit import Chord, OptionError, Song, compose, doubt, inpaint, masks, render
 from pomkit.data import Windows
 from pomkit.judge import tasks
 from pomkit.judge.judging import Judge, Question
@@ -298,3 +298,18 @@ def test_a_run_that_cannot_tell_it_is_refused(told, run):
 def test_noise_does_not_begin_with_a_model_that_has_a_memory():
     with pytest.raises(OptionError, match="learned with the song's memory"):
         CategoricalDenoiser.from_cells(cells_model(), Local())
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_excerpt_of_a_song_is_composed_with_the_whole_song_in_sight(sections, named):
+    """Also where the song names no chords: those that are heard are seen everywhere."""
+    song = song_of(sections, "ABCABC")
+    song = song if named else song.with_notes(song.notes, chords=())
+    start, mask = 12 * BAR, masks.everything(WIDTH)
+    seen, expected = [], []
+    compose(told_by(cells_model(), seen), song, mask, start=start, calls=1, seed=1)
+    told = WholeSong.of(song.with_chords() if not named else song, start)
+    told_too = told_by(cells_model(), expected)
+    compose(told_too, song, mask, start=start, calls=1, seed=1, whole=told)
+    assert np.array_equal(seen[0], expected[0])
+    assert seen[0][:, 3:].any()

@@ -474,7 +474,7 @@ def test_music_without_chords_is_composed_with_those_that_are_heard_in_it(sessio
     session.inpaint(seed=5, steps=6)
     told = pomkit.inpaint(
         MODEL, before, session.editor.mask, seed=5, steps=6, bars=bars,
-        chords=song.with_chords().chords,
+        chords=song.with_chords().chords, busiest=busiest_of(song, session.editor.mask),
     )  # fmt: skip
     heard = session.candidates[0]
     assert np.array_equal(heard[8:120], told[0][8:120])

@@ -507,7 +507,9 @@ def test_the_chosen_part_composes_what_compose_gives_for_it(session):
     song = editor.song
     editor.part = "bass"
     session.inpaint(voices="free", **QUICK)
-    (expected,) = pomkit.compose(MODEL, song, editor.mask, part="bass", seed=1, calls=2)
+    (expected,) = pomkit.compose(
+        MODEL, song, editor.mask, part="bass", voices=None, seed=1, calls=2
+    )
     assert editor.song == expected
     assert session.take_names == ["the beginning", "bars 3-4, bass, take 1"]
 

@@ -30,12 +30,14 @@ class ShownChords:
         picture: for the model, uint8 (128, width, 3).
         before: as it was given, uint8 (128, width, 3).
         known: the cells of the chord rows outside the mask, bool (128, width).
+        song: with the chords that are shown.
         count: how many chords were estimated; 0: the picture is as it was given.
     """
 
     picture: Picture
     before: Picture
     known: Mask
+    song: Song
     count: int = 0
 
     def take_back(self, pictures: np.ndarray) -> None:
@@ -62,7 +64,8 @@ def show_chords(
     """
     known = masks.chords(mask) & ~mask
     if song.chords or not wanted:
-        return ShownChords(picture, picture, known)
+        return ShownChords(picture, picture, known, song)
+    heard = song.with_chords()
     shown = picture.copy()
-    paint_chords(shown, song.with_chords().chords, start)
-    return ShownChords(shown, picture, known, len(read_chords(shown)))
+    paint_chords(shown, heard.chords, start)
+    return ShownChords(shown, picture, known, heard, len(read_chords(shown)))

@@ -23,6 +23,7 @@ from ..music.changes import ChangeReport, mask_of_parts, with_region
 from ..music.chords import Chord
 from ..music.picture import render
 from ..music.pixels import Mask
+from ..music.recall import WholeSong
 from ..music.song import Parts, Song
 from ..processes.contract import Model
 from .busyness import busiest_of
@@ -94,9 +95,9 @@ def compose(
             Others are written into the picture first, as by `inpaint`.
         voices: how many composed notes may sound at once, for models that obey rules. "as the
             part": where `part` names one part, as many as that has. None: any number.
-        options: those of `inpaint`, such as seed. `bars` and `meters` are the song's where they are
-            not given, and so is `busiest`, see `busyness`; give None for as many notes as the
-            model likes.
+        options: those of `inpaint`, such as seed. `bars`, `meters` and `whole` are the song's where
+            they are not given, and so is `busiest`, see `busyness`; give None for as many notes as
+            the model likes.
 
     Returns:
         The n songs; they remember the seed, the composed pictures and the reports.
@@ -128,7 +129,7 @@ def compose(
 
     # Chords that are only heard are shown to the model, and taken back from what it gives.
     shown = show_chords(song, picture, mask, start=start, wanted=chords is True)
-    options = as_the_song(options, model, song, mask, start=start, part=part, voices=voices)
+    options = as_the_song(options, model, shown.song, mask, start=start, part=part, voices=voices)
     pictures = inpaint(model, shown.picture, mask, n=n, **options)
     shown.take_back(pictures)
 
@@ -153,17 +154,19 @@ def as_the_song(
 ) -> dict[str, Any]:
     """Options of `inpaint`, and those that are taken from the song where nobody gives them.
 
-    They are `busiest`, and a rule of the voices.
+    They are the song around, for a model that recalls it; `busiest`; and a rule of the voices.
 
     Args:
         options: those that are given.
         model: it must know them.
-        song: what is composed.
+        song: what is composed, with the chords that the model is shown.
         mask: bool (128, width), the region.
         start: the step of the song that is column 0.
         part: the parts that may change.
         voices: as `compose` takes it.
     """
+    if model.recalls:
+        options = {"whole": WholeSong.of(song, start)} | options
     if "busiest" in model.options and options.get("density") is None:
         options = {"busiest": busiest_of(song, mask, start)} | options
 

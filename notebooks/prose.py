@@ -31,7 +31,7 @@ import nbformat
 
 # The notebooks whose figures are held to their cells, and the files that are easy to read. These
 # lists may only grow.
-TRUE_TO_FIGURES: tuple[str, ...] = ("00", "01", "02", "03", "04", "05", "06", "08", "09", "11")
+TRUE_TO_FIGURES: tuple[str, ...] = ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "11")
 READABLE: tuple[str, ...] = (
     "00",
     "01",
@@ -40,6 +40,7 @@ READABLE: tuple[str, ...] = (
     "04",
     "05",
     "06",
+    "07",
     "08",
     "09",
     "11",

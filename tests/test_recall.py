@@ -11,6 +11,7 @@ from pomkit import Chord, OptionError, Song, compose, doubt, inpaint, masks, ren
 from pomkit.data import Windows
 from pomkit.judge import tasks
 from pomkit.judge.judging import Judge, Question
+from pomkit.music.bars import lines_until
 from pomkit.music.recall import RECALL_CHANNELS, KnownSong, WholeSong, recall, source_bars
 from pomkit.networks.hdit import HDiT, HDiTConfig, Level
 from pomkit.networks.local import Local
@@ -24,6 +25,7 @@ TOY = HDiTConfig(
 )
 WIDTH = 64
 BAR = 16
+BAR_OF_SIX = 12
 LABELS = ("C:maj", "F:maj", "G:maj", "A:min", "D:min", "E:min", "B:dim", "A#:maj")
 BORDER = 8
 # Windows that show all chords and hide all notes.
@@ -313,3 +315,19 @@ def test_an_excerpt_of_a_song_is_composed_with_the_whole_song_in_sight(sections,
     compose(told_too, song, mask, start=start, calls=1, seed=1, whole=told)
     assert np.array_equal(seen[0], expected[0])
     assert seen[0][:, 3:].any()
+
+
+@pytest.mark.parametrize("width", [72, 84, 120])
+def test_a_picture_that_is_all_there_is_recalls_what_its_song_would(sections, width):
+    """Its last window reaches beyond its end, where there is nothing to recall."""
+    song = song_of(sections, "ABA")
+    bars = range(0, width, BAR_OF_SIX)
+    picture = render(song)[:, :width]
+    mask = masks.box(picture, (0, 127), (width - 36, width - 24))
+    lines = lines_until(bars, width)
+    alone, whole = [], []
+    options = {"calls": 1, "seed": 1, "bars": bars}
+    inpaint(told_by(cells_model(), alone), picture, mask, **options)
+    known = WholeSong(picture, 0, lines)
+    inpaint(told_by(cells_model(), whole), picture, mask, whole=known, **options)
+    assert all(np.array_equal(*pair) for pair in zip(alone, whole, strict=True))

@@ -192,7 +192,8 @@ def inpaint(
         picture = picture.copy()
         paint_chords(picture, chords)
     model.check_mask(mask)
-    layout = replace(lay_out(model, picture, mask, bars, meters=meters), whole=whole)
+    layout = lay_out(model, picture, mask, bars, meters=meters)
+    layout = replace(layout, whole=whole or layout.whole)
     canvas, counts = compose_windows(model, layout, options, n=n, callback=callback)
     result = finish(model, canvas, picture, mask, bars=bars)
     vars(result).update(counts, seed=seed, seconds=time.monotonic() - started)
@@ -271,7 +272,7 @@ class Layout:
         width: columns of the picture.
         lines: columns of the bar lines, on which windows begin, int (lines,), from 0 on.
         position: where in its bar each column is, float32 (4, w), see `bars.bar_position`.
-        whole: the song of which the picture is a part; None: the picture is all there is.
+        whole: the song of which the picture is a part; where none is known, the picture.
     """
 
     canvas: np.ndarray
@@ -282,7 +283,7 @@ class Layout:
     width: int
     lines: np.ndarray
     position: np.ndarray
-    whole: WholeSong | None = None
+    whole: WholeSong
 
     @property
     def visible(self) -> slice:
@@ -305,13 +306,10 @@ class Layout:
             canvas: uint8 (n, 128, w, 3), the pictures so far.
             todo: bool (128, w), what is not known of them.
         """
-        lines = self.lines
-        start = window.start
-        if self.whole is not None:
-            inside = self.visible
-            canvas, todo = self.whole.around(canvas[:, :, inside], todo[:, inside])
-            lines = self.whole.lines
-            start += self.whole.at - self.lead
+        inside = self.visible
+        canvas, todo = self.whole.around(canvas[:, :, inside], todo[:, inside])
+        lines = self.whole.lines
+        start = window.start - self.lead + self.whole.at
 
         # Silence before the song's beginning is reminded of nothing.
         before = max(-start, 0)
@@ -371,9 +369,11 @@ def lay_out(
 
     # What a model may be told of the metre, upbeat and tail included.
     signs = later_meters(meter_signs(meters), lead)
-    whole = later_lines(lines_until(known, picture.shape[1]), lead)
-    position = bar_position(whole, signs, canvas.shape[1], model.steps_per_beat)
-    return Layout(canvas, todo, windows, reach, lead, picture.shape[1], lines, position)
+    bar_lines = lines_until(known, picture.shape[1])
+    later = later_lines(bar_lines, lead)
+    position = bar_position(later, signs, canvas.shape[1], model.steps_per_beat)
+    whole = WholeSong(picture, 0, bar_lines)
+    return Layout(canvas, todo, windows, reach, lead, picture.shape[1], lines, position, whole)
 
 
 def places_to_begin(bars: np.ndarray, lead: int, width: int) -> np.ndarray:

@@ -31,7 +31,20 @@ import nbformat
 
 # The notebooks whose figures are held to their cells, and the files that are easy to read. These
 # lists may only grow.
-TRUE_TO_FIGURES: tuple[str, ...] = ("00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "11")
+TRUE_TO_FIGURES: tuple[str, ...] = (
+    "00",
+    "01",
+    "02",
+    "03",
+    "04",
+    "05",
+    "06",
+    "07",
+    "08",
+    "09",
+    "10",
+    "11",
+)
 READABLE: tuple[str, ...] = (
     "00",
     "01",
@@ -43,6 +56,7 @@ READABLE: tuple[str, ...] = (
     "07",
     "08",
     "09",
+    "10",
     "11",
     "README.md",
     "lecturer/README.md",

@@ -36,6 +36,9 @@ from pomkit.files import write_atomically
 
 HERE = Path(__file__).resolve().parent
 LARGEST = 800_000  # bytes of a notebook with its outputs
+LEAST_WIDTH, LEAST_POINTS = 900, 12  # of a picture that a room can read, and of its text
+# Notebooks whose set-up does not call `pomkit.legible_figures()` yet. This list may only shrink.
+STILL_SMALL: tuple[str, ...] = ("03", "04", "05", "06", "07", "09", "10", "11", "12", "13")
 # The header's first sentence on time.
 TIME = re.compile(r"^\*\*Time\*\*:.*?(\.(?=\s|$)|$)", re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()[^()\s]+(?=\))|(?<=src=\")[^\"]+|(?<=href=\")[^\"]+")
@@ -176,6 +179,16 @@ def flaws(nb: Any) -> list[str]:
     return found
 
 
+def refusals(nb: Any, number: str, fast: bool = False) -> list[str]:
+    """Why a notebook may not be published: its outputs, the numbers in its text, its pictures."""
+    found = flaws(nb)
+    if not fast and number in prose.TRUE_TO_FIGURES:
+        found += prose.untrue(nb)
+    if number not in STILL_SMALL:
+        found += illegible(nb)
+    return found
+
+
 def unfit(output: Any) -> Iterator[str]:
     """What an output shows that no published text may hold, with the words around it."""
     for what, sign in UNFIT.items():
@@ -183,6 +196,36 @@ def unfit(output: Any) -> Iterator[str]:
             hit = sign.search(text)
             if hit:
                 yield f"{what}: {text[max(hit.start() - 40, 0) : hit.end() + 40]!r}"
+
+
+def illegible(nb: Any) -> list[str]:
+    """What is wrong with a notebook's pictures for a projector, or for one who does not see them.
+
+    What `pomkit.legible_figures` shows is wide, has large text, and says so in its metadata.
+    """
+    found = []
+    for i, cell in enumerate(nb.cells):
+        for output in cell.get("outputs", ()):
+            for kind in output.get("data", {}):
+                if kind.startswith("image/"):
+                    facts = output.metadata.get(kind, {})
+                    found += [f"cell {i}: {fault}" for fault in _small(output.data[kind], facts)]
+            if re.search(r"<img(?![^>]*\balt=)", " ".join(texts(output))):
+                found.append(f"cell {i}: a picture in HTML has no alt text")
+    return found
+
+
+def _small(image: str, facts: Any) -> Iterator[str]:
+    """What is wrong with one picture; `facts` is what its output says of it."""
+    from PIL import Image
+
+    width = Image.open(io.BytesIO(base64.b64decode(image))).width
+    if width < LEAST_WIDTH:
+        yield f"a picture is {width} pixels wide; {LEAST_WIDTH} are the least"
+    if len(facts.get("alt", "")) < 10:
+        yield "a picture has no alt text"
+    if facts.get("points", 0) < LEAST_POINTS:
+        yield f"text of {facts.get('points', 0)} points; {LEAST_POINTS} are the least"
 
 
 # Refreshing
@@ -281,11 +324,12 @@ def about(minutes: float) -> str:
     return "under 1 minute" if minutes < 0.75 else f"about {whole} minute" + "s" * (whole > 1)
 
 
-def refresh(path: Path, fast: bool = False, busy: bool = False) -> float:
+def refresh(path: Path, fast: bool = False, busy: bool = False, correct: bool = False) -> float:
     """Run a notebook and publish its outputs in place; the minutes it took.
 
     A fast run publishes nothing: it goes to out/fast beside the notebook, and the notebook only
-    notes how long it took. On a busy machine the time of the last quiet run is kept.
+    notes how long it took. On a busy machine the time of the last quiet run is kept. `correct`
+    puts the printed values into the text, and prints which: read these sentences again.
 
     Raises:
         Refused: the notebook shall not be published as it is; the file is left alone.
@@ -297,6 +341,8 @@ def refresh(path: Path, fast: bool = False, busy: bool = False) -> float:
         shutil.rmtree(path.parent / "out" / path.stem, ignore_errors=True)
     # As it is kept: what the page says of it and what the record says must round alike.
     minutes = round(execute(nb, path.parent, fast), 2)
+    for change in prose.correct(nb) if correct and not fast else ():
+        print(f"  {change}", flush=True)
 
     if fast:
         target = path.parent / "out" / "fast" / path.name
@@ -313,9 +359,7 @@ def refresh(path: Path, fast: bool = False, busy: bool = False) -> float:
         nb.metadata["pomkit"] = facts | measured
 
     normalise(nb)
-    found = flaws(nb)
-    if not fast and path.stem[:2] in prose.TRUE_TO_FIGURES:
-        found += prose.untrue(nb)
+    found = refusals(nb, path.stem[:2], fast)
     if read(path).cells != before.cells:
         found.append("the file was changed meanwhile")
     if found:
@@ -350,9 +394,7 @@ def retell(path: Path) -> None:
 
     nb.metadata.pomkit["source"] = digest(nb)
     normalise(nb)
-    found = flaws(nb)
-    if path.stem[:2] in prose.TRUE_TO_FIGURES:
-        found += prose.untrue(nb)
+    found = refusals(nb, path.stem[:2])
     if found:
         raise Refused("\n".join(found))
     write(nb, path)
@@ -506,7 +548,7 @@ def publish(paths: Iterable[Path], given: argparse.Namespace) -> int:
                 retell(path)
                 print(f"{path.stem}: its exercises ran", flush=True)
             else:
-                minutes = refresh(path, given.fast, given.busy)
+                minutes = refresh(path, given.fast, given.busy, given.correct)
                 print(f"{path.stem}: {60 * minutes:.0f} s", flush=True)
         except Refused as fault:
             print(f"{path.stem} is refused: {fault}", flush=True)
@@ -530,6 +572,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--busy",
         action="store_true",
         help="refresh: other programs are running; keep the times of the last quiet run",
+    )
+    parser.add_argument(
+        "--correct",
+        action="store_true",
+        help="refresh: put the printed values into the text, and say which numbers changed",
     )
     parser.add_argument("--out", type=Path, default=HERE / "student", help="student: the folder")
     given = parser.parse_intermixed_args(arguments)

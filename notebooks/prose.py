@@ -242,6 +242,51 @@ def _fault(number: Number, known: dict[str, list[float]], free: set[float]) -> s
     return ""
 
 
+TAGGED = re.compile(rf"({NUMBER.pattern})(?=<!--\s*([\w-]+)\s*-->)")
+
+
+def correct(nb: Any) -> list[str]:
+    """Put the printed values into a notebook's text, each with the digits of the number before it.
+
+    Whether the sentence around it is still true, only a reader can say.
+
+    Returns:
+        A line per number that changed: the cell, the figure, the number before and after.
+    """
+    known, changes = figures(nb), []
+    for i, cell in enumerate(nb.cells):
+        if cell.cell_type != "markdown":
+            continue
+
+        def renew(hit: re.Match[str], text: str = cell.source, where: int = i) -> str:
+            written, name = hit[1], hit[2]
+            about = bool(re.search(r"\babout\s+$", text[: hit.start()]))
+            number = Number(written, name, False, False, about, "")
+            if name not in known or agrees(number, known[name][0]):
+                return written
+            new = _as_written(number, known[name][0])
+            changes.append(f"cell {where}, {name}: {written} -> {new}")
+            return new
+
+        cell.source = TAGGED.sub(renew, cell.source)
+    return changes
+
+
+def _as_written(number: Number, printed: float) -> str:
+    """A printed value in the form of a number of the text: word or digits, so many decimals."""
+    old = number.written
+    if old.lower() in WORDS and 0 <= round(printed) < len(WORDS):
+        word = WORDS[round(printed)]
+        return word.capitalize() if old[0].isupper() else word
+
+    digits = old.replace(",", "")
+    place = len(digits.partition(".")[2])
+    if number.about and not place and digits.isdigit():
+        place = len(digits.rstrip("0")) - len(digits)  # the zeros after "about" are no digits
+    new = f"{round(printed, place):,.{max(place, 0)}f}"
+    return new if "," in old or abs(printed) >= 10_000 else new.replace(",", "")
+
+
 # Sentences
 
 

@@ -42,7 +42,7 @@ _HOMES = {
     "files": "",
     "music": "Chord Song ReadReport read_midi render parse fold unfold to_binary from_binary "
     "split_binary binary_losses",
-    "play": "show synthesize listen",
+    "play": "show legible_figures synthesize listen",
     "data": "",
     "networks": "",
     "processes": "load_model save_model",

@@ -218,6 +218,18 @@ def test_outputs_are_fresh_and_fit_to_publish(path):
 
 
 @each_notebook
+def test_pictures_can_be_read_in_a_room_and_have_an_alt_text(path):
+    """A notebook in the list is stale: call `legible_figures` in its set-up, and refresh it."""
+    nb = read(path)
+    is_small = path.stem[:2] in course.STILL_SMALL
+    calls = "pomkit.legible_figures()" in "".join(c.source for c in course.tagged(nb, "setup"))
+    assert calls != is_small, f"{path.stem[:2]} in STILL_SMALL: {is_small}; its set-up: {calls}"
+    if is_small:
+        pytest.skip(f"{path.stem[:2]} has small figures until it is refreshed")
+    assert course.illegible(nb) == []
+
+
+@each_notebook
 def test_exact_cells_print_text_alone(path):
     """nbval leaves images out; sounds and widgets differ from run to run.
 
@@ -577,6 +589,43 @@ def test_unfit_outputs_are_seen(output, fault):
     found = course.flaws(nb)
     assert len(found) == (1 if fault else 0)
     assert not fault or fault in found[0]
+
+
+def shown(width, **facts):
+    """A notebook that shows a picture."""
+    file = io.BytesIO()
+    Image.new("RGB", (width, 300)).save(file, "PNG")
+    data = {"image/png": base64.b64encode(file.getvalue()).decode()}
+    nb = small()
+    nb.cells[-1].outputs = [
+        nbformat.v4.new_output("display_data", data=data, metadata={"image/png": facts})
+    ]
+    return nb
+
+
+SEEN = {"alt": "two lines that part", "points": 12.0}
+# fmt: off
+PICTURES = [                                             # width, what it says, what is wrong
+    (900, SEEN, None),
+    (899, SEEN, "899 pixels wide"),
+    (960, SEEN | {"alt": ""}, "no alt text"),
+    (960, SEEN | {"points": 8.0}, "text of 8.0 points"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("width", "facts", "fault"), PICTURES)
+def test_illegible_pictures_are_seen(width, facts, fault):
+    found = course.illegible(shown(width, **facts))
+    assert len(found) == (1 if fault else 0)
+    assert not fault or fault in found[0]
+
+
+def test_a_picture_in_html_needs_an_alt_text():
+    nb = small()
+    for html, count in (("<img src='a.png'>", 1), ("<img src='a.png' alt='a song'>", 0)):
+        nb.cells[-1].outputs = [nbformat.v4.new_output("display_data", data={"text/html": html})]
+        assert len(course.illegible(nb)) == count
 
 
 # fmt: off

@@ -111,8 +111,8 @@ def test_new_notes_are_marked_only_where_something_changed():
     after[127 - 76, 20] = (254, 0, 0)
     after[127 - 76, 21:24] = (0, 254, 0)
     drawn = canvas(show(after, before=before, crop=False)).astype(int)
-    assert drawn[127 - 76, 20].tolist() == list(COLOURS["picture"][2])
-    assert (drawn[127 - 76, 21:24] == COLOURS["picture"][3]).all()
+    assert drawn[127 - 76, 20].tolist() == list(COLOURS["safe"][2])
+    assert (drawn[127 - 76, 21:24] == COLOURS["safe"][3]).all()
     drawn[127 - 76, 20:24] = canvas(show(before, crop=False))[127 - 76, 20:24]
     assert np.array_equal(drawn, canvas(show(before, crop=False)))
 

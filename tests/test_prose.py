@@ -161,3 +161,26 @@ def test_readable_files_stay_readable(name):
     found = prose.measure(prose.markdown(path))
     assert found.mean <= prose.LONGEST_MEAN
     assert found.longest <= prose.LONGEST_PARAGRAPH, found.begins
+
+
+@pytest.mark.parametrize(
+    ("text", "printed", "after"),
+    [
+        ("loses 2<!--n--> notes", 3, "loses 3<!--n--> notes"),
+        ("loses 0.53<!--n--> bits", 0.6149, "loses 0.61<!--n--> bits"),
+        ("about 2,500<!--n--> notes", 3149, "about 3,100<!--n--> notes"),
+        ("Two<!--n--> notes", 3, "Three<!--n--> notes"),
+        ("two<!--n--> notes", 13, "13<!--n--> notes"),
+        ("of 0.53<!--n-->", 0.529, "of 0.53<!--n-->"),
+        ("of 7<!--given--> bits", 3, "of 7<!--given--> bits"),
+    ],
+)
+def test_printed_values_are_put_into_the_text(text, printed, after):
+    nb = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell("print(n)")]
+    )
+    nb.cells[1].metadata.tags = ["figures"]
+    nb.cells[1].outputs = [nbformat.v4.new_output("stream", text=f"n = {printed}\n")]
+    changes = prose.correct(nb)
+    assert nb.cells[0].source == after
+    assert len(changes) == (text != after)

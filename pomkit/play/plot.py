@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 DrawOptions = dict[str, Any]  # keyword arguments of matplotlib, by name (str)
 
-# Onset and sustain, then the same of new notes. "picture": the red and green that the model sees;
-# "safe": colours that all eyes tell apart (Okabe and Ito).
+# Onset and sustain, then the same of new notes. "safe": colours that all eyes tell apart, warm ones
+# for the notes that were there and cold ones for new notes; "picture": what the model sees.
 COLOURS = {
     "picture": ((255, 50, 40), (60, 215, 80), (255, 255, 255), (80, 170, 255)),
-    "safe": ((240, 228, 66), (86, 180, 233), (255, 255, 255), (230, 110, 20)),
+    "safe": ((240, 228, 66), (230, 110, 20), (255, 255, 255), (86, 180, 233)),
 }
 COLOUR_NAMES = ("note begins", "note sounds on", "new note begins", "new note sounds on")
 BLACK_KEYS = (1, 3, 6, 8, 10)  # semitones above C
@@ -46,7 +46,7 @@ BACKGROUND = (10, 10, 14)  # RGB, the rows of the black keys
 WHITE_KEYS = (20, 20, 26)  # RGB, the rows of the white ones
 GRID: DrawOptions = {"color": "white", "linewidth": 0.6}
 IMSHOW_OPTIONS: DrawOptions = {"aspect": "auto", "interpolation": "nearest"}
-BELOW_AXES: DrawOptions = {"loc": "upper right", "bbox_to_anchor": (1, -0.06)}
+BELOW_AXES: DrawOptions = {"loc": "upper right", "bbox_to_anchor": (1, -0.08)}
 SHORT = {
     "maj": "",
     "min": "m",
@@ -57,9 +57,15 @@ SHORT = {
     "maj6": "6",
     "min6": "m6",
 }
-# How many bars have a number, at the least how many pitches are shown (a bit over two octaves),
-# and of how many cell edges the outline of a mask may consist before it hides the notes.
-MOST_BAR_NUMBERS = 34
+# Points of all text, which a room can read; and how many inches a digit takes, a letter of a
+# chord's name, a name that stands upright, and a key of the legend.
+TEXT_POINTS = 12
+DIGIT_ROOM = 0.09
+LETTER_ROOM = 0.12
+UPRIGHT_ROOM = 0.2
+KEY_ROOM = 1.8
+# At the least how many pitches are shown (a bit over two octaves), and of how many cell edges the
+# outline of a mask may consist before it hides the notes.
 LEAST_PITCHES = 28
 MOST_CLEAR_EDGES = 500
 # The doubt, in bits, from which on a note is as bright as can be: a chance of one in 4,096.
@@ -92,7 +98,7 @@ def show(
     doubt: np.ndarray | None = None,
     crop: bool | tuple[int, int] = True,
     legend: bool = True,
-    colours: str = "picture",
+    colours: str = "safe",
     border: int = BORDER,
     steps_per_beat: int = 4,
 ) -> "Axes":
@@ -111,7 +117,8 @@ def show(
             odd ones bright, and a bar beside them says how odd; None: in their own colours.
         crop: True shows the pitches in use, False all of them, (low, high) these.
         legend: whether the colours are explained below.
-        colours: "picture", or "safe", which suits colour-blind eyes.
+        colours: "safe", which suits colour-blind eyes, or "picture", the red and green that the
+            model sees.
         border: rows of chord colours at the top and at the bottom of a picture.
         steps_per_beat: of a picture (a Song knows its own).
 
@@ -146,7 +153,8 @@ def show(
     if legend and doubt is None:
         _draw_legend(ax, colours, mask is not None, bool(new.any()), **BELOW_AXES)
     if title:
-        ax.set_title(title, loc="left", fontsize=11, pad=above)
+        ax.set_title(title, loc="left", fontsize=TEXT_POINTS, pad=above)
+    ax.set_label(_in_words(ax, lines, region, new, doubt is not None))
     return ax
 
 
@@ -190,7 +198,7 @@ def side_by_side(
     show(before, None, axes[0], title="input", **options)
     show(before, mask, axes[1], title="mask", **options)
     show(after, mask, axes[2], title="result", before=before, **options)
-    _draw_legend(figure, "picture", masked=True, new=True, loc="outside lower right")
+    _draw_legend(figure, "safe", masked=True, new=True, loc="outside lower right")
 
     if path is not None:
         write(path, partial(figure.savefig, format="png"))
@@ -359,17 +367,21 @@ def _draw_grid(ax: "Axes", lines: np.ndarray, width: int, pitches: tuple[int, in
     octaves = np.arange(0, PITCHES, 12)
 
     # Of many bars every second, fourth ... has a number; lines without one are fainter.
-    every = next(n for n in 2 ** np.arange(21) if len(lines) / n <= MOST_BAR_NUMBERS)
+    room = DIGIT_ROOM * (len(str(len(lines))) + 1)  # inches of a number and a gap
+    most_numbers = max(_inches(ax) / room, 1)
+    every = next(n for n in 2 ** np.arange(21) if len(lines) / n <= most_numbers)
     counts = np.arange(0, len(lines), every)
     ax.vlines(lines[counts], -0.5, PITCHES - 0.5, alpha=0.28, **GRID)
     ax.vlines(lines, -0.5, PITCHES - 0.5, alpha=0.28 / every**2, **GRID)
     ax.hlines(octaves - 0.5, 0, width, alpha=0.28, **GRID)
 
     # The octave of MIDI pitch 0 is number -1.
-    ax.set_xticks(lines[counts], [str(count + 1) for count in counts], fontsize=8)
-    ax.set_yticks(octaves, [f"C{n - 1}" for n in range(len(octaves))], fontsize=8)
-    ax.set(xlim=(0, width), ylim=(pitches[0] - 0.5, pitches[1] + 0.5), ylabel="pitch")
-    ax.set_xlabel("bar", loc="left")
+    size: DrawOptions = {"fontsize": TEXT_POINTS}
+    ax.set_xticks(lines[counts], [str(count + 1) for count in counts], **size)
+    ax.set_yticks(octaves, [f"C{n - 1}" for n in range(len(octaves))], **size)
+    ax.set(xlim=(0, width), ylim=(pitches[0] - 0.5, pitches[1] + 0.5))
+    ax.set_ylabel("pitch", **size)
+    ax.set_xlabel("bar", loc="left", **size)
     ax.tick_params(length=2)
     ax.spines[:].set_visible(False)
 
@@ -429,24 +441,64 @@ def _draw_chords(ax: "Axes", chords: Sequence[Chord], mask: Mask) -> float:
     strip = partial(ax.broken_barh, yrange=(1.005, 0.025), transform=place, clip_on=False)
 
     # Names stand upright where they would run into each other.
-    inches = ax.bbox.width / ax.figure.dpi / ax.get_xlim()[1]  # of a step, about
+    inches = _inches(ax) / ax.get_xlim()[1]  # of a step, about
+    names = [_short_name(chord.label) for chord in chords]
     shortest = min((chord.duration for chord in chords), default=0)
-    narrow = shortest * inches < 0.4
-    font: DrawOptions = dict(fontsize=6.5, rotation=90) if narrow else dict(fontsize=8)
+    narrow = shortest * inches < LETTER_ROOM * max(map(len, names), default=0)
+    rooms = [(UPRIGHT_ROOM if narrow else LETTER_ROOM * len(name)) / inches for name in names]
 
     for onset, duration, label in chords:
         strip([(onset, duration)], facecolors=[np.array(palette()[label]) / 255])
-        name = _short_name(label)
-        ax.text(onset, 1.04, name, transform=place, va="bottom", color="0.25", **font)
+    font: DrawOptions = {"fontsize": TEXT_POINTS, "rotation": 90 if narrow else 0}
+    named = _with_room([chord.onset for chord in chords], rooms)
+    for number in named:
+        onset = chords[number].onset
+        ax.text(onset, 1.04, names[number], transform=place, va="bottom", color="0.25", **font)
 
     if mask.any():
         edges = np.flatnonzero(np.diff(mask.any(axis=0), prepend=False, append=False))
         runs = list(zip(edges[::2], np.diff(edges)[::2], strict=True))  # (begin, length)
         strip(runs, facecolors="white", edgecolors="0.4", alpha=0.7)
 
-    if not chords:
-        return 6
-    return 38 if narrow else 24
+    if not named:
+        return 6.0
+    longest = max(len(names[number]) for number in named)
+    return 12.0 + 0.65 * TEXT_POINTS * longest if narrow else 28.0
+
+
+def _with_room(places: Sequence[int], rooms: Sequence[float]) -> list[int]:
+    """Which of some names have room beside those before them; none, if most of them have not."""
+    kept = []
+    free_from = 0.0
+    for number, (place, room) in enumerate(zip(places, rooms, strict=True)):
+        if place >= free_from:
+            kept.append(number)
+            free_from = place + room
+    return kept if 2 * len(kept) >= len(places) else []
+
+
+def _inches(ax: "Axes") -> float:
+    """How wide the Axes are, about: the layout may change it later."""
+    return float(ax.bbox.width / ax.figure.dpi)
+
+
+def _in_words(ax: "Axes", lines: np.ndarray, mask: Mask, new: np.ndarray, with_doubt: bool) -> str:
+    """What a piano roll shows, for its alt text; `lines` are the steps at which bars begin."""
+    width = mask.shape[1]
+    low, high = (round(pitch) for pitch in ax.get_ylim())
+    bars = int(np.count_nonzero((lines >= 0) & (lines < width)))
+    words = [f"a piano roll, bars 1 to {bars}" if bars > 1 else f"a piano roll of {width} steps"]
+    words.append(f"pitches {low} to {high}")
+
+    if mask.any():
+        columns = np.flatnonzero(mask.any(axis=0))
+        first, last = np.searchsorted(lines, [columns[0], columns[-1]], side="right")
+        words.append(f"the marked region lies in bars {first} to {last}")
+    if new.any():
+        words.append("what is new has colours of its own")
+    if with_doubt:
+        words.append("odd notes are bright")
+    return ", ".join(words)
 
 
 def _short_name(label: str) -> str:
@@ -470,11 +522,12 @@ def _draw_legend(
         key = Patch(facecolor="0.25", edgecolor="black", linewidth=0.9, label="to regenerate")
         keys.append(key)
 
+    inches = place.bbox.width / place.figure.dpi
     place.legend(
         handles=keys,
-        ncols=len(keys),
+        ncols=max(min(len(keys), int(inches / KEY_ROOM)), 1),
         frameon=False,
-        fontsize=8,
+        fontsize=TEXT_POINTS,
         handlelength=1,
         handleheight=1,
         **where,

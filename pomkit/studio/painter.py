@@ -126,7 +126,7 @@ class MaskPainter(EditorCalls):
     def _edit_row(self) -> Any:
         """What is done to the mask at once, and the colours."""
         presets = [("preset ...", ""), *((words, words) for words in PRESETS)]
-        colours = [("red and green", "picture"), ("colour-blind safe", "safe")]
+        colours = [("colour-blind safe", "safe"), ("red and green", "picture")]
         steps = {
             "undo": self.button(self.undo, "", "undo", "undo"),
             "redo": self.button(self.redo, "", "repeat", "redo"),

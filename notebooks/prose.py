@@ -44,6 +44,7 @@ TRUE_TO_FIGURES: tuple[str, ...] = (
     "09",
     "10",
     "11",
+    "12",
 )
 READABLE: tuple[str, ...] = (
     "00",
@@ -58,6 +59,8 @@ READABLE: tuple[str, ...] = (
     "09",
     "10",
     "11",
+    "12",
+    "13",
     "README.md",
     "lecturer/README.md",
     "lecturer/answers.md",

@@ -9,7 +9,7 @@ from PIL import Image
 
 import pomkit
 from pomkit import Chord, Song, masks, render
-from pomkit.play.figures import LEAST_POINTS, LEAST_WIDTH, as_png, describe, make_legible
+from pomkit.play.figures import LEAST_POINTS, LEAST_WIDTH, alt_text, as_png, make_legible
 from pomkit.play.plot import COLOURS
 
 SONG = Song([(0, 8, 60, 127, 0), (16, 16, 67, 127, 0), (40, 24, 72, 127, 0)])
@@ -116,7 +116,7 @@ def test_words_that_run_into_each_other_are_turned():
 
 
 def test_the_alt_text_says_what_is_drawn():
-    said = describe(small_texts())
+    said = alt_text(small_texts())
     assert said.startswith("Two panels. 1: a title, a chart with one line, x: words below from ")
     assert "drawn are a line" in said
     assert "2: a chart with two bars" in said
@@ -127,7 +127,7 @@ def test_the_alt_text_of_a_song():
     after = render(song)
     after[127 - 76, 20] = (254, 0, 0)
     ax = pomkit.show(after, masks.bars(song, 2, 3), before=render(song), title="after")
-    assert describe(ax.figure) == (
+    assert alt_text(ax.figure) == (
         "After, a piano roll, bars 1 to 4, pitches 54 to 82, the marked region lies in "
         "bars 2 to 3, what is new has colours of its own."
     )
@@ -139,14 +139,14 @@ def test_the_alt_text_of_a_song():
 def test_formulas_in_the_alt_text_are_plain(label, words):
     _, ax = plt.subplots()
     ax.set_xlabel(label)
-    assert f"x: {words} from 0 to 1" in describe(ax.figure)
+    assert f"x: {words} from 0 to 1" in alt_text(ax.figure)
 
 
 def test_a_colour_bar_is_no_panel():
     figure, ax = plt.subplots()
     figure.colorbar(ax.imshow(np.eye(4)), label="how often")
-    assert describe(figure).startswith("An image")
-    assert describe(figure).endswith("The colours show how often.")
+    assert alt_text(figure).startswith("An image")
+    assert alt_text(figure).endswith("The colours show how often.")
 
 
 def test_the_safe_colours_are_the_default():

@@ -27,13 +27,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
-LEAST_WIDTH = 900  # pixels of a picture
-LEAST_POINTS = 12  # of any text in it
-DPI = 80  # pixels per inch, of figures that a notebook shows
-PAGE_WIDTH = 11.5  # inches: a narrower figure is enlarged to it
-PAGE_HEIGHT = 5.2  # inches: enlarging makes no figure higher than that
-MOST_TRIES = 4  # to lay a figure out that is too low for its text
-LONGEST_ALT = 700  # characters
+# Of a picture, in pixels, and of any text in it, in points.
+LEAST_WIDTH = 900
+LEAST_POINTS = 12
+# Pixels per inch of figures that a notebook shows. In inches: a narrower figure is enlarged to this
+# width, but not beyond this height.
+DPI = 80
+PAGE_WIDTH = 11.5
+PAGE_HEIGHT = 5.2
+# How often a figure that is too low for its text gets higher.
+MOST_TRIES = 4
+# Characters of an alt text.
+LONGEST_ALT = 700
 # Okabe and Ito's colours, which all eyes tell apart, in the order of matplotlib's own names.
 SAFE_CYCLE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 STYLE: Any = {
@@ -91,7 +96,7 @@ def as_png(figure: "Figure") -> tuple[bytes, dict[str, Any]] | None:
     file = BytesIO()
     figure.savefig(file, format="png", dpi=figure.dpi, bbox_inches=box)
     points = min(map(_points, _texts(figure)), default=LEAST_POINTS)
-    return file.getvalue(), {"alt": describe(figure), "points": points}
+    return file.getvalue(), {"alt": alt_text(figure), "points": points}
 
 
 def make_legible(figure: "Figure") -> None:
@@ -136,7 +141,7 @@ def _lay_out(figure: "Figure") -> None:
                 figure.set_size_inches(width, 1.25 * height)
 
 
-def describe(figure: "Figure") -> str:
+def alt_text(figure: "Figure") -> str:
     """The alt text of a figure: how many panels it has, and what is drawn in each.
 
     Args:
@@ -270,10 +275,11 @@ def _seen(axis: Any) -> "list[Text]":
 def _collide(texts: "Iterable[Text]", upright: bool = False) -> bool:
     """Whether neighbours in a row (or a column) of texts touch, or nearly so."""
     boxes = [text.get_window_extent() for text in texts]
-    spans = [(box.y0, box.y1) if upright else (box.x0, box.x1) for box in boxes]
-    spans = sorted(spans)
+    spans = sorted((box.y0, box.y1) if upright else (box.x0, box.x1) for box in boxes)
+    ends = [end for _, end in spans[:-1]]
+    begins = [begin for begin, _ in spans[1:]]
     gap = 0 if upright else 5
-    return any(later[0] < now[1] + gap for now, later in zip(spans, spans[1:], strict=False))
+    return any(begin < end + gap for begin, end in zip(begins, ends, strict=True))
 
 
 def _thin_out(ax: "Axes") -> None:

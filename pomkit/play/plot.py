@@ -47,6 +47,7 @@ WHITE_KEYS = (20, 20, 26)  # RGB, the rows of the white ones
 GRID: DrawOptions = {"color": "white", "linewidth": 0.6}
 IMSHOW_OPTIONS: DrawOptions = {"aspect": "auto", "interpolation": "nearest"}
 BELOW_AXES: DrawOptions = {"loc": "upper right", "bbox_to_anchor": (1, -0.08)}
+KEY_OPTIONS: DrawOptions = {"handlelength": 1, "handleheight": 1}
 SHORT = {
     "maj": "",
     "min": "m",
@@ -154,7 +155,7 @@ def show(
         _draw_legend(ax, colours, mask is not None, bool(new.any()), **BELOW_AXES)
     if title:
         ax.set_title(title, loc="left", fontsize=TEXT_POINTS, pad=above)
-    ax.set_label(_in_words(ax, lines, region, new, doubt is not None))
+    ax.set_label(_in_words(ax, lines, region, is_new=bool(new.any()), is_doubted=doubt is not None))
     return ax
 
 
@@ -367,7 +368,7 @@ def _draw_grid(ax: "Axes", lines: np.ndarray, width: int, pitches: tuple[int, in
     octaves = np.arange(0, PITCHES, 12)
 
     # Of many bars every second, fourth ... has a number; lines without one are fainter.
-    room = DIGIT_ROOM * (len(str(len(lines))) + 1)  # inches of a number and a gap
+    room = DIGIT_ROOM * (len(str(len(lines))) + 1)
     most_numbers = max(_inches(ax) / room, 1)
     every = next(n for n in 2 ** np.arange(21) if len(lines) / n <= most_numbers)
     counts = np.arange(0, len(lines), every)
@@ -482,7 +483,7 @@ def _inches(ax: "Axes") -> float:
     return float(ax.bbox.width / ax.figure.dpi)
 
 
-def _in_words(ax: "Axes", lines: np.ndarray, mask: Mask, new: np.ndarray, with_doubt: bool) -> str:
+def _in_words(ax: "Axes", lines: np.ndarray, mask: Mask, *, is_new: bool, is_doubted: bool) -> str:
     """What a piano roll shows, for its alt text; `lines` are the steps at which bars begin."""
     width = mask.shape[1]
     low, high = (round(pitch) for pitch in ax.get_ylim())
@@ -494,9 +495,9 @@ def _in_words(ax: "Axes", lines: np.ndarray, mask: Mask, new: np.ndarray, with_d
         columns = np.flatnonzero(mask.any(axis=0))
         first, last = np.searchsorted(lines, [columns[0], columns[-1]], side="right")
         words.append(f"the marked region lies in bars {first} to {last}")
-    if new.any():
+    if is_new:
         words.append("what is new has colours of its own")
-    if with_doubt:
+    if is_doubted:
         words.append("odd notes are bright")
     return ", ".join(words)
 
@@ -523,12 +524,12 @@ def _draw_legend(
         keys.append(key)
 
     inches = place.bbox.width / place.figure.dpi
+    in_a_row = max(min(len(keys), int(inches / KEY_ROOM)), 1)
     place.legend(
         handles=keys,
-        ncols=max(min(len(keys), int(inches / KEY_ROOM)), 1),
+        ncols=in_a_row,
         frameon=False,
         fontsize=TEXT_POINTS,
-        handlelength=1,
-        handleheight=1,
+        **KEY_OPTIONS,
         **where,
     )

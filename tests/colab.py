@@ -24,7 +24,10 @@ ROOT = Path(__file__).resolve().parents[1]
 STAND_IN = {
     "google/__init__.py": "",
     "google/colab/__init__.py": "",
-    "google/colab/output.py": "def enable_custom_widget_manager():\n    print('widgets are on')\n",
+    "google/colab/output.py": (
+        "class _widgets:\n    _installed_url = None\n\n"
+        "def enable_custom_widget_manager():\n    print('widgets are on')\n"
+    ),
     "sitecustomize.py": "import google.colab\n",
 }
 RUN = """

@@ -142,6 +142,13 @@ def test_formulas_in_the_alt_text_are_plain(label, words):
     assert f"x: {words} from 0 to 1" in alt_text(ax.figure)
 
 
+def test_lines_of_nothing_and_of_words_are_described_too():
+    _, ax = plt.subplots()
+    ax.plot([], [], "o", label="none")
+    ax.plot(["one", "two"], [1, 2])
+    assert alt_text(ax.figure).startswith("A chart with one line")
+
+
 def test_a_colour_bar_is_no_panel():
     figure, ax = plt.subplots()
     figure.colorbar(ax.imshow(np.eye(4)), label="how often")

@@ -207,7 +207,7 @@ def _kind(ax: "Axes") -> str:
     meshes = [drawn for drawn in ax.collections if "Mesh" in type(drawn).__name__]
     areas = [drawn for drawn in ax.collections if "Poly" in type(drawn).__name__]
     clouds = [drawn for drawn in ax.collections if "Path" in type(drawn).__name__]
-    lines = [line for line in ax.lines if np.ptp(np.asarray(line.get_xdata(), float)) > 0]
+    lines = [line for line in ax.lines if np.unique(line.get_xdata(orig=False)).size > 1]
     bars = sum(len(container) for container in ax.containers)
 
     kinds = {"line": len(lines), "bar": bars, "area": len(areas)}
@@ -296,7 +296,7 @@ def _thin_out(ax: "Axes") -> None:
         labels = [text.get_text() for text in shown]
         if len(places) != len(labels):
             continue
-        every = next(n for n in 2 ** np.arange(1, 9) if not _collide(shown[::n], upright))
+        every = next(n for n in 2 ** np.arange(1, 20) if not _collide(shown[::n], upright))
         kept = [label if i % every == 0 else "" for i, label in enumerate(labels)]
         axis.set_ticks(places, kept)
 

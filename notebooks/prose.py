@@ -60,7 +60,6 @@ READABLE: tuple[str, ...] = (
     "10",
     "11",
     "12",
-    "13",
     "README.md",
     "lecturer/README.md",
     "lecturer/answers.md",

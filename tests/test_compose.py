@@ -43,6 +43,11 @@ def outside(song, mask):
     return song.notes[~np.array(cells)].tolist()
 
 
+def picture_notes(picture, mask):
+    """The notes that a picture has within a mask."""
+    return pomkit.parse(np.where(mask[..., None], picture, np.uint8(0))).notes
+
+
 def test_a_song_in_songs_out(model, song):
     songs = pomkit.compose(model, song, "bars:3-5", 2, **QUICK)
     assert isinstance(songs, list)
@@ -156,6 +161,18 @@ def test_a_part_that_is_composed_alone_keeps_its_number_of_voices(model, song):
     assert voices["as the part"] == most_at_once(song.notes[song.select("bass")]) == 1
     assert voices[2] == 2
     assert voices[None] > 2
+
+
+@pytest.mark.parametrize("mask", ["melody", "accompaniment"])
+def test_a_mask_that_is_that_of_a_part_keeps_its_number_of_voices(model, song, mask):
+    busy = {"density": 16, "seed": 5, "n": 2, "calls": 4}
+    voices = {}
+    for wish in ("as the part", None):
+        songs = pomkit.compose(model, song, mask, voices=wish, **busy)
+        new = [picture_notes(picture, songs.mask) for picture in songs.pictures]
+        voices[wish] = max(most_at_once(notes) for notes in new)
+    assert voices["as the part"] == 1
+    assert voices[None] > 1
 
 
 @pytest.mark.parametrize("wrong", [0, 1.5, True, "free"])

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError, PomkitWarning, shown
-from ..music import masks
+from ..music import mask_words, masks
 from ..music.changes import ChangeReport, mask_of_parts, with_region
 from ..music.chords import Chord
 from ..music.picture import render
@@ -94,7 +94,8 @@ def compose(
         chords: True: the song's own, or else estimated ones. None or False: the song's own only.
             Others are written into the picture first, as by `inpaint`.
         voices: how many composed notes may sound at once, for models that obey rules. "as the
-            part": where `part` names one part, as many as that has. None: any number.
+            part": where one part is composed, by `part` or by a mask like "melody", as many as
+            that has. None: any number.
         options: those of `inpaint`, such as seed. `bars`, `meters` and `whole` are the song's where
             they are not given, and so is `busiest`, see `busyness`; give None for as many notes as
             the model likes.
@@ -170,17 +171,28 @@ def as_the_song(
     if "busiest" in model.options and options.get("density") is None:
         options = {"busiest": busiest_of(song, mask, start)} | options
 
-    limit = voices_limit(voices, notes_of_one(song, part))
+    limit = voices_limit(voices, notes_of_one(song, mask, start, part))
     if limit and "rule" in model.options:
         options = options | {"rule": with_voices(options.get("rule"), limit)}
     return options
 
 
-def notes_of_one(song: Song, part: Parts | None) -> np.ndarray | None:
-    """The notes, NOTE_DTYPE (notes,), of the one part that `part` names; None: it names no one."""
-    if part is None or len(song.part_numbers(part)) != 1:
-        return None
-    return song.notes[song.select(part)]
+def notes_of_one(song: Song, mask: Mask, start: int, part: Parts | None) -> np.ndarray | None:
+    """The notes of the one part that is composed; None: there are several.
+
+    Args:
+        song: whose parts they are.
+        mask: bool (128, width), what is composed: that of the melody, of a part, or any other one.
+        start: the step of the song that is column 0.
+        part: the parts that may change; None: the mask says it.
+
+    Returns:
+        NOTE_DTYPE (notes,), or None.
+    """
+    if part is None:
+        word = mask_words.part_of_mask(mask, song, start)
+        return song.notes[mask_words.part_notes(song, word)] if word else None
+    return song.notes[song.select(part)] if len(song.part_numbers(part)) == 1 else None
 
 
 def grid_advice(model: Model, song: Song) -> str:

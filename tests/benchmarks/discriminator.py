@@ -13,7 +13,7 @@ networks on them. .5: they cannot tell; 1: they always can. Beside the models st
 With `--chords` every model composes them once for each way that files come: with the annotated
 chords, with chords estimated from the song as it is, and with none (`pomkit.judge.tasks.CHORDS`).
 With `--ways` every model composes them once as it does by default, and once more in each way: a
-name and options of `inpaint`.
+name and options of `inpaint`, or "voices": so many notes at once, as `compose` takes it.
 Rows of the same windows are also compared two by two, over the same draws of songs.
 
 A table is worth reading only if these two are where they must be. The value depends on the songs,
@@ -47,6 +47,7 @@ from three_readers import find_archive
 from tqdm.auto import tqdm
 
 from pomkit import data, inpaint, load_model
+from pomkit.composing.voices import with_voices
 from pomkit.files import write
 from pomkit.judge import discriminator
 from pomkit.judge.baselines import permuted
@@ -138,11 +139,18 @@ class Bench:
             shown = as_brought(windows[i], chords)
             if model.recalls:
                 options = options | {"whole": song_around(windows[i], chords)}
-            made = inpaint(model, shown, self.masks[i], seed=self.seed + i, **options)
+            made = inpaint(model, shown, self.masks[i], seed=self.seed + i, **told(options))
             kept.append(np.asarray(made[0]))
             if (i + 1) % KEEP_EVERY == 0 or i + 1 == len(windows):
                 write(path, partial(np.savez_compressed, pictures=np.array(kept)))
         return np.array(kept[: self.count])
+
+
+def told(options: Options) -> dict[str, Any]:
+    """Options of `inpaint`; "voices", a number, becomes the rule that `compose` makes of it."""
+    limit = options.get("voices", 0)
+    rest = {name: value for name, value in options.items() if name != "voices"}
+    return rest | {"rule": with_voices(None, limit)} if limit else rest
 
 
 def name_of(model: str) -> str:

@@ -5,7 +5,6 @@ How the numbers were made: tests/parity/README.md.
 
 import json
 import math
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,6 +20,7 @@ from pomkit.networks.hdit import CONFIGS, HDiT, HDiTConfig
 from pomkit.processes.edm import Denoiser, denoising_loss
 from pomkit.processes.samplers import get_sampler
 from pomkit.processes.schedules import karras_sigmas
+from tests.original import our_name, our_weights
 
 FOLDER = Path(__file__).parent / "parity"
 NAMES = ["window_global_p4", "three_levels_p2x4", "global_only_cond"]
@@ -36,7 +36,7 @@ SMALL = HDiTConfig(
 class Original:
     """One configuration of the original, and our network with its weights.
 
-    Weights are renamed here only.
+    Its weights are renamed in tests/original.py.
     """
 
     def __init__(self, name: str) -> None:
@@ -50,18 +50,8 @@ class Original:
             for key in list(self.arrays)
             if key.startswith("weights.")
         }
-        # The features of the augmentation condition 0 are ones (cosines), then zeros (sines). So
-        # the weights of the ones add up to our bias.
-        state = {
-            "frequencies": weights.pop("time_emb.weight")[:, 0],
-            "time_in.bias": weights.pop("aug_in_proj.weight")[:, : self.half].sum(1),
-        }
-        state |= {
-            self.ours(key): value[0] if key.endswith(".fac") else value
-            for key, value in weights.items()
-        }
         self.network = HDiT(self.config)
-        self.network.load_state_dict(state)
+        self.network.load_state_dict(our_weights(weights, self.config))
         x0, noise, sigma = (self.arrays[key] for key in ("x0", "noise", "sigma"))
         self.noisy = x0 + sigma[:, None, None, None] * noise
         self.cond = self.arrays.get("mapping_cond")
@@ -77,32 +67,6 @@ class Original:
         mapping = {f"mapping_{key}": value for key, value in old["mapping"].items()}
         mapping["mapping_cond_dim"] = old["mapping_cond_dim"]
         return HDiTConfig(patch=tuple(old["patch"]), levels=levels, **mapping)
-
-    def ours(self, name: str) -> str:
-        """Our name for one of the original's parameters."""
-        name = re.sub(
-            r"^mapping\.blocks\.(\d+)", lambda match: f"mapping.{int(match[1]) + 1}", name
-        )
-        name = re.sub(r"^splits\.(\d+)\.fac", r"mix.\1", name)
-        for theirs, our in {
-            "mapping.in_norm.scale": "mapping.0.gain",
-            "mapping.out_norm.scale": f"mapping.{self.config.mapping_depth + 1}.gain",
-            "norm.scale": "norm.gain",
-            "down_levels": "down",
-            "up_levels": "up",
-            "mid_level": "middle",
-            "self_attn": "attention",
-            "qkv_proj": "qkv",
-            "out_proj": "out",
-            ".ff.": ".feed_forward.",
-            "up_proj": "up",
-            "down_proj": "down",
-            "mapping_cond_in_proj": "cond_in",
-            "time_in_proj": "time_in",
-            ".proj.": ".linear.",
-        }.items():
-            name = name.replace(theirs, our)
-        return name
 
     def loss(self) -> torch.Tensor:
         batch = (self.arrays[key] for key in ("x0", "noise", "sigma"))
@@ -147,7 +111,7 @@ def test_gradients_are_the_originals(original):
     network.zero_grad()
     original.loss().sum().backward()
     norms = {name: float(parameter.grad.norm()) for name, parameter in network.named_parameters()}
-    expected = {original.ours(name): norm for name, norm in original.grad_norms.items()}
+    expected = {our_name(name, original.config): norm for name, norm in original.grad_norms.items()}
     # d loss / d aug_in_proj = d loss / d bias times the constant features, of norm sqrt(half).
     expected["time_in.bias"] = expected.pop("aug_in_proj.weight") / math.sqrt(original.half)
     assert norms.keys() == expected.keys()

@@ -1,7 +1,8 @@
 """The network: the hourglass diffusion transformer (notebook 04).
 
-Reading order: attention, local, hdit.
+Reading order: matrix, attention, local, hdit.
 
+- `matrix`: a matrix times every token, as fast as the processor can.
 - `attention`: the layers: norm, attention, feed-forward.
 - `local`: rules of single pixels, beside the tokens.
 - `hdit`: the hourglass that they form, and its configurations.

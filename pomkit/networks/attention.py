@@ -28,9 +28,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import OptionError, check_choice
+from .matrix import linear
 
 ATTENTION = ("global", "shifted-window", "neighborhood", "none")
-linear = partial(nn.Linear, bias=False)
 
 
 def need_whole(config: Any, **least: int) -> None:
@@ -218,6 +218,34 @@ def seam_mask(
         return (number == number.mT)[:, None]  # (windows, 1, tokens, tokens)
 
 
+@lru_cache(maxsize=256)
+def seam_bias(
+    height: int,
+    width: int,
+    window: int,
+    shift: int,
+    *,
+    device: torch.device,
+    inside: tuple[int, int],
+) -> Tensor:
+    """`seam_mask` as what is added to the products of queries and keys, which costs less.
+
+    Args:
+        height: as `seam_mask` takes it; so are all others.
+        width: of the grid, in tokens.
+        window: side of a window, in tokens.
+        shift: by how much the grid is rolled, in tokens.
+        device: where the table shall lie.
+        inside: height and width of the picture, in tokens.
+
+    Returns:
+        float (windows, 1, tokens, tokens), 0 = visible, minus infinity = hidden.
+    """
+    with torch.inference_mode(False):
+        visible = seam_mask(height, width, window, shift, device, inside=inside)
+        return torch.zeros(visible.shape, device=device).masked_fill_(~visible, -math.inf)
+
+
 @lru_cache(maxsize=64)
 def neighborhood_attention(height: int, width: int, side: int, device: torch.device) -> Callable:
     """FlexAttention of every token to the square of tokens around it.
@@ -335,9 +363,11 @@ class Attention(nn.Module):
         side = self.level.window
         window = (side, side) if self.in_windows else inside
 
-        # Windows reach beyond a picture that is no multiple of them.
+        # Windows reach beyond a picture that is no multiple of them. A pad of nothing is a copy.
         beyond = [-size % of for size, of in zip(inside, window, strict=True)]
-        y = F.pad(self.norm(x, cond), (0, 0, 0, beyond[1], 0, beyond[0]))
+        y = self.norm(x, cond)
+        if any(beyond):
+            y = F.pad(y, (0, 0, 0, beyond[1], 0, beyond[0]))
         height, width = y.shape[1:3]
 
         # Query, key and value of every token, window by window.
@@ -346,13 +376,12 @@ class Attention(nn.Module):
         qkv = rearrange(
             qkv, "b n l (t heads e) -> t b n heads l e", t=3, heads=self.heads
         )  # (3, batch, windows, heads, tokens, d_head)
+        qk, v = qkv.split((2, 1))  # (2, ...), (1, ...)
 
         # Queries and keys learn where they stand; from here on a window is an entry of the batch.
         turns = rotary(height, width, window, self.shift, self.heads, self.level.d_head, x.device)
-        q, k = self.rotate(qkv[:2], *turns).flatten(
-            1, 2
-        )  # (batch * windows, heads, tokens, d_head)
-        v = qkv[2].flatten(0, 1)  # (batch * windows, heads, tokens, d_head)
+        q, k = self.rotate(qk, *turns).flatten(1, 2)  # (batch * windows, heads, tokens, d_head)
+        v = v[0].flatten(0, 1)  # (batch * windows, heads, tokens, d_head)
 
         # Every token collects the values that it looks for, and the heads are joined.
         y = self.attend(
@@ -372,19 +401,22 @@ class Attention(nn.Module):
             sin: the same.
 
         Returns:
-            Like `qk`.
+            Like `qk`, with the channels of every head in another order.
         """
         # Length sqrt(scale) each, so that a product is scale * cosine.
         x = qk.float()
         shrink = torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
         x = x * (shrink * self.scale.sqrt()[:, None, None])
 
-        # The first two quarters are the x and y of points that turn; the other half stands still.
-        quarter = self.level.d_head // 4
-        a, b, still = x.split((quarter, quarter, 2 * quarter), -1)
-        a_turned = a * cos - b * sin
-        b_turned = b * cos + a * sin
-        return torch.cat((a_turned, b_turned, still), -1).to(qk.dtype)
+        # The quarters a, b, c, d of a head are the points a + bi, which turn, and c + di, which
+        # stand still: one complex product turns them all. The channels of the answer come in pairs,
+        # in queries and keys alike, so that their products stay the same.
+        real, imaginary = x.unflatten(-1, (2, 2, -1)).unbind(-2)  # (..., 2, d_head / 4) each
+        points = torch.complex(real, imaginary)
+        turn = torch.complex(cos, sin)
+        turns = torch.stack((turn, torch.ones_like(turn)), -2)  # (windows, ..., 2, d_head / 4)
+        turned = torch.view_as_real(points * turns)  # (..., 2, d_head / 4, 2)
+        return turned.flatten(-3).to(qk.dtype)  # (..., d_head)
 
     def attend(
         self,
@@ -421,6 +453,7 @@ class Attention(nn.Module):
 
         mask = None
         if self.shift or grid != inside:
-            mask = seam_mask(*grid, self.level.window, self.shift, q.device, inside=inside)
-            mask = mask.repeat(len(q) // len(mask), 1, 1, 1)  # (batch * windows, 1, tokens, tokens)
+            bias = seam_bias(*grid, self.level.window, self.shift, device=q.device, inside=inside)
+            batch = len(q) // len(bias)
+            mask = bias.to(q.dtype).repeat(batch, 1, 1, 1)  # (batch * windows, 1, tokens, tokens)
         return F.scaled_dot_product_attention(q, k, v, mask, scale=1.0)

@@ -12,9 +12,9 @@ turns:
 - forward: one network call without gradients.
 - training: a network call with gradients, the way back, and a step of AdamW.
 
-Nothing is compiled. The three small shapes are those of tests/parity; `tiny` and `small` are the
-networks of the shipped models of that name (one picture of 512 columns forward, eight of 256 in
-training). A ratio above 1 means that ours is faster. Writes assets/reports/hdit_speed.json.
+Nothing is compiled. The three small shapes are those of tests/parity; `tiny` and `small` are those
+of `CONFIGS` with 10 channels in and no local head (one picture of 512 columns forward, eight of 256
+in training). A ratio above 1 means that ours is faster. Writes assets/reports/hdit_speed.json.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from pomkit.networks.hdit import CONFIGS, HDiT, HDiTConfig
 sys.path.insert(0, str(ROOT))
 from tests.original import our_weights
 
-# Channels of the shipped models: three states of two voices and what they are told; the answer.
+# Channels of cells that are told of chords alone, and of the answer.
 CELLS = {"in_channels": 10, "out_channels": 6}
 ORIGINAL = "k_diffusion.models.image_transformer_v2"
 
@@ -74,7 +74,7 @@ def parity_case(name: str, size: tuple[int, int]) -> Case:
 
 
 def shipped_case(name: str) -> Case:
-    """A network as a shipped model has it."""
+    """A network of cells, of the size that a shipped model has."""
     return Case(replace(CONFIGS[name], **CELLS), (1, 128, 512), (8, 128, 256))
 
 

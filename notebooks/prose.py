@@ -45,6 +45,7 @@ TRUE_TO_FIGURES: tuple[str, ...] = (
     "10",
     "11",
     "12",
+    "13",
 )
 READABLE: tuple[str, ...] = (
     "00",
@@ -60,6 +61,7 @@ READABLE: tuple[str, ...] = (
     "10",
     "11",
     "12",
+    "13",
     "README.md",
     "lecturer/README.md",
     "lecturer/answers.md",

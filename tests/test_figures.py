@@ -110,8 +110,10 @@ def test_numbers_that_run_into_each_other_are_thinned_out():
 
 def test_words_that_run_into_each_other_are_turned():
     figure, axes = plt.subplots(1, 4, figsize=(11.5, 2))
-    axes[0].bar(["one thing", "another thing", "a third one", "the last"], [1, 2, 3, 4])
+    axes[0].bar(["one\nthing", "another thing", "a third one", "the last"], [1, 2, 3, 4])
     make_legible(figure)
+    figure.draw_without_rendering()
+    assert axes[0].get_xticklabels()[0].get_text() == "one thing"
     assert {label.get_rotation() for label in axes[0].get_xticklabels()} == {30}
 
 

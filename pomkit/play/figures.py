@@ -302,8 +302,9 @@ def _thin_out(ax: "Axes") -> None:
 
 
 def _turn(ax: "Axes") -> None:
-    """Words below an axis that run into each other are turned."""
+    """Words below an axis that run into each other are turned, each in one line."""
     shown = _seen(ax.xaxis)
-    if len(shown) > 1 and _collide(shown) and not any(text.get_rotation() for text in shown):
-        for text in ax.get_xticklabels():
-            text.set(rotation=30, ha="right", rotation_mode="anchor")
+    if len(shown) < 2 or not _collide(shown) or any(text.get_rotation() for text in shown):
+        return
+    labels = [" ".join(text.get_text().split()) for text in ax.get_xticklabels()]
+    ax.set_xticks(ax.get_xticks(), labels, rotation=30, ha="right", rotation_mode="anchor")

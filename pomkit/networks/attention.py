@@ -401,22 +401,19 @@ class Attention(nn.Module):
             sin: the same.
 
         Returns:
-            Like `qk`, with the channels of every head in another order.
+            Like `qk`.
         """
         # Length sqrt(scale) each, so that a product is scale * cosine.
         x = qk.float()
         shrink = torch.rsqrt(x.square().sum(-1, keepdim=True) + 1e-6)
         x = x * (shrink * self.scale.sqrt()[:, None, None])
 
-        # The quarters a, b, c, d of a head are the points a + bi, which turn, and c + di, which
-        # stand still: one complex product turns them all. The channels of the answer come in pairs,
-        # in queries and keys alike, so that their products stay the same.
-        real, imaginary = x.unflatten(-1, (2, 2, -1)).unbind(-2)  # (..., 2, d_head / 4) each
-        points = torch.complex(real, imaginary)
-        turn = torch.complex(cos, sin)
-        turns = torch.stack((turn, torch.ones_like(turn)), -2)  # (windows, ..., 2, d_head / 4)
-        turned = torch.view_as_real(points * turns)  # (..., 2, d_head / 4, 2)
-        return turned.flatten(-3).to(qk.dtype)  # (..., d_head)
+        # The first two quarters are the x and y of points that turn; the other half stands still.
+        quarter = self.level.d_head // 4
+        a, b, still = x.split((quarter, quarter, 2 * quarter), -1)
+        a_turned = a * cos - b * sin
+        b_turned = b * cos + a * sin
+        return torch.cat((a_turned, b_turned, still), -1).to(qk.dtype)
 
     def attend(
         self,

@@ -331,3 +331,20 @@ def test_a_picture_that_is_all_there_is_recalls_what_its_song_would(sections, wi
     known = WholeSong(picture, 0, lines)
     inpaint(told_by(cells_model(), whole), picture, mask, whole=known, **options)
     assert all(np.array_equal(*pair) for pair in zip(alone, whole, strict=True))
+
+
+def test_nothing_is_looked_up_where_nobody_wants_it(sections):
+    song = song_of(sections, "ABA")
+    picture = render(song)
+    mask = masks.bars(song, 10, 11)
+    seen = []
+    inpaint(told_by(cells_model(), seen), picture, mask, calls=1, whole=False)
+    compose(told_by(cells_model(), seen), song, mask, calls=1, whole=False)
+    assert not seen[0][:, 3:].any()
+    assert not seen[1][:, 3:].any()
+
+
+def test_a_whole_that_is_no_song_is_refused(sections):
+    song = song_of(sections, "AB")
+    with pytest.raises(OptionError, match="WholeSong.of"):
+        inpaint(cells_model(), render(song), masks.bars(song, 1, 1), whole=song)

@@ -35,7 +35,7 @@ from ..music.harmony import estimate_chords
 from ..music.palette import paint_chords
 from ..music.picture import parse
 from ..music.pixels import PITCHES, check_picture
-from ..music.recall import KnownSong, WholeSong, near_bars, recall
+from ..music.recall import RECALL_CHANNELS, KnownSong, WholeSong, near_bars, recall
 from ..music.song import Song
 from ..music.tables import BAR, MAX_STEPS, NOTE_DTYPE
 from ..processes.checkpoint import load_model
@@ -121,7 +121,7 @@ def inpaint(
     guidance: float = 1.0, temperature: float = 1.0,
     top_p: float | None = None, rule: Any = None, pitch_bias: Any = None,
     chords: Sequence[Chord] | None = None, bars: Sequence[int] | None = None,
-    meters: Sequence[Meter] = (), whole: WholeSong | None = None,
+    meters: Sequence[Meter] = (), whole: WholeSong | bool | None = None,
     callback: Callback | None = None, **own: Any,
 ) -> Pictures:
     # fmt: on
@@ -161,7 +161,8 @@ def inpaint(
         meters: (step, numerator, denominator) of the picture, as a Song has them: which notes such
             a model takes for beats; before the first one they are quarters.
         whole: the song of which the picture is a part, for a model that learned with `--memory`;
-            None: the picture is all there is.
+            None: the picture is all there is. False: nothing is looked up in other bars, so that
+            bars that come back in the song are composed anew, and not as they were.
         callback: is given {"i", "n", "preview"} at each call; preview() are the pictures so far.
         own: options that the model's family alone knows: `order` and `remask` of cells, see
             `processes.orders`; `strength` of edm, see `processes.strength`; `whole_notes` of
@@ -193,7 +194,7 @@ def inpaint(
         paint_chords(picture, chords)
     model.check_mask(mask)
     layout = lay_out(model, picture, mask, bars, meters=meters)
-    layout = replace(layout, whole=whole or layout.whole)
+    layout = replace(layout, whole=memory_source(whole, layout))
     canvas, counts = compose_windows(model, layout, options, n=n, callback=callback)
     result = finish(model, canvas, picture, mask, bars=bars)
     vars(result).update(counts, seed=seed, seconds=time.monotonic() - started)
@@ -272,7 +273,8 @@ class Layout:
         width: columns of the picture.
         lines: columns of the bar lines, on which windows begin, int (lines,), from 0 on.
         position: where in its bar each column is, float32 (4, w), see `bars.bar_position`.
-        whole: the song of which the picture is a part; where none is known, the picture.
+        whole: the song of which the picture is a part; where none is known, the picture; None:
+            nothing is looked up.
     """
 
     canvas: np.ndarray
@@ -283,7 +285,7 @@ class Layout:
     width: int
     lines: np.ndarray
     position: np.ndarray
-    whole: WholeSong
+    whole: WholeSong | None
 
     @property
     def visible(self) -> slice:
@@ -306,6 +308,9 @@ class Layout:
             canvas: uint8 (n, 128, w, 3), the pictures so far.
             todo: bool (128, w), what is not known of them.
         """
+        if self.whole is None:
+            return np.zeros((len(canvas), RECALL_CHANNELS, PITCHES, self.reach), bool)
+
         inside = self.visible
         canvas, todo = self.whole.around(canvas[:, :, inside], todo[:, inside])
         lines = self.whole.lines
@@ -331,6 +336,28 @@ class Layout:
         todo[:, self.visible.stop :] = True
         todo[:, window.start : window.start + self.reach] |= hidden
         return self.memory_of(window, self.canvas[None], todo)
+
+
+def memory_source(whole: Any, layout: Layout) -> WholeSong | None:
+    """Where a model looks up other bars.
+
+    Args:
+        whole: the option of `inpaint`.
+        layout: knows the picture.
+
+    Returns:
+        A song; None: it looks up nothing.
+
+    Raises:
+        OptionError: `whole` is something else.
+    """
+    if whole is None or whole is True:
+        return layout.whole
+    if whole is False:
+        return None
+    if not isinstance(whole, WholeSong):
+        raise OptionError(f"whole is {shown(whole)}; give WholeSong.of(song, start), or False")
+    return whole
 
 
 def lay_out(

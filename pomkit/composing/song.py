@@ -98,7 +98,7 @@ def compose(
             that has. None: any number.
         options: those of `inpaint`, such as seed. `bars`, `meters` and `whole` are the song's where
             they are not given, and so is `busiest`, see `busyness`; give None for as many notes as
-            the model likes.
+            the model likes. `whole=False`: bars that come back in the song are composed anew.
 
     Returns:
         The n songs; they remember the seed, the composed pictures and the reports.

@@ -137,9 +137,10 @@ class Bench:
         windows = self.windows[: self.count]
         for i in tqdm(range(len(kept), len(windows)), desc=f"{name}, {chords}", mininterval=10):
             shown = as_brought(windows[i], chords)
+            here = told(options) | {"seed": self.seed + i}
             if model.recalls:
-                options = options | {"whole": song_around(windows[i], chords)}
-            made = inpaint(model, shown, self.masks[i], seed=self.seed + i, **told(options))
+                here = {"whole": song_around(windows[i], chords)} | here
+            made = inpaint(model, shown, self.masks[i], **here)
             kept.append(np.asarray(made[0]))
             if (i + 1) % KEEP_EVERY == 0 or i + 1 == len(windows):
                 write(path, partial(np.savez_compressed, pictures=np.array(kept)))

@@ -38,7 +38,7 @@ HERE = Path(__file__).resolve().parent
 LARGEST = 800_000  # bytes of a notebook with its outputs
 LEAST_WIDTH, LEAST_POINTS = 900, 12  # of a picture that a room can read, and of its text
 # Notebooks whose set-up does not call `pomkit.legible_figures()` yet. This list may only shrink.
-STILL_SMALL: tuple[str, ...] = ("03", "04", "05", "06", "07", "09", "10", "11")
+STILL_SMALL: tuple[str, ...] = ()
 # The header's first sentence on time.
 TIME = re.compile(r"^\*\*Time\*\*:.*?(\.(?=\s|$)|$)", re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()[^()\s]+(?=\))|(?<=src=\")[^\"]+|(?<=href=\")[^\"]+")

@@ -25,7 +25,7 @@ from torch import Tensor
 from ..data.windows import Window
 from ..errors import OptionError
 from ..music import masks
-from ..music.bars import BAR_CHANNELS
+from ..music.bars import BAR_CHANNELS, bar_position
 from ..music.recall import RECALL_CHANNELS
 from ..music.tables import BAR
 from ..networks.hdit import HDiT, HDiTConfig, widened
@@ -138,6 +138,25 @@ class Cells(Model):
             return logits
         hidden = cells[:, None] == self.states
         return chain.in_whole_rows(logits, hidden, one_hot[:, : self.states])
+
+    def told(self, picture: np.ndarray, mask: np.ndarray | None = None) -> Tensor:
+        """What the network is told of a picture that is all there is, in bars of 4/4.
+
+        Args:
+            picture: uint8 (128, width, 3).
+            mask: bool (128, width), or None; where it covers chord rows the chord is unknown.
+
+        Returns:
+            float (1, told, 128, width): its chords; where in its bar each column is, if the network
+            takes that; and zeros for what other bars of its song say.
+        """
+        height, width = picture.shape[:2]
+        position = memory = None
+        if self.bar_position:
+            position = bar_position(None, (), width, self.steps_per_beat)
+        if self.recalls:
+            memory = np.zeros((RECALL_CHANNELS, height, width), bool)
+        return torch.from_numpy(told_channels(picture, mask, position, memory))[None]
 
     def encode(self, picture: np.ndarray) -> np.ndarray:
         """The cells of a picture, uint8 (128, width, 3): int64 (128, width); see `states`."""

@@ -7,8 +7,8 @@ import pytest
 
 import pomkit
 from pomkit import OptionError, Song, masks
-from pomkit.studio import Gesture, Session, options_of
 from pomkit.composing.voices import most_at_once
+from pomkit.studio import Gesture, Session, options_of
 from pomkit.studio.sampling import SETTINGS, order_of
 
 MODEL = pomkit.load_model("tiny", "cpu")

@@ -15,8 +15,8 @@ from ..processes.contract import Model
 from .editor import State
 
 CANNOT_DOUBT = "this model does not say how likely a note is"
-# A bar is judged as if it had so many notes more, of the usual doubt: one odd note is no odd bar.
-USUAL_NOTES = 4
+# A note is odd as far as its doubt exceeds that of so many of the notes.
+USUAL_SHARE = 0.75
 
 
 class Oddness(NamedTuple):
@@ -49,7 +49,10 @@ def bits_of_notes(bits: np.ndarray, notes: np.ndarray) -> np.ndarray:
 
 
 def oddest_bar(bits: np.ndarray, state: State) -> int | None:
-    """The bar whose notes are the oddest, from 1 on; None where there are no notes.
+    """The bar with the oddest notes, from 1 on; None where there are no notes.
+
+    Only what a note's doubt exceeds the usual by counts: many ordinary notes beside two wrong ones
+    do not hide them.
 
     Args:
         bits: doubt of the cells, float32 (128, width).
@@ -64,6 +67,8 @@ def oddest_bar(bits: np.ndarray, state: State) -> int | None:
     bar = np.searchsorted(state.bars, notes["onset"], side="right")
     count = np.bincount(bar)  # (bars + 1,)
     total = np.bincount(bar, doubt_of_note)  # (bars + 1,)
-    usual = USUAL_NOTES * doubt_of_note.mean()
-    mean = np.where(count, (total + usual) / (count + USUAL_NOTES), -1)
-    return max(int(mean.argmax()), 1)
+    usual = np.quantile(doubt_of_note, USUAL_SHARE)
+    excess = np.bincount(bar, np.maximum(doubt_of_note - usual, 0))  # (bars + 1,)
+    # Where no note stands out, the bar of the greatest mean.
+    score = excess if excess.any() else total / np.maximum(count, 1)
+    return max(int(np.where(count, score, -1).argmax()), 1)

@@ -17,6 +17,7 @@ from pomkit.composing.busyness import busiest_of
 from pomkit.data import onsets_per_bar, songs
 from pomkit.studio import SAVERS, SETTINGS, Gesture, Session, options_of
 from pomkit.studio import session as module
+from pomkit.studio.sampling import knows
 from pomkit.studio.session import EVENTS
 
 MODEL = pomkit.load_model("tiny", "cpu")
@@ -484,6 +485,23 @@ def test_music_without_chords_is_composed_with_those_that_are_heard_in_it(sessio
     plain = session.inpaint(seed=5, steps=6, heard_chords=False)
     assert "chords heard" not in session.message
     assert not np.array_equal(plain[0], heard)
+
+
+@pytest.mark.parametrize(("wish", "whole"), [(True, None), (False, False)])
+def test_a_model_with_a_memory_can_be_kept_from_the_rest_of_the_song(session, wish, whole):
+    """The setting is the `whole` of `inpaint`."""
+    editor = session.editor
+    before, mask = editor.picture, editor.mask
+    given = dict(seed=5, calls=4, busiest=busiest_of(editor.song, mask))
+    (composed,) = session.inpaint(seed=5, steps=4, repeats=wish)
+    bars = editor.state.bars
+    told = pomkit.inpaint(MODEL, before, mask, whole=whole, bars=bars, **given)
+    assert np.array_equal(composed, told[0])
+
+
+def test_a_model_without_a_memory_does_not_know_that_bars_can_come_back():
+    edm = pomkit.load_model("tiny-edm", "cpu")
+    assert [knows(each, "repeats") for each in (MODEL, edm)] == [True, False]
 
 
 def test_the_first_settings_are_in_their_ranges():

@@ -144,6 +144,12 @@ _ALL = [
         "where the song names no chords, show the model those heard in it",
     ),
     Setting(
+        "repeats",
+        True,
+        "repeat bars",
+        "on: bars that come back may return as they were elsewhere in the song; off: as new ones",
+    ),
+    Setting(
         "voices",
         AS_THE_PART,
         tip="of a chosen part, how many notes sound at once: as many as it has, or any number",
@@ -175,6 +181,8 @@ def defaults() -> dict[str, Any]:
 
 def knows(model: Model, setting: str) -> bool:
     """Whether a setting means something to a model; one that does not is disabled in the panel."""
+    if setting == "repeats":
+        return model.recalls
     return setting not in OPTION_OF or OPTION_OF[setting] in model.options
 
 

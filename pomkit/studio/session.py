@@ -431,6 +431,8 @@ class Session:
         )
         hear = partial(self._hear, time.monotonic(), before, shown)
         options |= {"bars": before.bars, "meters": before.meters}
+        if not settings["repeats"]:
+            options["whole"] = False
         pictures = inpaint(model, shown.picture, before.mask, callback=hear, **options)
         shown.take_back(pictures)
         candidates = np.asarray(pictures)

@@ -13,7 +13,7 @@ Of songs held back, 32 bars each:
 - "texture": the correlation of the onsets a step asked for and got, the accompaniment's and
   melody's pitches all new: with the texture told, and not told.
 
-The table goes to assets/reports/plans.json.
+The rows go to assets/reports/plans.json; what another command wrote there stays.
 """
 
 from __future__ import annotations
@@ -115,12 +115,13 @@ def main() -> int:
     windows = Mixture(str(find_archive(o.archive)), progress=False).windows(
         o.split, SONG, semitones=(0, 0)
     )
-    table = {}
+    command = shlex.join(["python", *sys.argv])
+    report = json.loads(REPORT.read_text()) if REPORT.is_file() else {}
     for name, judge in (("cascade", judge_cascade), ("texture", judge_texture)):
         if getattr(o, name):
-            table[name] = judge(load_model(getattr(o, name), "cpu"), windows, o.count)
-            print(name, {key: round(value, 3) for key, value in table[name].items()})
-    report = {"command": shlex.join(["python", *sys.argv]), "table": table, "songs": o.count}
+            row = judge(load_model(getattr(o, name), "cpu"), windows, o.count)
+            print(name, {key: round(value, 3) for key, value in row.items()})
+            report[name] = {"command": command, "songs": o.count, **row}
     write(REPORT, json.dumps(report, indent=1).encode() + b"\n")
     return 0
 

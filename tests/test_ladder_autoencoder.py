@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import gaussian_oracle, make_song, seeded
 from torch import distributions
 from torch.utils.data import default_collate
@@ -18,6 +19,8 @@ from pomkit.ladder.autoencoder import (
     Faders,
     attributes,
     ddpm_sigmas,
+    decoded_attributes,
+    disobedience,
     disorder,
     inks,
     latent_divergence,
@@ -26,7 +29,7 @@ from pomkit.ladder.autoencoder import (
     to_vp,
     with_faders,
 )
-from pomkit.ladder.system import Request, window_cells
+from pomkit.ladder.system import ONSET, Request, window_cells
 from pomkit.processes.contract import Options
 from pomkit.processes.samplers import sample_dpmpp_2m, sample_euler
 from pomkit.training import TrainOptions
@@ -195,9 +198,29 @@ def test_the_attributes_are_counted_by_hand():
     assert attributes(cells).tolist() == [[2 / 64, 2.0], [0.0, 0.0]]
 
 
+def test_what_is_read_has_the_attributes_of_its_cells_and_a_gradient(cells):
+    """Sure logits are read as their cells; more of an onset in a silent step is a fuller rhythm."""
+    logits = (30 * F.one_hot(cells, 3).permute(0, 3, 1, 2).float()).requires_grad_()
+    assert torch.allclose(decoded_attributes(logits), attributes(cells))
+    assert disobedience(logits, attributes(cells)).max() < 1e-9
+
+    logits = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    decoded_attributes(logits - torch.tensor([0.0, 9, 9])[:, None, None])[0, 0].backward()
+    assert logits.grad is not None
+    assert (logits.grad[:, ONSET] > 0).all()
+
+
+def test_a_batch_that_has_what_others_have_asks_nothing_of_the_decoder(cells):
+    """The distance is in standard deviations of the batch, so its unit does not matter."""
+    values = attributes(cells)
+    logits = 30 * F.one_hot(cells, 3).permute(0, 3, 1, 2).float()
+    off = values + values.std(0) * torch.tensor([2.0, 0.0])
+    assert torch.allclose(disobedience(logits, off), torch.full((len(cells),), 2.0), rtol=1e-3)
+
+
 def test_the_bound_is_the_loss_in_bits(faders, cells):
     """With weights of 1 and 0 both are the same bound, of the same latents."""
-    model = Faders("toy", beta=1.0, pull=0.0).eval()
+    model = Faders("toy", beta=1.0, pull=0.0, swap=0.0).eval()
     model.load_state_dict(faders.state_dict())
     noise = torch.randn(len(cells), LATENT, generator=seeded(3))
     with torch.no_grad():
@@ -217,7 +240,7 @@ def test_a_fader_at_its_own_value_changes_nothing(faders, cells):
 def test_faders_move_apart_after_some_steps(cells):
     """The term alone brings the first two latents into the order of the attributes."""
     torch.manual_seed(0)
-    model = Faders("toy", pull=1.0)
+    model = Faders("toy", pull=1.0, swap=0.0)
     adam = torch.optim.Adam(model.parameters(), lr=3e-3)
     batch = {"cells": cells, "noise": torch.zeros(len(cells), LATENT)}
     for _ in range(60):
@@ -229,6 +252,22 @@ def test_faders_move_apart_after_some_steps(cells):
     for k in range(2):
         in_order = wanted[latents[:, k].argsort(), k]
         assert (in_order[1:] >= in_order[:-1]).all()
+
+
+def test_the_decoder_learns_to_obey_the_faders_of_other_windows(cells):
+    """The second term alone: windows take on the attributes of those whose faders they get."""
+    torch.manual_seed(0)
+    model = Faders("toy", pull=0.0, swap=1.0)
+    adam = torch.optim.Adam(model.parameters(), lr=3e-3)
+    batch = {"cells": cells, "noise": torch.zeros(len(cells), LATENT)}
+    losses = []
+    for _ in range(40):
+        adam.zero_grad()
+        loss = model.loss(batch, model, TrainOptions()).mean()
+        loss.backward()
+        adam.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) / 2
 
 
 def test_faders_are_options(faders):

@@ -6,7 +6,9 @@
   a single step, to the bit, and says the mean of all that could be there: grey.
 - `Faders`: a variational autoencoder. Its first latent rises with how often notes begin, its second
   with how many begin together (Music FaderNets, Tan and Herremans 2020, arXiv 2007.15474), by a
-  term that compares all windows of a batch (Pati and Lerch 2020, arXiv 2004.05485).
+  term that compares all windows of a batch (Pati and Lerch 2020, arXiv 2004.05485). That orders the
+  latents, but the decoder may still read the same from the 62 others. So a second term sets each
+  window's faders to those of another window, and asks for the other one's attributes.
 
     model = pomkit.load_model("runs/faders/model")
     busier = model.moved(cells, rhythm=2.0)                # int64 (batch, 64, 64)
@@ -76,7 +78,7 @@ class Autoencoder(System):
     process = "autoencoder"
     answers = {"any": "L"}
     methods = {"search": SEARCH_CALLS}
-    sizes = {"tiny": {"width": 24}, "toy": {"width": 4}}
+    sizes = {"tiny": {"width": 8}, "toy": {"width": 4}}
 
     def build(self, width: int, **weights: float) -> nn.Module:
         """The encoder and the decoder."""
@@ -255,7 +257,7 @@ class Faders(Autoencoder):
     process = "faders"
     answers = {"everything": "N", "any": "L"}
     options = Autoencoder.options | set(FADERS)
-    traits: ClassVar[Mapping[str, Any]] = {"beta": 0.2, "pull": 0.1}
+    traits: ClassVar[Mapping[str, Any]] = {"beta": 0.2, "pull": 0.1, "swap": 0.05}
     likelihood = "bound"
 
     def build(self, width: int, **weights: float) -> nn.Module:
@@ -263,8 +265,8 @@ class Faders(Autoencoder):
 
         Args:
             width: channels of the largest layers.
-            weights: `beta`, of the latents' divergence from a normal distribution, and `pull`, of
-                the faders' order.
+            weights: `beta`, of the latents' divergence from a normal distribution; `pull`, of the
+                faders' order; `swap`, of what windows have with the faders of others.
 
         Raises:
             OptionError: a weight is below 0.
@@ -292,8 +294,15 @@ class Faders(Autoencoder):
         z = mean + (log_variance / 2).exp() * batch["noise"]
         nats = cell_nats(forward(z), cells)
         nats = nats + self.own["beta"] * latent_divergence(mean, log_variance)
-        order = disorder(mean[:, : len(FADERS)], attributes(cells))
-        return nats / (CELL_COUNT * NATS_PER_BIT) + self.own["pull"] * order
+        values = attributes(cells)
+        faders = z[:, : len(FADERS)]
+        order = disorder(mean[:, : len(FADERS)], values)
+
+        # The faders of the next window of the batch.
+        moved = torch.cat([faders.roll(1, 0), z[:, len(FADERS) :]], dim=1)
+        missed = disobedience(forward(moved), values.roll(1, 0))
+        terms = self.own["pull"] * order + self.own["swap"] * missed
+        return nats / (CELL_COUNT * NATS_PER_BIT) + terms
 
     @torch.no_grad()
     def bits(self, cells: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -389,6 +398,36 @@ def disorder(z: Tensor, values: Tensor) -> Tensor:
     apart = (z[:, None] - z[None]).tanh()  # (batch, batch, k)
     wanted = (values[:, None] - values[None]).sign()
     return ((apart - wanted) ** 2).mean((1, 2))
+
+
+def disobedience(logits: Tensor, wanted: Tensor) -> Tensor:
+    """How far decoded windows are from the attributes that were asked for: float (batch,).
+
+    The mean squared distance, each attribute in units of its standard deviation in the batch.
+
+    Args:
+        logits: float (batch, 3, h, w).
+        wanted: float (batch, 2), as of `attributes`.
+    """
+    got = decoded_attributes(logits)  # (batch, 2)
+    scale = wanted.std(0).clamp(min=1e-3)
+    return (((got - wanted) / scale) ** 2).mean(1)
+
+
+def decoded_attributes(logits: Tensor) -> Tensor:
+    """The `attributes` of the likeliest cells, with the gradient of the expected ones: (batch, 2).
+
+    Args:
+        logits: float (batch, 3, h, w).
+    """
+    begins = logits.softmax(1)[:, ONSET]
+    step = 1 - (1 - begins).prod(1)  # (batch, w)
+    together = begins.sum((1, 2)) / step.sum(1).clamp(min=1e-3)
+    expected = torch.stack([step.mean(1), together], dim=1)  # (batch, 2)
+
+    # What is read counts, but reading has no gradient.
+    read = attributes(likeliest_cells(logits.detach()))
+    return expected + (read - expected).detach()
 
 
 def likeliest_cells(logits: Tensor) -> Tensor:

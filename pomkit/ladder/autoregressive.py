@@ -328,7 +328,7 @@ class TokenTransformer(Autoregressive):
     # A call draws a token; particles are weighed in one more.
     methods = {"particles": MOST_TOKENS + 1, "clamp": MOST_TOKENS}
     sizes = {
-        "tiny": {"width": 128, "depth": 3, "heads": 4, "reach": 256},
+        "tiny": {"width": 80, "depth": 3, "heads": 4, "reach": 256},
         "toy": {"width": 32, "depth": 1, "heads": 2, "reach": 64},
     }
     # Tokens of a row that are learned; of 300 windows of POP909 98 in 100 have no more.

@@ -356,7 +356,7 @@ class Wgan(Adversarial):
     process = "wgan"
     answers = {"everything": "N", "any": "L"}
     methods = {"search": SEARCH_CALLS}
-    sizes = {"tiny": {"width": 32}, "toy": {"width": 4}}
+    sizes = {"tiny": {"width": 10}, "toy": {"width": 4}}
     traits: ClassVar[Mapping[str, Any]] = {"loss": "gp", "style": False, "dilate": 0}
 
     def build(self, width: int, loss: str, style: bool, dilate: int) -> nn.Module:
@@ -488,7 +488,7 @@ class Midinet(Adversarial):
     process = "midinet"
     answers = {"continuation": "N"}
     methods = {"bars": WINDOW // BAR_WIDTH}
-    sizes = {"tiny": {"width": 32}, "toy": {"width": 4}}
+    sizes = {"tiny": {"width": 20}, "toy": {"width": 4}}
     traits: ClassVar[Mapping[str, Any]] = {"context": False}
     # The generator is asked for more than to deceive, so its loss tells how a run goes.
     parts = {"generator": "network.generator.", "critic": "network.critic."}
@@ -648,7 +648,7 @@ class Musegan(Adversarial):
     answers = {"everything": "N", "any": "LN"}
     methods = {"search": SEARCH_CALLS}
     options = System.options | {"track"}
-    sizes = {"tiny": {"width": 32}, "toy": {"width": 4}}
+    sizes = {"tiny": {"width": 10}, "toy": {"width": 4}}
     traits: ClassVar[Mapping[str, Any]] = {"loss": "gp"}
 
     def build(self, width: int, loss: str) -> nn.Module:

@@ -59,7 +59,7 @@ BITS_BATCH = 8
 RUNG_COLUMNS = {
     "process": "process",
     "note": "bits a note",
-    "likelihood": "which are",
+    "likelihood": "kind of bits",
     "cell": "bits a cell",
     "method": "method",
     "temperature": "temperature",

@@ -4,8 +4,9 @@
 
 The plans stand in notebooks/README.md, between `<!-- plans -->` and `<!-- /plans -->`. A table is a
 plan. A row that begins with a notebook's number is a block: "07, sections 1, 5 and 10, exercises
-07-3 and 07-4". A class runs the cells before section 1, then those of the sections that are named,
-in their order. Blocks of one notebook in one plan share a kernel.
+07-3 and 07-4", or "08, section 1 and tasks 1 to 3". A class runs the cells before section 1, then
+those of the sections and tasks that are named, in their order. Blocks of one notebook in one plan
+share a kernel.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ import course  # noqa: E402
 from IPython.core.inputtransformer2 import TransformerManager  # noqa: E402
 
 PAGE = course.HERE / "README.md"
-SECTION = re.compile(r"^## (\d+) · ", re.MULTILINE)
+HEADING = re.compile(r"^## (Task )?(\d+) · ", re.MULTILINE)
 KNOWN = {*dir(builtins), "display", "get_ipython", "__file__", "__name__"}
 
 
 class Block(NamedTuple):
-    """What a plan takes of one notebook: its number, its sections and its exercises."""
+    """What a plan takes of one notebook: its number, sections ("2", "Task 2") and exercises."""
 
     plan: str
     notebook: str
-    sections: tuple[int, ...]
+    sections: tuple[str, ...]
     exercises: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        return f"{self.plan}: {self.notebook} sections {', '.join(map(str, self.sections))}"
+        return f"{self.plan}: {self.notebook} sections {', '.join(self.sections)}"
 
 
 def numbers(text: str) -> Iterator[int]:
@@ -53,11 +54,14 @@ def numbers(text: str) -> Iterator[int]:
 def block(plan: str, row: str) -> Block | None:
     """What a row of a plan takes of a notebook; None where it takes nothing, or all of it."""
     begins = re.match(r"(?:go on with )?(\d\d)\b", row)
-    sections = re.search(r"sections? ([\d, toand]+)", row)
-    if not begins or not sections:
+    named: list[str] = []
+    for kind, before in (("section", ""), ("task", "Task ")):
+        found = re.search(rf"{kind}s? ([\d, toand]+)", row)
+        named += [f"{before}{number}" for number in numbers(found[1] if found else "")]
+    if not begins or not named:
         return None
     exercises = re.findall(r"\b(\d\d-\d)\b", row)
-    return Block(plan, begins[1], tuple(numbers(sections[1])), tuple(f"e{e}" for e in exercises))
+    return Block(plan, begins[1], tuple(named), tuple(f"e{e}" for e in exercises))
 
 
 def blocks(page: str) -> list[Block]:
@@ -85,13 +89,13 @@ def cells_of(nb: Any, part: Block) -> list[Any]:
     Raises:
         ValueError: the notebook has no such section, or an exercise lies outside of the sections.
     """
-    section, taken, there = 0, [], {0}
+    section, taken, there = "", [], {""}
     for cell in nb.cells:
         if cell.cell_type == "markdown":
-            for number in SECTION.findall(cell.source):
-                section = int(number)
+            for kind, number in HEADING.findall(cell.source):
+                section = kind + number
                 there.add(section)
-        elif "colab" not in cell.metadata.get("tags", ()) and section in (0, *part.sections):
+        elif "colab" not in cell.metadata.get("tags", ()) and section in ("", *part.sections):
             taken.append(cell)
 
     missing = [*{*part.sections} - there]

@@ -87,15 +87,25 @@ def test_names_that_are_missing(sources, lacking):
 
 def test_a_row_is_read():
     row = "go on with 05, sections 1, 3 to 5 and 9, exercises 05-1 and 05-2; listen"
-    assert lab_plans.block("p", row) == ("p", "05", (1, 3, 4, 5, 9), ("e05-1", "e05-2"))
+    assert lab_plans.block("p", row) == ("p", "05", ("1", "3", "4", "5", "9"), ("e05-1", "e05-2"))
+    row = "08, section 1 and tasks 1 to 3, in pairs"
+    assert lab_plans.block("p", row).sections == ("1", "Task 1", "Task 2", "Task 3")
     assert lab_plans.block("p", "00, everyone hears a result") is None
     assert lab_plans.block("p", "break") is None
 
 
 def test_a_block_holds_its_sections_only():
     nb = small("one", "two", "three")
-    cells = lab_plans.cells_of(nb, lab_plans.Block("p", "90", (1, 3), ()))
+    cells = lab_plans.cells_of(nb, lab_plans.Block("p", "90", ("1", "3"), ()))
     assert [cell.source for cell in cells] == ["import os\nbase = 1", "one", "three"]
+
+
+def test_a_task_is_no_part_of_the_section_before_it():
+    nb = small("one", "two")
+    nb.cells[-2].source = "## Task 2 · A line"
+    parts = [lab_plans.Block("p", "90", named, ()) for named in (("1",), ("Task 2",))]
+    taken = [[cell.source for cell in lab_plans.cells_of(nb, part)][1:] for part in parts]
+    assert taken == [["one"], ["two"]]
 
 
 @pytest.mark.parametrize("row", ["90, section 7", "90, section 1, exercise 90-1"])

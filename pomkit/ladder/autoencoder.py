@@ -78,7 +78,7 @@ class Autoencoder(System):
     process = "autoencoder"
     answers = {"any": "L"}
     methods = {"search": SEARCH_CALLS}
-    sizes = {"tiny": {"width": 8}, "toy": {"width": 4}}
+    sizes = {"tiny": {"width": 24}, "toy": {"width": 4}}
 
     def build(self, width: int, **weights: float) -> nn.Module:
         """The encoder and the decoder."""
@@ -257,7 +257,7 @@ class Faders(Autoencoder):
     process = "faders"
     answers = {"everything": "N", "any": "L"}
     options = Autoencoder.options | set(FADERS)
-    traits: ClassVar[Mapping[str, Any]] = {"beta": 0.2, "pull": 0.1, "swap": 0.05}
+    traits: ClassVar[Mapping[str, Any]] = {"beta": 0.2, "pull": 0.1, "swap": 0.1}
     likelihood = "bound"
 
     def build(self, width: int, **weights: float) -> nn.Module:

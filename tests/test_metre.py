@@ -155,7 +155,7 @@ def test_masks_of_bars_end_with_the_window_where_no_bar_does():
 
 def test_models_that_are_not_told_answer_as_before():
     """Whatever metre is given, bit for bit."""
-    model = load_model("small")
+    model = load_model("tiny-edm")
     assert not model.bar_position
     assert "bar_position" not in model.spec()
     picture = render(song_in(((0, 6, 8),)), 0, 64)

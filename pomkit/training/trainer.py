@@ -8,6 +8,7 @@ atomically written file: a killed run goes on with `resume=True` as if nothing h
 is learned), `state` (the file, the card), `processes.contract` (what a family of models says).
 """
 
+import atexit
 import contextlib
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import Tensor
@@ -73,6 +75,8 @@ class Trainer:
         self.accelerator = Accelerator(
             mixed_precision=precision_of(options), cpu=not torch.accelerator.is_available()
         )
+        if self.accelerator.num_processes > 1:
+            atexit.register(leave_the_others)
         self.progress = progress and self.accelerator.is_main_process
         self.windows, self.valid = self._read_windows()
         self._make_model()
@@ -365,6 +369,13 @@ class Clock:
             "pictures_per_second": round(pictures / spent, 1),
             "waiting_for_data": round(self.waited / spent, 3),
         }
+
+
+def leave_the_others() -> None:
+    """End what binds this process to those that train with it."""
+    # Its threads must end before the interpreter does, else the process may abort at its exit.
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def check_devices(model: Model, options: TrainOptions, devices: int) -> None:

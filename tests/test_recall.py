@@ -128,6 +128,28 @@ def test_bars_of_many_lengths_lie_where_they_begin():
     assert known.all()
 
 
+def test_a_hidden_melody_is_reminded_of_a_verse_and_never_of_its_introduction(sections):
+    """The same accompaniment everywhere; the introduction has no melody, so it is no answer."""
+    accompaniment, chords = sections["A"]
+    low = [(onset, length, pitch % 12 + 40, *rest) for onset, length, pitch, *rest in accompaniment]
+    melody = [(bar * BAR + 4, 3, 72 + bar, 90, 0) for bar in range(4)]
+    verses = {"I": (low, chords), "V": (low + melody, chords)}
+    song = song_of(verses, "IVIV")
+    picture = render(song, 0, 16 * BAR)
+    hidden = masks.bars(picture, 13, 16)
+    hidden[:BORDER] = hidden[127 - 60 :] = False
+    sheet = KnownSong.of(picture, hidden, song.bars)
+    assert np.array_equal(source_bars(sheet, 12, 16), [4, 5, 6, 7])
+    onset, *_ = recall(sheet, 12 * BAR, 4 * BAR)
+    assert onset[: 127 - 60].sum() == len(melody)
+
+    # Where no other bar has notes, there is nothing to be reminded of.
+    alone = render(song_of({"I": (low, chords), "V": (low + melody, chords)}, "IIV"), 0, 12 * BAR)
+    hidden = masks.bars(alone, 9, 12)
+    hidden[:BORDER] = hidden[127 - 60 :] = False
+    assert (source_bars(KnownSong.of(alone, hidden), 8, 12) == -1).all()
+
+
 def test_a_song_of_one_bar_is_reminded_of_nothing():
     picture = render(Song([(0, 2, 60, 80, 0)]), 0, BAR)
     planes = recall(KnownSong.of(picture, masks.everything(picture)), 0, WIDTH)

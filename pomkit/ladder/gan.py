@@ -54,6 +54,8 @@ REAL_LABEL = 0.9
 MATCHED_BARS = 0.1
 MATCHED_FEATURES = 0.01
 BAR_WIDTH = 16
+# MuseGAN's logits lie between this and its negative.
+MOST_LOGIT = 8.0
 # 12 tones, and whether they are known.
 TOLD_OF_CHORDS = 13
 
@@ -614,7 +616,8 @@ class TrackGenerator(nn.Module):
             mine = z[:, number * private : (number + 1) * private]
             features = own(torch.cat([mine, which], dim=1))
             tracks.append(head(torch.cat([*told, features], dim=1)))
-        return torch.stack(tracks, dim=1)
+        # Within bounds: a state that has become certain would learn no more, and tracks are sparse.
+        return MOST_LOGIT * torch.tanh(torch.stack(tracks, dim=1) / MOST_LOGIT)
 
 
 def merged(logits: Tensor) -> Tensor:
@@ -648,7 +651,7 @@ class Musegan(Adversarial):
     answers = {"everything": "N", "any": "LN"}
     methods = {"search": SEARCH_CALLS}
     options = System.options | {"track"}
-    sizes = {"tiny": {"width": 10}, "toy": {"width": 4}}
+    sizes = {"tiny": {"width": 13}, "toy": {"width": 4}}
     traits: ClassVar[Mapping[str, Any]] = {"loss": "gp"}
 
     def build(self, width: int, loss: str) -> nn.Module:

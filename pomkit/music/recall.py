@@ -3,7 +3,7 @@
 Music repeats itself, and a window of some bars cannot show it. So for each bar of a window that bar
 of the whole song is looked for that is most like it, as far as both are known: by their chords, and
 by the notes beside the mask. Bars that follow each other are looked for together, since a verse
-comes back as a whole.
+comes back as a whole. A bar that is silent where music is asked for is no answer.
 
     known = KnownSong.of(picture, unknown, lines)
     planes = recall(known, 512, 256)          # bool (3, 128, 256): onsets, sustains, known
@@ -214,8 +214,8 @@ def source_bars(sheet: KnownSong, first: int, last: int) -> np.ndarray:
 def likenesses(sheet: KnownSong, wanted: slice, others: slice) -> np.ndarray:
     """How like bars are to others, as far as both are known: float32 (wanted, others).
 
-    The share of equal chords, and NOTES_WORTH times the F1 of the onsets. A bar that does not
-    know half of what is unknown in the wanted one is out, and so is the bar itself.
+    The share of equal chords, and NOTES_WORTH times the F1 of the onsets. Out are the bar itself, a
+    bar that does not know half of what is unknown in the wanted one, and one that is silent there.
 
     Args:
         sheet: of the song.
@@ -255,7 +255,13 @@ def likenesses(sheet: KnownSong, wanted: slice, others: slice) -> np.ndarray:
     unknown = cells - known
     wanting = unknown.sum(axis=1, keepdims=True)  # (wanted, 1)
     covered = unknown @ others_known.T >= wanting / 2
+
+    # Who asks for music is not reminded of silence: an introduction is often like a verse.
+    others_sounding = np.maximum(others_onset, flat(sheet.sustain, others))
+    sounding = unknown @ others_sounding.T > 0
+    is_answer = covered & (sounding | (wanting == 0))
+
     numbers = np.arange(len(sheet.lines) - 1)
     distance = numbers[wanted, None] - numbers[None, others]  # (wanted, others)
     likeness = chords + NOTES_WORTH * f1 - NEARNESS * np.abs(distance)
-    return np.where(covered & (distance != 0), likeness, OUT_OF_QUESTION).astype(np.float32)
+    return np.where(is_answer & (distance != 0), likeness, OUT_OF_QUESTION).astype(np.float32)

@@ -302,7 +302,7 @@ def judge_options() -> argparse.ArgumentParser:
     )
     add = p.add_argument
     add("model", nargs="?", help="a shipped model's name or the path of a .safetensors file")
-    add("--data", help="corpus: a folder, glob or tar/zip archive")
+    add("--data", help="corpus: a folder, glob, tar/zip archive, or pop909")
     add(
         "--out",
         type=Path,

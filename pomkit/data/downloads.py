@@ -1,9 +1,9 @@
 """Corpora that can be downloaded: pinned by what their files hold, resumed where it broke off.
 
-    corpus = read_corpus(fetch("pop909"))
+    corpus = read_corpus("pop909")            # or read_corpus(fetch("pop909"))
 
 The law: everyone who fetches a corpus has the same files, or gets an error. Nothing is downloaded
-unless `fetch` is called, and never twice.
+unless it is asked for by its name, and never twice.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Several corpora to learn from at once, each with a share of the windows.
 
-    mixture = Mixture("pop909.tar.xz,music21.corpus", "2:1")
+    mixture = Mixture("pop909,music21.corpus", "2:1")
     windows = mixture.windows("train", width=256, seed=0)      # two of three come from pop
 
 Each corpus is divided for itself, so that a song is in the split in which it always is. A window

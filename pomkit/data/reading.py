@@ -24,6 +24,7 @@ from ..files import AnyPath
 from ..music.midi import read_midi
 from ..music.song import Song
 from .corpus import Corpus
+from .downloads import CORPORA, fetch
 from .members import ARCHIVES, Member, find_members, song_name
 from .pop909 import annotate
 from .store import (
@@ -64,7 +65,8 @@ def read_corpus(
 
     Args:
         paths: one path or many. A single path of a corpus that was saved before is opened as it is,
-            whatever the options say.
+            whatever the options say. "pop909": the corpus of that name, which `fetch` downloads
+            unless it is at hand.
         workers: processes; None: as many as cores, or as `joblib.parallel_config` says. With its
             backend "dask" or "ray" a cluster reads, all of whose machines must see the folders.
         progress: show a bar.
@@ -85,9 +87,9 @@ def read_corpus(
         steps_per_beat=steps_per_beat, drums=drums, pedal=pedal, salvage=salvage, estimate=estimate
     )
     if isinstance(paths, str | os.PathLike):
-        if is_saved(paths):
-            return Corpus.load(paths)
-        paths = [paths]
+        paths = [_at_hand(paths, progress)]
+        if is_saved(paths[0]):
+            return Corpus.load(paths[0])
     paths = list(paths)
 
     # Two chunks tell whether there is anything to read, and enough for several processes.
@@ -113,6 +115,12 @@ def read_corpus(
             bar.update(count)
             shards.append(shard)
     return _whole(shards, folder)
+
+
+def _at_hand(path: AnyPath, progress: bool) -> AnyPath:
+    """A path as it is, or where the corpus of that name stands."""
+    is_name = str(path) in CORPORA and not os.path.exists(path)
+    return fetch(str(path), progress) if is_name else path
 
 
 def _chunks(paths: Iterable[AnyPath]) -> Iterator[Chunk]:

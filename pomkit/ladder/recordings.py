@@ -1,6 +1,6 @@
 """Recordings: windows of songs with their sound, synthesised once, so that training need not wait.
 
-    python -m pomkit.ladder.recordings --data pop909.tar.xz --out runs/sounds.safetensors
+    python -m pomkit.ladder.recordings --data pop909 --out runs/sounds.safetensors
 
 Of every song of the training and validation splits a few windows are played by pomkit's own
 synthesiser (`sound.sound_of`) and kept as cells and log-mel spectrograms. A system that learns from

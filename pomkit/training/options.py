@@ -26,7 +26,7 @@ class TrainOptions:
     """
 
     data: str = option(
-        "", "corpus: a folder, glob, archive, or several: A,B (default: the shipped songs)"
+        "", "corpus: a folder, glob, archive, pop909, or several: A,B (default: the shipped songs)"
     )
     mix: str = option("", "shares of several corpora, like 2:1 (default: all alike)")
     out: str = option("runs/tiny", "run folder: state, model, loss plot, sample pictures")

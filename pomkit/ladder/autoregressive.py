@@ -175,7 +175,9 @@ class PixelCNN(Autoregressive):
         In both orders the cell one step earlier is known: after silence there is no sustain.
         """
         one_hot = F.one_hot(cells, CELL_STATES).movedim(-1, 1).float()  # (batch, 3, 64, 64)
-        logits = self.turned_back(self.network(self.turned(one_hot)).float())
+        # With its states side by side in memory, bfloat16 convolutions have gradients of NaN.
+        read = self.turned(one_hot).contiguous()
+        logits = self.turned_back(self.network(read).float())
         return possible(logits, cells)
 
     def fill(self, cells: Tensor, mask: Tensor, request: Request) -> Tensor:

@@ -1,14 +1,14 @@
 """Songs to learn from: corpora, and training windows (notebook 02).
 
-Reading order: store, members, pop909, corpus, reading, downloads, scores, mask_mix, windows,
+Reading order: store, members, pop909, corpus, downloads, reading, scores, mask_mix, windows,
 mixture.
 
 - `store`: what is kept of a file; tables of notes in memory and on disk.
 - `members`: the files of folders, globs and archives.
 - `pop909`: POP909's annotations become bars and chords.
 - `corpus`: Corpus and Songs: read lazily, divided without leaks.
-- `reading`: `read_corpus`: many files at once, on one machine or many.
 - `downloads`: corpora from the web, pinned by content.
+- `reading`: `read_corpus`: many files at once, on one machine or many.
 - `scores`: a corpus of classical and folk music, converted from the scores in music21.
 - `mask_mix`: random masks of every kind.
 - `windows`: training windows: a picture and a mask that depend on an index alone.
@@ -24,8 +24,8 @@ __all__, __getattr__, __dir__ = face(
         "members": "ARCHIVES",
         "pop909": "",
         "corpus": "SPLITS Corpus Songs split_of",
-        "reading": "read_corpus",
         "downloads": "CORPORA fetch",
+        "reading": "read_corpus",
         "scores": "",
         "mask_mix": "MASK_MIX draw_kind onsets_per_bar random_mask",
         "windows": "Window Windows",

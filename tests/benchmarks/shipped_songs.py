@@ -88,7 +88,7 @@ def compare_memory(model, songs, seeds):
             said = [f"{name}, bars {first}-{first + BARS - 1}: {there} notes"]
             for row, options in (("memory", {}), ("no memory", {"whole": False})):
                 made = [pomkit.compose(model, song, mask, seed=seed, **options) for seed in seeds]
-                counts = [onsets(songs.pictures[0], mask) for songs in made]
+                counts = [onsets(each.pictures[0], mask) for each in made]
                 off[row] += [abs(np.log2((count + 1) / (there + 1))) for count in counts]
                 said.append(f"{row} {np.mean(counts):.1f}")
             print("; ".join(said), flush=True)

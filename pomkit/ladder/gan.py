@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from ..data.windows import Window
 from ..errors import check_choice, check_whole
-from ..processes.states import OFF, chord_channels
+from ..processes.states import OFF, ONSET, SUSTAIN, chord_channels
 from ..processes.wide import line_before
 from .answering import Tell, latent_search, of_the_first
 from .system import CELL_STATES, ROW_COUNT, ROWS, WINDOW, Request, System, cut_window
@@ -54,6 +54,10 @@ REAL_LABEL = 0.9
 MATCHED_BARS = 0.1
 MATCHED_FEATURES = 0.01
 BAR_WIDTH = 16
+# Drawing a window takes longer than learning from a bar of it.
+BARS_A_WINDOW = 4
+# Uniform numbers are at least so far from 0 and 1.
+NEAR_0 = 1e-6
 # MuseGAN's logits lie between this and its negative.
 MOST_LOGIT = 8.0
 # 12 tones, and whether they are known.
@@ -406,7 +410,13 @@ class Wgan(Adversarial):
 
 
 class BarGenerator(nn.Module):
-    """A bar from latents, a chord, and the bar before, which joins at four depths."""
+    """A bar from latents, a chord, and the bar before, which joins at four depths.
+
+    A melody has one voice: at a step it is silent, or sounds in one of 64 rows. So the layers end
+    in the odds of one of them at each step, as the paper's do, and in whether a note begins; not
+    in states of independent cells, which soon are all silent, and learn nothing from there. What
+    sounds is drawn by these odds.
+    """
 
     def __init__(self, latent: int, width: int) -> None:
         """Take the number of latents and the channels of the layers."""
@@ -419,10 +429,10 @@ class BarGenerator(nn.Module):
         inside = 3 * width + TOLD_OF_CHORDS
         layers = [nn.ConvTranspose2d(inside, 2 * width, (1, 2), (1, 2)) for _ in range(3)]
         self.layers = nn.ModuleList(layers)
-        self.last = nn.ConvTranspose2d(inside, CELL_STATES, (ROW_COUNT, 1))
+        self.last = nn.Conv2d(inside, 2 + ROW_COUNT, 1)
 
     def forward(self, z: Tensor, before: Tensor, chord: Tensor) -> Tensor:
-        """Logits of each state, float (batch, 3, 64, 16).
+        """Of each step whether a note begins, silence, and the rows: logits, (batch, 66, 16).
 
         Args:
             z: float (batch, latent).
@@ -441,7 +451,68 @@ class BarGenerator(nn.Module):
             told = chord[:, :, None, None].expand(-1, -1, 1, x.shape[3])
             x = layer(torch.cat([x, joined, told], dim=1))
             x = x if layer is self.last else F.relu(x)
-        return x
+        return x[:, :, 0]
+
+
+def perturbed(logits: Tensor, noise: Tensor) -> Tensor:
+    """Logits with noise: the likeliest choice is then one that is drawn by their odds.
+
+    Args:
+        logits: float (batch, 66, 16), see `BarGenerator`.
+        noise: float like them, uniform between 0 and 1.
+
+    Source: Jang et al. 2017 (arXiv 1611.01144), equation 1.
+    """
+    u = noise.clamp(NEAR_0, 1 - NEAR_0)
+    gumbel = -torch.log(-torch.log(u[:, 1:]))
+    return logits + torch.cat([torch.logit(u[:, :1]), gumbel], dim=1)
+
+
+def certain(p: Tensor, choice: Tensor) -> Tensor:
+    """What was chosen, float like `choice`, 0 or 1, which learns as its probabilities would.
+
+    Args:
+        p: float (batch, ..., steps), the probabilities.
+        choice: float like p, 1 for what was chosen.
+
+    Source: Bengio et al. 2013 (arXiv 1308.3432), the straight-through estimator.
+    """
+    return choice + p - p.detach()
+
+
+def line_shares(logits: Tensor) -> Tensor:
+    """The states of a melody's cells, float (batch, 3, 64, 16): 0 or 1, with slopes.
+
+    A critic tells blends of notes from notes at sight, and the way out of that is silence.
+
+    Args:
+        logits: float (batch, 66, 16), see `BarGenerator`.
+    """
+    begins = certain(logits[:, :1].sigmoid(), (logits[:, :1] > 0).float())  # (batch, 1, 16)
+    likeliest = F.one_hot(logits[:, 1:].argmax(1), 1 + ROW_COUNT).transpose(1, 2)
+    choice = certain(logits[:, 1:].softmax(1), likeliest.float())  # (batch, 65, 16)
+    sounding = choice[:, 1:]
+    onset = begins * sounding
+    return torch.stack([1 - sounding, sounding - onset, onset], dim=1)
+
+
+def line_cells(logits: Tensor, before: Tensor) -> Tensor:
+    """The likeliest cells of a melody, int64 (batch, 64, 16): what does not sound on begins.
+
+    Args:
+        logits: float (batch, 66, 16), see `BarGenerator`.
+        before: int64 (batch, 64, 16), the cells of the bar before.
+    """
+    choice = F.one_hot(logits[:, 1:].argmax(1), 1 + ROW_COUNT).transpose(1, 2)  # (batch, 65, 16)
+    sounding = choice[:, 1:] > 0
+    earlier = torch.cat([before[..., -1:] > OFF, sounding[..., :-1]], dim=2)
+    begins = sounding & ((logits[:, :1] > 0) | ~earlier)
+    return torch.where(begins, ONSET, torch.where(sounding, SUSTAIN, OFF))
+
+
+def bars_at(plane: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The bars that begin at some columns: (bars, ..., 16) of (..., width)."""
+    return np.stack([plane[..., start : start + BAR_WIDTH] for start in starts])
 
 
 class BarCritic(nn.Module):
@@ -484,43 +555,71 @@ def chord_vector(chords: Tensor) -> Tensor:
 class Midinet(Adversarial):
     """A melody, bar by bar: each is made of latents, the chord, and the bar before.
 
-    A bar is 16 steps; in other metres it walks in steps of 16 from a bar line on.
+    A bar is 16 steps; in other metres it walks in steps of 16 from a bar line on. The paper's loss
+    is "ns"; with it the number of notes swings.
     """
 
     process = "midinet"
     answers = {"continuation": "N"}
     methods = {"bars": WINDOW // BAR_WIDTH}
     sizes = {"tiny": {"width": 20}, "toy": {"width": 4}}
-    traits: ClassVar[Mapping[str, Any]] = {"context": False}
-    # The generator is asked for more than to deceive, so its loss tells how a run goes.
-    parts = {"generator": "network.generator.", "critic": "network.critic."}
+    traits: ClassVar[Mapping[str, Any]] = {"loss": "gp", "context": False}
     latent = 32
     label = REAL_LABEL
 
-    def build(self, width: int, context: bool) -> nn.Module:
+    def build(self, width: int, loss: str, context: bool) -> nn.Module:
         """The generator and the critic.
 
         Args:
             width: channels of the layers.
+            loss: one of GAN_LOSSES.
             context: whether the critic sees the bar before, too.
+
+        Raises:
+            OptionError: the loss is unknown.
         """
+        check_choice("loss", loss, GAN_LOSSES)
         columns = 2 * BAR_WIDTH if context else BAR_WIDTH
         return Pair(BarGenerator(self.latent, width), BarCritic(width, columns))
 
     def example(
         self, window: Window, u: float, rng: np.random.Generator, options: Any
     ) -> dict[str, Any]:
-        """A bar of the melody and the one before it, (64, 16) each; see `Adversarial.example`."""
+        """Four bars of a window's melody, (4, ...) each, as `bars_of` says.
+
+        Arguments: see `Adversarial.example`.
+        """
         cut = cut_window(window, rng)
         melody = track_cells(cut)[TRACKS.index("MELODY")]
-        padded = np.pad(melody, ((0, 0), (BAR_WIDTH, 0)))
+        before = np.pad(melody, ((0, 0), (BAR_WIDTH, 0)))
+        chords = chord_channels(cut.picture, cut.mask)[:, ROWS]
+
         lines = [line for line in cut.bars if line + BAR_WIDTH <= WINDOW]
-        start = int(rng.choice(lines))
-        columns = slice(start, start + BAR_WIDTH)
-        chords = chord_channels(cut.picture, cut.mask)[:, ROWS, columns]
-        bars = {"cells": melody[:, columns], "before": padded[:, columns]}
-        z = rng.standard_normal(self.latent, np.float32)
-        return bars | {"chords": np.ascontiguousarray(chords), "z": z}
+        starts = rng.choice(lines, BARS_A_WINDOW)
+        planes = {"cells": melody, "before": before, "chords": chords}
+        bars = {name: bars_at(plane, starts) for name, plane in planes.items()}
+        random = {"noise": (BARS_A_WINDOW, 2 + ROW_COUNT, BAR_WIDTH), "mix": (BARS_A_WINDOW,)}
+        drawn = {name: rng.random(shape, np.float32) for name, shape in random.items()}
+        z = rng.standard_normal((BARS_A_WINDOW, self.latent), np.float32)
+        return bars | drawn | {"z": z}
+
+    @staticmethod
+    def bars_of(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The bars of a batch of windows, bar by bar.
+
+        Returns:
+            "cells" and "before", int64 (bars, 64, 16), the melody of a bar and of the one before;
+            "chords", float (bars, 3, 64, 16); "z", float (bars, latent); "noise", float (bars, 66,
+            16); "mix", float (bars,).
+        """
+        return {name: each.flatten(0, 1) for name, each in batch.items()}  # (bars, ...)
+
+    def loss(
+        self, batch: dict[str, Tensor], forward: Any, options: Any, part: str = "critic"
+    ) -> Tensor:
+        """The mean loss of each window's bars, float (batch,); see `Adversarial.loss`."""
+        loss = super().loss(self.bars_of(batch), forward, options, part)  # (bars,)
+        return loss.unflatten(0, (-1, BARS_A_WINDOW)).mean(1)  # (batch,)
 
     def shown(self, bars: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """What the critic is shown of bars, float (batch, 3, 64, 16): (batch, 16, 64, 16 or 32)."""
@@ -536,8 +635,20 @@ class Midinet(Adversarial):
     def made(self, batch: dict[str, Tensor]) -> Tensor:
         """What the critic is shown of made bars, float (batch, 16, 64, 16 or 32)."""
         chord = chord_vector(batch["chords"])
-        logits = self.network(batch["z"], shares(batch["before"]), chord)
-        return self.shown(logits.softmax(1), batch)
+        before = shares(batch["before"])
+        logits = self.network(batch["z"], before, chord)
+        return self.shown(line_shares(perturbed(logits, batch["noise"])), batch)
+
+    def bar(self, inputs: dict[str, Tensor], temperature: float = 1.0) -> Tensor:
+        """Draw a bar, int64 (batch, 64, 16).
+
+        Args:
+            inputs: "z", "before", "chords" and "noise", as `bars_of` says.
+            temperature: divides the logits.
+        """
+        before = inputs["before"]
+        logits = self.network(inputs["z"], shares(before), chord_vector(inputs["chords"]))
+        return line_cells(perturbed(logits / temperature, inputs["noise"]), before)
 
     def extra(self, batch: dict[str, Tensor], made: Tensor) -> Tensor:
         """Feature matching, float (): the mean bar of (batch, c, 64, w) is asked to be as real."""
@@ -558,10 +669,12 @@ class Midinet(Adversarial):
         # What is made in the first bar before the mask is not kept.
         kept = F.pad(mask, (BAR_WIDTH, BAR_WIDTH), value=True)
         for number, start in enumerate(starts):
-            before = melody[:, :, start : start + BAR_WIDTH]
-            chord = chord_vector(request.chords[..., start : start + BAR_WIDTH])
+            columns = slice(start, start + BAR_WIDTH)
             z = self.random(len(cells), request)
-            bar = self.network(z, shares(before), chord).argmax(1)
+            shape = (len(cells), 2 + ROW_COUNT, BAR_WIDTH)
+            noise = torch.rand(shape, generator=request.generator).to(self.device)
+            told = {"before": melody[:, :, columns], "chords": request.chords[..., columns]}
+            bar = self.bar(told | {"z": z, "noise": noise}, request.options.temperature)
             here = slice(start + BAR_WIDTH, start + 2 * BAR_WIDTH)
             melody[:, :, here] = torch.where(kept[:, here], bar, melody[:, :, here])
             now = torch.where(mask, melody[:, :, BAR_WIDTH:-BAR_WIDTH], cells)

@@ -44,7 +44,7 @@ from torch.utils.data import default_collate
 from pomkit import load_model
 from pomkit.data.mixture import Mixture
 from pomkit.files import write
-from pomkit.ladder.gan import chord_vector, known_planes, shares
+from pomkit.ladder.gan import known_planes, shares
 from pomkit.ladder.tracks import TRACKS, tonal_distance
 from pomkit.training import VALID_SEED, Trainer, TrainOptions, TrainSet
 
@@ -174,13 +174,12 @@ def midinet(args: argparse.Namespace) -> None:
     rows = {}
     for path in args.models:
         model = load_model(path, "cpu")
-        batch = batch_of(model, find_archive(args.archive), args.count)
-        chord = chord_vector(batch["chords"])
+        batch = model.bars_of(batch_of(model, find_archive(args.archive), args.count))
         before = edge_pitch(batch["before"], last=True)
         bars = {"real": batch["cells"]}
-        bars["made"] = model.network(batch["z"], shares(batch["before"]), chord).argmax(1)
-        foreign = shares(batch["before"].roll(1, 0))
-        bars["made to another bar"] = model.network(batch["z"], foreign, chord).argmax(1)
+        bars["made"] = model.bar(batch)
+        foreign = {"before": batch["before"].roll(1, 0)}
+        bars["made to another bar"] = model.bar(batch | foreign)
 
         row: dict[str, Any] = {"own": model.own}
         for name, each in bars.items():

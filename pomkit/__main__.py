@@ -83,8 +83,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "--temperature": dict(
         type=float,
-        default=1.0,
-        help="below 1 plays safe, above 1 takes risks (not with a head for pixels)",
+        default=None,
+        help="1 is as learned, below 1 plays safe, above 1 takes risks (not with a head for "
+        "pixels); default: the model's own",
     ),
     "--guidance": dict(type=float, default=1.0, help="weight of the known surroundings"),
     "--chords": dict(

@@ -63,7 +63,7 @@ def read_json(text: str) -> Any:
 
 def kind_of(field: Field) -> dict[str, Any]:
     """How the command line reads a field: its type and default."""
-    if field.name == "own":
+    if field.default_factory is dict:
         return {"type": read_json, "default": {}}
     if isinstance(field.default, bool):
         return {"action": argparse.BooleanOptionalAction, "default": field.default}

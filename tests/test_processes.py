@@ -328,6 +328,7 @@ def test_a_family_of_ones_own_needs_one_line(monkeypatch, picture):
     assert (inpaint(model, picture, mask, seed=1, loudness=0)[0][mask] == 0).all()
     with pytest.raises(OptionError, match="temperature is no option of copies models"):
         inpaint(model, picture, mask, temperature=0.5)
+    assert np.array_equal(inpaint(model, picture, mask, seed=1, temperature=1), out)
 
 
 # Faults that were found

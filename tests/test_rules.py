@@ -171,6 +171,28 @@ def test_polyphony_of_a_part_leaves_out_what_others_play():
     assert voices[:, 8:56].mean() > 0.5
 
 
+def test_known_notes_do_not_sound_on_into_a_part_that_is_composed():
+    cells = torch.zeros(128, WIDTH, dtype=torch.long)
+    mask = torch.zeros(128, WIDTH, dtype=torch.bool)
+    mask[20:100, 8:56] = True
+    # Two notes that end within the stretch, one that ends at its beginning, one with a gap in it.
+    for row, first, end in ((30, 10, 14), (40, 20, 21), (50, 2, 8), (60, 30, 36)):
+        cells[row, first], cells[row, first + 1 : end] = ONSET, SUSTAIN
+        mask[row, first:end] = False
+    mask[60, 33] = True
+    cells[60, 33] = 0
+
+    ends = {"within": (30, 14), "short": (40, 21), "at the line": (50, 8), "gap": (60, 33)}
+    found = {}
+    for name, rule in (("free", ()), ("held", rules.known_ends())):
+        out = compose(rule, cells, mask, sustain=0.6, n=8)
+        found[name] = {
+            end: (out[:, row, column] == SUSTAIN).any() for end, (row, column) in ends.items()
+        }
+    assert all(found["free"].values())
+    assert found["held"] == {"within": False, "short": False, "at the line": True, "gap": True}
+
+
 def test_a_limit_beyond_reach_changes_nothing():
     assert np.array_equal(compose(rules.polyphony(128)), compose())
 

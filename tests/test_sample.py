@@ -19,7 +19,7 @@ from pomkit import (
 )
 from pomkit.networks.attention import Level
 from pomkit.networks.hdit import HDiT, HDiTConfig
-from pomkit.processes.cells import Cells
+from pomkit.processes.cells import TEMPERATURE, Cells
 from pomkit.processes.edm import Denoiser, clean, to_picture, to_pixels
 from pomkit.processes.wide import blended, lay_windows, reach_of
 
@@ -302,6 +302,20 @@ def test_bad_options(model, options):
     picture = np.zeros((128, 32, 3), np.uint8)
     with pytest.raises(OptionError):
         inpaint(model, picture, masks.everything(picture), **options)
+
+
+def test_a_temperature_that_is_not_asked_for_is_the_models_own():
+    picture = np.zeros((128, 64, 3), np.uint8)
+    for name, usual in (("tiny", TEMPERATURE), ("tiny-edm", 1.0)):
+        model = load_model(name)
+        asked = (None, usual, 1.3)
+        own, same, wild = (
+            inpaint(model, picture, masks.everything(picture), seed=1, calls=2, temperature=t)
+            for t in asked
+        )
+        assert model.usual_temperature == usual
+        assert np.array_equal(own, same)
+        assert not np.array_equal(own, wild)
 
 
 def test_foreign_options_and_bad_masks(model):

@@ -236,7 +236,7 @@ def test_settings_outside_their_ranges_are_refused(session):
         ("n", "many"),
         ("seed", 2**40),
         ("seed", -1),
-        ("temperature", 0),
+        ("temperature", -0.1),
         ("temperature", float("nan")),
         ("key", "H:maj"),
         ("method", "magic"),

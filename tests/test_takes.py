@@ -387,5 +387,5 @@ def test_auto_leaves_it_to_the_model(session):
     others = ("n", "seed", "method", "busiest")
     asked = {name: value for name, value in options.items() if name not in others}
     assert asked == {
-        "U": 1, "calls": None, "density": None, "guidance": 1, "rule": None, "temperature": 1
+        "U": 1, "calls": None, "density": None, "guidance": 1, "rule": None, "temperature": None
     }  # fmt: skip

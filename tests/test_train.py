@@ -5,6 +5,7 @@ It then comes to the same weights as an unbroken run.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -252,6 +253,31 @@ def test_what_a_run_leaves_behind(tmp_path, monkeypatch):
     assert model.process == "cells"
     assert model.card["steps"] == 4
     assert model.width == 64
+
+
+def test_a_run_learns_the_masks_that_it_is_asked_to(tmp_path):
+    """Only bars are hidden: of all rows, and in the validation windows, too."""
+    run = train.Trainer(options(tmp_path, mask_mix={"bars": 1, "noise": 0}), progress=False)
+    for windows in (run.windows, run.valid):
+        for number in range(5):
+            rows = windows[number].mask[12:-12]
+            assert (rows == rows[:1]).all()
+            assert not rows.all()
+
+
+@pytest.mark.parametrize(
+    "mix, told",
+    [
+        ({"bras": 1}, "'bras'; choose from all, chords only"),
+        ({"bars": -1}, "share of bars masks is -1"),
+        ({"bars": True}, "share of bars masks is True"),
+        ({"bars": 0}, "all masks are 0"),
+        ("bars", "'bars'; choose from"),
+    ],
+)
+def test_masks_that_do_not_exist_are_refused(tmp_path, mix, told):
+    with pytest.raises(OptionError, match=re.escape(told)):
+        train.Trainer(options(tmp_path, mask_mix=mix), progress=False)
 
 
 def test_a_run_is_not_overwritten_and_nothing_is_not_resumed(tmp_path):

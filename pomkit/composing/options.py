@@ -2,8 +2,8 @@
 
     inpaint(model, picture, mask, n=4, temperature=0.9)
 
-An option that is not given, or has its neutral value (`NEUTRAL`), has no effect. One that the
-model's family does not know is an error, and the error says which ones it knows.
+An option that is not given is the model's own. One that the model's family does not know is an
+error, and the error says which ones it knows; with its neutral value (`NEUTRAL`) it passes.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from ..errors import OptionError, check_choice, check_range, check_whole, shown
 from ..processes.contract import Model, Options, methods_of, names_of
 
 MOST = {"n": 1024, "calls": 10000, "U": 1000, "jump": 10000}
-# What stands for "not given", beside None.
+# Values that ask for nothing, so that a model may be asked for them that does not know the option.
 NEUTRAL = {"U": 1, "jump": 1, "guidance": 1.0, "temperature": 1.0}
 DENSEST = 9999  # notes in 16 steps
 # Numbers: the lowest and the highest one, and what they count.
@@ -43,27 +43,25 @@ def check_options(model: Model, given: Mapping[str, Any]) -> Options:
 
     Args:
         model: whose options they are.
-        given: name -> value; None, or a neutral value, is not given. `n` is checked, too.
+        given: name -> value; None is not given. `n` is checked, too.
 
     Raises:
         OptionError: an option is foreign to the family, or its value does not fit.
     """
-    wishes = {name: value for name, value in given.items() if is_given(name, value)}
+    wishes = {name: value for name, value in given.items() if value is not None}
     if "steps" in wishes:
         wishes["calls"] = one_of_two_names(wishes)
-
-    foreign = [name for name in wishes if name not in model.options | {"n"}]
-    if foreign:
-        raise OptionError(
-            f"{foreign[0]} is no option of {model.process} models; leave it out, they know "
-            f"{names_of(model.options)}"
-        )
+    drop_foreign(model, wishes)
+    if "temperature" in model.options:
+        wishes.setdefault("temperature", model.usual_temperature)
 
     method = wishes.setdefault("method", methods_of(model)[0])
     check_choice("for this model the method", method, methods_of(model))
     wishes.setdefault("calls", model.methods[method])
     for name, most in MOST.items():
-        check_whole(name, wishes.get(name, 1), 1, most)
+        if name in wishes:
+            check_whole(name, wishes[name], 1, most)
+            wishes[name] = int(wishes[name])
     for name, (low, high, unit) in RANGES.items():
         if name in wishes:
             check_range(name, wishes[name], low, high, unit=unit)
@@ -90,11 +88,15 @@ def check_bias(bias: Any) -> np.ndarray:
     return numbers
 
 
-def is_given(name: str, value: Any) -> bool:
-    """Whether an option asks for something: None and neutral values do not."""
-    if value is None:
-        return False
-    return name not in NEUTRAL or not np.isscalar(value) or value != NEUTRAL[name]
+def drop_foreign(model: Model, wishes: dict[str, Any]) -> None:
+    """Leave out, in place, neutral options that a model does not know; OptionError for others."""
+    for name in wishes.keys() - model.options - {"n"}:
+        value = wishes.pop(name)
+        if name not in NEUTRAL or not np.isscalar(value) or value != NEUTRAL[name]:
+            raise OptionError(
+                f"{name} is no option of {model.process} models; leave it out, they know "
+                f"{names_of(model.options)}"
+            )
 
 
 def one_of_two_names(wishes: dict[str, Any]) -> Any:

@@ -118,7 +118,7 @@ def inpaint(
     n: int = 1, seed: int | None = None, calls: int | None = None, steps: int | None = None,
     method: str | None = None, U: int = 1, jump: int = 1, sampler: str | None = None,
     density: float | None = None, busiest: float | None = None,
-    guidance: float = 1.0, temperature: float = 1.0,
+    guidance: float = 1.0, temperature: float | None = None,
     top_p: float | None = None, rule: Any = None, pitch_bias: Any = None,
     chords: Sequence[Chord] | None = None, bars: Sequence[int] | None = None,
     meters: Sequence[Meter] = (), whole: WholeSong | bool | None = None,
@@ -150,7 +150,8 @@ def inpaint(
             as the model expects.
         busiest: not edm's pixels head: so many at most, where no density is asked for.
         guidance: weight of the known surroundings; 1 is as learned.
-        temperature: not edm's pixels head: below 1 plays safe, above 1 takes risks.
+        temperature: not edm's pixels head: 1 is as learned, below 1 plays safe, above 1 takes
+            risks; None: the model's own, `model.usual_temperature`.
         top_p: not edm's pixels head: share of the probability from which notes are drawn.
         rule: not edm's pixels head: a function that bends what is drawn, or several, see `rules`.
         pitch_bias: not edm's pixels head: float (12,), added to the log-odds of notes by pitch

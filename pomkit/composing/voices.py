@@ -52,11 +52,15 @@ def voices_limit(voices: int | str | None, notes: np.ndarray | None) -> int:
 
 
 def with_voices(rule: Any, limit: int) -> list[Callable[..., Any]]:
-    """The rules of an option `rule`, and behind them, where it must stand, that of the voices.
+    """The rules of an option `rule`, and behind them, where they must stand, those of the voices.
+
+    The notes of other parts are not prolonged: they would count as a voice, and are not kept.
 
     Args:
         rule: None, a rule, or several.
         limit: so many notes at once; 0: any number.
     """
     found = [] if rule is None else [rule] if callable(rule) else list(rule)
-    return [*found, rules.polyphony(limit, known=False)] if limit else found
+    if not limit:
+        return found
+    return [*found, rules.known_ends(), rules.polyphony(limit, known=False)]

@@ -13,10 +13,11 @@ another share, changes which mask belongs to which window.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError
+from ..errors import OptionError, shown
 from ..music import masks
 from ..music.bars import Lines, masked_bars
 from ..music.pixels import BORDER, PITCHES, Mask, Picture
@@ -52,6 +53,27 @@ def onsets_per_bar(picture: Picture, mask: Mask, bars: Lines | None = None) -> f
         return onsets / max(masked_bars(notes, bars), 1 / BAR)
     columns = int(notes.any(axis=0).sum())
     return float(onsets * BAR / max(columns, 1))
+
+
+def check_mix(mix: Any) -> dict[str, float]:
+    """The kinds of masks and their shares, as they are.
+
+    Raises:
+        OptionError: a kind does not exist, or a share is no number from 0 on, or all are 0.
+    """
+    unknown = sorted(map(str, set(mix) - set(MASK_MIX))) if isinstance(mix, Mapping) else [mix]
+    if unknown:
+        raise OptionError(
+            f"the mask mix names {shown(unknown[0])}; choose from {', '.join(MASK_MIX)}, like "
+            '{"melody": 0.5, "bars": 0.5}'
+        )
+    for kind, share in mix.items():
+        is_number = isinstance(share, int | float) and not isinstance(share, bool)
+        if not is_number or not 0 <= share < float("inf"):
+            raise OptionError(f"the share of {kind} masks is {shown(share)}; give a number from 0")
+    if not sum(mix.values()):
+        raise OptionError("the shares of all masks are 0; give one of them a number above 0")
+    return dict(mix)
 
 
 def draw_kind(rng: np.random.Generator, mix: Mapping[str, float]) -> str:

@@ -252,6 +252,7 @@ class Model(nn.Module):
     Attributes:
         steps_per_beat: the grid of the music that it learned: 16ths, unless its specification says
             otherwise.
+        usual_temperature: the temperature at which it composes unless another one is asked for.
         learns_rows: whether it can learn whole rows, see `chain`; `whole_rows`: whether it did.
         bar_position: whether it is told where in its bar each column is.
         recalls: whether it is told what the rest of the song says of a window, see `music.recall`.
@@ -262,6 +263,7 @@ class Model(nn.Module):
     composes_chords: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     parts: ClassVar[Mapping[str, str]] = {"all": ""}
+    usual_temperature: ClassVar[float] = 1.0
     learns_rows: ClassVar[bool] = False
     whole_rows: bool = False
     steps_per_beat: int = 4

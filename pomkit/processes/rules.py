@@ -107,6 +107,24 @@ def pitches(low: int, high: int, dial: float = 1.0) -> Rule:
     return lambda logits, level, draft: favour(logits, draft.hidden, cost.to(logits))
 
 
+def known_ends() -> Rule:
+    """Known notes end where they end: none sounds on into the mask.
+
+    In the first column of a masked stretch they may: a note of the part that is composed may be
+    tied over the line where the mask begins.
+    """
+
+    def rule(logits: Tensor, level: int, draft: Draft) -> Tensor:
+        known = (draft.cells >= SUSTAIN) & ~draft.mask  # (batch, 128, width)
+        inside = draft.mask.expand_as(known).any(1, keepdim=True)  # (batch, 1, width)
+        after = F.pad(known & inside, (1, -1))
+        # A note that is known on both sides stays whole.
+        tied = F.pad(known & (draft.cells == SUSTAIN), (-1, 1))
+        return forbid(logits, slice(SUSTAIN, ONSET), draft.hidden & after & ~tied)
+
+    return rule
+
+
 def polyphony(most: int, known: bool = True) -> Rule:
     """Maximum polyphony: at most `most` notes sound in a step.
 

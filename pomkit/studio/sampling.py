@@ -104,12 +104,11 @@ _ALL = [
     ),
     Setting(
         "temperature",
-        1.0,
+        0.0,
         "Wildness",
-        "temperature: below 1 plays safe, above takes risks; 1: as learned",
-        low=0.1,
+        "temperature: below 1 plays safe, above takes risks; 1: as learned; 0: the model's own",
         high=2,
-        learned=1.0,
+        learned=0.0,
         is_primary=True,
     ),
     Setting(
@@ -194,9 +193,10 @@ def options_of(model: Model, before: State, settings: Mapping[str, Any]) -> dict
         before: the music and the mask that it shall compose.
         settings: a value of each of `SETTINGS`.
     """
-    wishes = {name: settings[name] for name in ("U", "guidance", "temperature", "method")}
-    # Zero, or no lock, means: as learned.
+    wishes = {name: settings[name] for name in ("U", "guidance", "method")}
+    # Zero, or no lock, means: the model's own.
     wishes["calls"] = settings["steps"] or None
+    wishes["temperature"] = settings["temperature"] or None
     # A person speaks of the song's bars, a model of 16 steps.
     shorter = masked_bars(before.mask, before.bars) * BAR / max(before.mask.any(axis=0).sum(), 1)
     wishes["density"] = settings["density"] * shorter or None

@@ -3,9 +3,11 @@
 TrainOptions(data="songs/", out="runs/mine", steps=2000)
 """
 
+import json
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from ..data.mask_mix import MASK_MIX
 from ..networks.hdit import CONFIGS
 from ..processes.checkpoint import load_model, spec_of
 from ..processes.registry import FAMILIES, family
@@ -60,6 +62,10 @@ class TrainOptions:
     save_every: int = option(500, "steps between saved states")
     sample_every: int = option(2000, "steps between sample pictures")
     valid_windows: int = option(64, "validation windows of one measurement")
+    mask_mix: dict[str, float] = field(
+        default_factory=dict,
+        metadata={"help": f"how often which mask, as JSON (default: {json.dumps(MASK_MIX)})"},
+    )
     own: dict[str, Any] = field(
         default_factory=dict, metadata={"help": "options of your own process, as JSON"}
     )

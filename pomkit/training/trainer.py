@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
 from ..composing.region import inpaint
+from ..data.mask_mix import MASK_MIX, check_mix
 from ..data.mixture import Mixture
 from ..data.reading import read_corpus
 from ..data.windows import Windows
@@ -89,14 +90,15 @@ class Trainer:
         """Training and validation windows; of the shipped songs, which are few, all serve both."""
         o = self.options
         self.corpora: list[dict[str, Any]] = []
-        apart: dict[str, Any] = {"semitones": (0, 0), "seed": VALID_SEED}
+        mix = check_mix(o.mask_mix or MASK_MIX)
+        apart: dict[str, Any] = {"semitones": (0, 0), "seed": VALID_SEED, "mix": mix}
         if not o.data:
             songs = read_corpus(assets_dir() / "songs", progress=self.progress).songs
-            return Windows(songs, o.width, seed=o.seed), Windows(songs, o.width, **apart)
+            return Windows(songs, o.width, seed=o.seed, mix=mix), Windows(songs, o.width, **apart)
 
         mixture = Mixture(o.data, o.mix, self.progress)
         self.corpora = mixture.describe()
-        train = mixture.windows("train", o.width, seed=o.seed)
+        train = mixture.windows("train", o.width, seed=o.seed, mix=mix)
         return train, mixture.windows("valid", o.width, **apart)
 
     def _make_model(self) -> None:

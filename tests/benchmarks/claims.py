@@ -173,7 +173,8 @@ class Bench:
             Pictures uint8 (count, 128, width, 3); network calls and CPU seconds (count, 2).
         """
         windows, regions, count = self.task(task)
-        asked = options | {"U": options.get("U", 1)}
+        usual = {"U": 1, "temperature": self.models[which].usual_temperature}
+        asked = usual | options
         names = [self.weights[which], task, len(self.songs), self.seed, asked]
         learned = self.models["cells"].width
         key = json.dumps(names if self.width == learned else [*names, self.width])

@@ -127,7 +127,7 @@ class Bench:
         """Compose the windows by a model, or take what is kept: uint8 (count, 128, width, 3)."""
         card = json.loads(card_path(name).read_text())
         model = load_model(name)
-        usual = [dict(model.methods), ORDER_OPTIONS]
+        usual = [dict(model.methods), ORDER_OPTIONS, model.usual_temperature]
         asked = json.dumps([card["sha256"], options, self.seed, chords, self.corpus, usual])
         key = hashlib.sha256(asked.encode()).hexdigest()
         path = CACHE / f"{name_of(name)}-{key[:16]}.npz"

@@ -44,6 +44,7 @@ from pomkit.judge.intervals import draw_songs, interval_of
 from pomkit.judge.structure import count_repeats, draw_structure
 from pomkit.judge.tasks import CHORDS, TestWindow, as_brought
 from pomkit.processes.checkpoint import card_path
+from pomkit.processes.orders import ORDER_OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "out" / "structure"
@@ -108,7 +109,8 @@ class Composer:
     def __call__(self, number: int, piece: Piece) -> np.ndarray:
         """One piece, uint8 (128, width, 3); its number is the seed."""
         shown = as_brought(piece.window, self.chords)
-        asked = [self.weights, self.seed + number, shown.shape]
+        usual = [dict(self.model.methods), ORDER_OPTIONS, self.model.usual_temperature]
+        asked = [self.weights, self.seed + number, shown.shape, usual]
         key = hashlib.sha256(json.dumps(asked).encode() + shown.tobytes() + piece.mask.tobytes())
         path = CACHE / f"{Path(self.name).stem}-{key.hexdigest()[:16]}.npz"
         if path.is_file():

@@ -117,6 +117,7 @@ class Process(Protocol):
             from the notes.
         trains: whether it learns; if not, it needs no `example` and no `loss`.
         parts: what an optimiser step steps in turn: name -> the prefix of its parameters' names.
+        usual_temperature: the temperature at which it composes unless another one is asked for.
             The loss of the first one, which every step must step, is the loss of the run.
         card: what is known of the trained model: plain JSON values.
         width: columns that it learned.
@@ -131,6 +132,7 @@ class Process(Protocol):
     composes_chords: ClassVar[bool]
     trains: ClassVar[bool]
     parts: ClassVar[Mapping[str, str]]
+    usual_temperature: ClassVar[float]
     card: dict[str, Any]
     width: int
     steps_per_beat: int
@@ -252,7 +254,6 @@ class Model(nn.Module):
     Attributes:
         steps_per_beat: the grid of the music that it learned: 16ths, unless its specification says
             otherwise.
-        usual_temperature: the temperature at which it composes unless another one is asked for.
         learns_rows: whether it can learn whole rows, see `chain`; `whole_rows`: whether it did.
         bar_position: whether it is told where in its bar each column is.
         recalls: whether it is told what the rest of the song says of a window, see `music.recall`.

@@ -35,7 +35,7 @@ import prose
 from pomkit.files import write_atomically
 
 HERE = Path(__file__).resolve().parent
-LARGEST = 950_000  # bytes of a notebook with its outputs
+LARGEST = 900_000  # bytes of a notebook with its outputs
 LEAST_WIDTH, LEAST_POINTS = 900, 12  # of a picture that a room can read, and of its text
 # Notebooks whose set-up does not call `pomkit.legible_figures()` yet. This list may only shrink.
 STILL_SMALL: tuple[str, ...] = ()

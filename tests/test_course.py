@@ -576,7 +576,7 @@ OUTPUTS = [                                              # an output, and what i
     (dict(output_type="stream", text="saved /home/someone/x.mid"), "a path of this machine"),
     (dict(output_type="display_data", data=ADDRESS), "an object's address"),
     (dict(output_type="stream", text="UserWarning: so"), "a warning"),
-    (dict(output_type="display_data", data={"image/png": "x" * 950_000}), "MB"),
+    (dict(output_type="display_data", data={"image/png": "x" * 900_000}), "MB"),
     (dict(output_type="display_data", data=SOUND), None),
 ]
 # fmt: on

@@ -26,7 +26,7 @@ from pomkit.processes.checkpoint import save_model
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "assets" / "models" / "ladder"
-MOST = int(0.6 * 2**20)  # bytes of a file of weights
+MOST = 650_000  # bytes of a file of weights
 BATCH = 8
 
 

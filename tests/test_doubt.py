@@ -39,6 +39,7 @@ class SmallWorld(Cells):
     def __init__(self) -> None:
         Model.__init__(self, torch.nn.Linear(1, 1), WIDTH)
         self.velocities, self.states = (30, 60, 90, 120), ONSET + BINS
+        self.pair_head = None
         weights = np.random.default_rng(3).gamma(0.4, size=len(WORLD)) + 1e-3
         self.p = torch.tensor(weights / weights.sum())
 

@@ -66,18 +66,24 @@ def plain_tones(monkeypatch):
     )
 
 
-FORMS = [*sorted(set(FAMILIES) - {"edm"}), "cells local", *(f"edm {head}" for head in HEADS)]
+FORMS = [
+    *sorted(set(FAMILIES) - {"edm"}),
+    "cells local",
+    "cells pairs",
+    *(f"edm {head}" for head in HEADS),
+]
 
 
 @pytest.fixture(params=FORMS)
 def process(request) -> str:
-    """A family, a family and its head, or a family with a local head."""
+    """A family, a family and its head, or a family with a local head, or a pair head."""
     return request.param
 
 
 def options(process: str, out="unused", **changes) -> TrainOptions:
     name, _, form = process.partition(" ")
-    chosen = {"head": form} if form in HEADS else {"local_head": "on"} if form else {}
+    beside = {"": {}, "local": {"local_head": "on"}, "pairs": {"pairs": True}}
+    chosen = {"head": form} if form in HEADS else beside[form]
     common = dict(model="toy", width=WIDTH, batch=4, steps=6, save_every=3, sample_every=100)
     small = dict(warmup=1, valid_windows=2, threads=1, lr=1e-2)
     return TrainOptions(process=name, out=str(out), **common | small | chosen | changes)

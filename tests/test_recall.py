@@ -302,8 +302,8 @@ def test_what_a_network_is_told_stands_in_one_order(rng):
     picture = render(make_song(rng), 0, WIDTH)
     position = np.ones((4, WIDTH), np.float32)
     memory = np.zeros((RECALL_CHANNELS, 128, WIDTH), bool)
-    assert told_channels(picture, None, position, memory).shape == (10, 128, WIDTH)
-    assert not told_channels(picture, None, None, memory)[3:].any()
+    assert told_channels(picture, None, position, memory=memory).shape == (10, 128, WIDTH)
+    assert not told_channels(picture, None, None, memory=memory)[3:].any()
 
 
 def test_a_run_asks_for_the_memory_by_its_option():

@@ -23,6 +23,7 @@ from pomkit import CheckpointError, OptionError, load_model, train
 from pomkit.networks.attention import Level
 from pomkit.networks.hdit import CONFIGS, HDiTConfig
 from pomkit.processes.densities import sample_sigma
+from pomkit.training import TrainSet
 
 TOY = HDiTConfig(
     patch=(8, 16), levels=(Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32
@@ -102,6 +103,26 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(process, tmp_path
     )
     assert infos[0]["steps"] == 12
     assert infos[0]["curve"][-1] == [12, infos[0]["valid_loss"]]
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_nearly_all_is_hidden_as_often_as_asked_and_all_runs_are_measured_alike(power, tmp_path):
+    o = options(tmp_path / str(power), process="cells", steps=0, hidden_power=power)
+    trainer = train.Trainer(o, progress=False)
+    items = TrainSet(trainer.windows, trainer.model, 64, o)
+    shares = np.array([items[i]["t"] for i in range(64)])
+    # P(1 - u^power > t) = (1 - t)^(1 / power), u uniform
+    for t in (0.25, 0.5, 0.9):
+        assert np.mean(shares > t) == pytest.approx((1 - t) ** (1 / power), abs=1 / 32)
+
+    plain = train.Trainer(options(tmp_path / "plain", process="cells", steps=0), progress=False)
+    assert trainer.valid_loss() == plain.valid_loss()
+
+
+@pytest.mark.parametrize("power", [0, -1, 11, float("nan")])
+def test_an_odd_power_of_the_hidden_share_is_refused(power, tmp_path):
+    with pytest.raises(OptionError, match="hidden_power"):
+        train.Trainer(options(tmp_path, hidden_power=power), progress=False)
 
 
 @pytest.mark.parametrize("process", ["cells", "edm"])

@@ -1,12 +1,12 @@
 """Composing: a picture in, pictures out; a Song in, Songs out (notebooks 07, 10).
 
-Reading order: options, region, doubting, hearing, busyness, voices, song, former.
+Reading order: options, busyness, region, doubting, hearing, voices, song, former.
 
 - `options`: what `inpaint` may be given, checked against what a model knows.
+- `busyness`: how busy music becomes where nobody says it.
 - `region`: `inpaint` and `generate`.
 - `doubting`: how odd each note of a picture is to a model.
 - `hearing`: the chords that a model is shown where a song names none.
-- `busyness`: how busy music may become where nobody says it.
 - `voices`: how many voices a part may have.
 - `song`: `compose`, which changes the region of a song and keeps all else.
 - `former`: tables for programs that were written for version 0.1.0.
@@ -18,10 +18,10 @@ __all__, __getattr__, __dir__ = face(
     __name__,
     {
         "options": "check_options",
+        "busyness": "busiest_of",
         "region": "inpaint generate Pictures",
         "doubting": "doubt doubtful",
         "hearing": "show_chords ShownChords",
-        "busyness": "busiest_of",
         "voices": "most_at_once",
         "song": "compose ComposedSongs",
     },

@@ -1,13 +1,20 @@
-"""How busy music may become where nobody says it: no busier than the busier bars of its song.
+"""How busy music becomes where nobody says it: as its song, or as songs that a model learned from.
 
     limit = busiest_of(song, mask)                # onsets in 16 steps
     inpaint(model, picture, mask, busiest=limit)
+    rate = density_from_nothing(model, seed=1)
 
 A model learned how many notes the songs of its corpus have, and cannot know that this one is a slow
 hymn: where the whole melody is hidden, nothing tells it so. The song does. Law: three quarters of
 the bars that have notes of the composed kind are no busier than the limit, so music that goes on as
 the song does is hardly touched by it.
+
+Where nothing at all is known, there is no song to ask. A model that learned pop songs and tunes of
+one voice then expects the mean of both, which is neither. So the number of notes is drawn first,
+from those of the windows that it learned from, and then the music.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +26,8 @@ from ..music.tables import BAR
 
 # So many of the bars with notes are no busier than the limit.
 SHARE = 0.75
+# So that the draw is another one than those of the music with the same seed.
+DENSITY_DRAW = 17
 
 
 def busiest_of(song: Song, mask: Mask, start: int = 0, *, part: str | None = None) -> float | None:
@@ -49,3 +58,20 @@ def busiest_of(song: Song, mask: Mask, start: int = 0, *, part: str | None = Non
     rate = in_bar * BAR / np.diff(lines)
     rate = rate[in_bar > 0]
     return float(np.quantile(rate, SHARE)) if len(rate) else None
+
+
+def density_from_nothing(model: Any, *, seed: int) -> float | None:
+    """Onsets in 16 steps for music before which nothing is known.
+
+    Args:
+        model: its card may hold "densities", see `data.windows.usual_densities`.
+        seed: decides, among the windows that it learned from, as busy as which one the music is.
+
+    Returns:
+        Onsets; None where the card does not say it, or the model cannot be asked for a number.
+    """
+    quantiles = model.card.get("densities")
+    if not quantiles or "density" not in model.options:
+        return None
+    u = np.random.default_rng((seed % 2**64, DENSITY_DRAW)).random()
+    return float(np.interp(u, np.linspace(0, 1, len(quantiles)), quantiles))

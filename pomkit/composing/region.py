@@ -41,6 +41,7 @@ from ..music.tables import BAR, MAX_STEPS, NOTE_DTYPE
 from ..processes.checkpoint import load_model
 from ..processes.contract import Callback, Composed, Drawn, Model, Options
 from ..processes.wide import lay_windows, line_after, reach_of
+from .busyness import density_from_nothing
 from .options import check_options, refuse_positional
 
 # The largest block, in bytes, of which glibc learns that blocks of its size come and go.
@@ -147,7 +148,8 @@ def inpaint(
         jump: calls of a block.
         sampler: edm: its name, see `samplers.get_sampler`.
         density: onsets in 16 masked steps, a bar of 4/4, whatever bars the song has; None: as many
-            as the model expects.
+            as the model expects; where neither a note nor a chord is known, as many as one of the
+            windows has that it learned from, which the seed chooses (`density_from_nothing`).
         busiest: not edm's pixels head: so many at most, where no density is asked for.
         guidance: weight of the known surroundings; 1 is as learned.
         temperature: not edm's pixels head: 1 is as learned, below 1 plays safe, above 1 takes
@@ -196,6 +198,8 @@ def inpaint(
     model.check_mask(mask)
     layout = lay_out(model, picture, mask, bars, meters=meters)
     layout = replace(layout, whole=memory_source(whole, layout))
+    if density is None and busiest is None and not layout.is_anything_known:
+        options = replace(options, density=density_from_nothing(model, seed=seed))
     canvas, counts = compose_windows(model, layout, options, n=n, callback=callback)
     result = finish(model, canvas, picture, mask, bars=bars)
     vars(result).update(counts, seed=seed, seconds=time.monotonic() - started)
@@ -287,6 +291,11 @@ class Layout:
     lines: np.ndarray
     position: np.ndarray
     whole: WholeSong | None
+
+    @property
+    def is_anything_known(self) -> bool:
+        """Whether a note or a chord stands in a cell that is not composed."""
+        return bool((self.canvas.any(-1) & ~self.todo).any())
 
     @property
     def visible(self) -> slice:

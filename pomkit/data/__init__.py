@@ -28,7 +28,7 @@ __all__, __getattr__, __dir__ = face(
         "reading": "read_corpus",
         "scores": "",
         "mask_mix": "MASK_MIX draw_kind onsets_per_bar random_mask",
-        "windows": "Window Windows",
+        "windows": "Window Windows usual_densities",
         "mixture": "",
         ".files": "assets_dir",
         ".music.shipped": "songs",

@@ -19,15 +19,20 @@ from ..errors import OptionError
 from ..music import masks
 from ..music.bars import later_lines, later_meters, lines_until, missing_of_upbeat
 from ..music.grid import Meter
+from ..music.midi_codes import DRUMS
 from ..music.picture import render
 from ..music.pixels import PITCHES, Mask, Picture
 from ..music.recall import RECALL_CHANNELS, KnownSong, recall
 from ..music.song import Song
-from ..music.tables import columns_of
+from ..music.tables import BAR, columns_of
 from .mask_mix import MASK_MIX, draw_kind, onsets_per_bar, random_mask
 
 # The kind of mask under which chords are always shown.
 CHORDS_ONLY = "chords only"
+
+# How busy music is, is counted in so many songs, and told by so many quantiles.
+MOST_COUNTED = 400
+QUANTILES = 21
 
 # What a window holds of the rest of its song where nobody asks for it.
 NO_MEMORY = np.zeros((RECALL_CHANNELS, PITCHES, 0), bool)
@@ -231,3 +236,29 @@ def with_silence(song: Song, steps: int) -> Song:
     bars = later_lines(song.bar_lines(), steps).tolist()
     meters = later_meters(song.meters, steps)
     return replace(song, notes=notes, chords=tuple(chords), bars=tuple(bars), meters=meters)
+
+
+def usual_densities(songs: Sequence[Song], width: int) -> list[float]:
+    """How busy music is: the onsets in 16 steps of windows side by side, as quantiles.
+
+    Args:
+        songs: at most MOST_COUNTED of them are counted, spread over all.
+        width: of a window, in steps.
+
+    Returns:
+        The least, then 5 %, 10 % and so on to the greatest: 21 numbers, rounded; none where there
+        is no window with notes.
+    """
+    rates: list[float] = []
+    for i in np.unique(np.linspace(0, len(songs) - 1, min(len(songs), MOST_COUNTED)).astype(int)):
+        song = songs[int(i)]
+        drums = [number for number, channel in enumerate(song.channels) if channel == DRUMS]
+        heard = song.notes[~np.isin(song.notes["part"], drums)]
+        # Notes of several parts at one step and pitch are one cell of a picture.
+        places = np.unique(np.stack([heard["onset"], heard["pitch"]]), axis=1)
+        counts = np.bincount(places[0] // width)
+        # The last window is hardly ever full.
+        whole = counts[:-1] if len(counts) > 1 else counts
+        rates += (whole[whole > 0] * BAR / width).tolist()
+    shares = np.linspace(0, 1, QUANTILES)
+    return [round(float(rate), 2) for rate in np.quantile(rates, shares)] if rates else []

@@ -1,8 +1,8 @@
 """How a model learns and composes (notebooks 03, 06, 07).
 
 Reading order: contract, registry, schedules, strength, kdiffusion, samplers, densities, wide,
-states, controls, chain, edm, orders, uncover, cells, steering, categorical, heads, sketch, rules,
-checkpoint.
+states, controls, chain, edm, orders, uncover, pairs, cells, steering, categorical, heads, sketch,
+rules, checkpoint.
 
 - `contract`: what every family of models answers; `registry`: the families by name.
 - `schedules`: levels of noise, numbers of cells: plain lists; `strength`: graded masks.
@@ -13,7 +13,7 @@ checkpoint.
   by a rule; `chain`: rows of whole notes.
 - `edm`: the paper's process, Gaussian noise on pixels.
 - `states`, `uncover`, `cells`: absorbing diffusion on cells {off, sustain, onset}; `orders`: which
-  cells are uncovered first.
+  cells are uncovered first; `pairs`: what notes say to each other, a head of cells.
 - `categorical`: Gaussian noise again, with a head that says which cell a pixel is; `heads`: the
   family's heads by name; `steering`: how controls bend it.
 - `checkpoint`: models as files.
@@ -38,6 +38,7 @@ __all__, __getattr__, __dir__ = face(
         "edm": "Denoiser",
         "orders": "ORDERS halton_rank",
         "uncover": "sample_cells",
+        "pairs": "Pairs",
         "cells": "Cells",
         "steering": "",
         "categorical": "CategoricalDenoiser",

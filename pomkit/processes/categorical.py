@@ -422,11 +422,13 @@ class CategoricalDenoiser(GaussianNoise):
         Raises:
             OptionError: the cells model is told what this head does not take.
         """
-        if model.recalls:
-            raise OptionError(
-                "this cells model learned with the song's memory, which edm does not take; begin "
-                "with one that did not"
-            )
+        unknown = {"the song's memory": model.recalls, "a pair head": model.pair_head is not None}
+        for name, learned in unknown.items():
+            if learned:
+                raise OptionError(
+                    f"this cells model learned with {name}, which edm does not take; begin with "
+                    "one that did not"
+                )
         at = model.network.config.in_channels
         network = widened(model.network, at=at, more=INKS, local=local)
         new = cls(network, model.velocities, model.width)

@@ -12,7 +12,7 @@ on the likelihood (Austin et al. 2021, arXiv 2107.03006, section 3; Hoogeboom et
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -47,9 +47,11 @@ from .contract import (
     told_spec,
 )
 from .orders import ORDER_OPTIONS
+from .pairs import PAIR_RATE, PairHead, Pairs
 from .states import (  # noqa: F401
     CHORD_CHANNELS,
     ONSET,
+    REGION_CHANNELS,
     VELOCITIES,
     bits_of_kinds,
     chord_channels,
@@ -85,6 +87,7 @@ class Cells(Model):
         width: int = 512,
         *,
         whole_rows: bool = False,
+        pair_head: Pairs | None = None,
     ) -> None:
         """Take a network of the right channels.
 
@@ -94,6 +97,8 @@ class Cells(Model):
             velocities: the MIDI velocity of each onset bin.
             width: columns that are learned.
             whole_rows: whether the network learned with the chain: a sustain follows a note.
+            pair_head: the shape of a head by which notes hear each other; the network is then told
+                which cells are composed. None: there is none.
 
         Raises:
             OptionError: the network has other channels.
@@ -106,20 +111,31 @@ class Cells(Model):
         bins = len(self.velocities)
         channels = (network.config.in_channels, network.config.out_channels)
         told = {}
-        for kinds in product((False, True), repeat=2):
-            told[self.in_channels(bins, *kinds), self.states] = kinds
+        has_pairs = pair_head is not None
+        for bars, recalls in product((False, True), repeat=2):
+            told[self.in_channels(bins, bars, recalls, has_pairs), self.states] = (bars, recalls)
         if channels not in told:
-            wanted = (self.in_channels(bins), self.states)
+            wanted = (self.in_channels(bins, pairs=has_pairs), self.states)
             raise OptionError(
                 f"{bins} velocity bins need a network with {wanted} channels, "
                 f"not {channels}; give another network, or other velocities"
             )
         self.bar_position, self.recalls = told[channels]
+        self.pair_head = PairHead(pair_head, self.states) if pair_head else None
 
     @staticmethod
-    def in_channels(bins: int, bar_position: bool = False, recalls: bool = False) -> int:
-        """Channels of the network's input: states, hidden, the chord's, perhaps more."""
-        told = BAR_CHANNELS * bar_position + RECALL_CHANNELS * recalls
+    def in_channels(
+        bins: int, bar_position: bool = False, recalls: bool = False, pairs: bool = False
+    ) -> int:
+        """Channels of the network's input: states, hidden, the chord's, perhaps more.
+
+        Args:
+            bins: of the velocity of an onset.
+            bar_position: it is told where in its bar each column is.
+            recalls: it is told what the rest of the song says of a window.
+            pairs: there is a pair head, so it is told which cells are composed.
+        """
+        told = BAR_CHANNELS * bar_position + RECALL_CHANNELS * recalls + REGION_CHANNELS * pairs
         return ONSET + bins + 1 + CHORD_CHANNELS + told
 
     def forward(self, cells: Tensor, chords: Tensor, t: Tensor, *, in_rows: bool = True) -> Tensor:
@@ -137,7 +153,14 @@ class Cells(Model):
         """
         one_hot = chords.new_zeros(len(cells), self.states + 1, *cells.shape[1:])
         one_hot.scatter_(1, cells[:, None], 1)
-        logits = self.network(torch.cat([one_hot, chords], dim=1), t).float()
+        if self.pair_head is None:
+            logits = self.network(torch.cat([one_hot, chords], dim=1), t).float()
+        else:
+            # A hidden cell is one of the region, whatever is told.
+            rest, region = chords.tensor_split([-REGION_CHANNELS], dim=1)
+            region = torch.maximum(region, one_hot[:, self.states :])
+            logits = self.network(torch.cat([one_hot, rest, region], dim=1), t)
+            logits = self.pair_head(logits, one_hot, region, t)
         if not (self.whole_rows and in_rows):
             return logits
         hidden = cells[:, None] == self.states
@@ -152,7 +175,7 @@ class Cells(Model):
 
         Returns:
             float (1, told, 128, width): its chords; where in its bar each column is, if the network
-            takes that; and zeros for what other bars of its song say.
+            takes that; zeros for what other bars of its song say; and which cells are composed.
         """
         height, width = picture.shape[:2]
         position = memory = None
@@ -160,7 +183,14 @@ class Cells(Model):
             position = bar_position(None, (), width, self.steps_per_beat)
         if self.recalls:
             memory = np.zeros((RECALL_CHANNELS, height, width), bool)
-        return torch.from_numpy(told_channels(picture, mask, position, memory))[None]
+        nowhere = np.zeros((height, width), bool)
+        region = self.told_region(nowhere if mask is None else mask)
+        more = {"memory": memory, "region": region}
+        return torch.from_numpy(told_channels(picture, mask, position, **more))[None]
+
+    def told_region(self, mask: np.ndarray) -> np.ndarray | None:
+        """The cells of a mask that are composed, bool (128, width); None: it is not told."""
+        return None if self.pair_head is None else mask & masks.everything(mask)
 
     def encode(self, picture: np.ndarray) -> np.ndarray:
         """The cells of a picture, uint8 (128, width, 3): int64 (128, width); see `states`."""
@@ -228,11 +258,13 @@ class Cells(Model):
         # Behind the picture's end nothing is known.
         if options.end is not None:
             states[:, :, options.end :] = self.states
+
         position = known_position(self, options, region.shape[1])
         memory = known_memory(self, options, len(canvas), region.shape[1])
         memories = [None] * len(canvas) if memory is None else memory
+        ask = partial(told_channels, region=self.told_region(region))
         pairs = zip(canvas, memories, strict=True)
-        channels = np.stack([told_channels(one, region, position, more) for one, more in pairs])
+        channels = np.stack([ask(one, region, position, memory=more) for one, more in pairs])
         return torch.from_numpy(states).to(self.device), torch.from_numpy(channels).to(self.device)
 
     @torch.inference_mode()
@@ -258,8 +290,12 @@ class Cells(Model):
         cells = self.encode(window.picture)
         position = told_position(self, window, rng)
         memory = told_memory(self, window, rng)
-        chords = told_channels(window.picture, window.mask, position, memory)
-        hiding = {"mask": region, "t": np.float32(1 - u), "noise": noise}
+        composed = self.told_region(window.mask)
+        chords = told_channels(
+            window.picture, window.mask, position, memory=memory, region=composed
+        )
+        t = np.float32(1 - u**options.hidden_power)
+        hiding = {"mask": region, "t": t, "noise": noise}
         return hiding | {"cells": cells, "chords": chords}
 
     def loss(self, batch: dict[str, Tensor], forward: Any, options: Any) -> Tensor:
@@ -278,37 +314,50 @@ class Cells(Model):
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs: the network's configuration, the width, the velocities."""
         cells = {"velocities": list(self.velocities), "whole_rows": self.whole_rows}
-        return super().spec() | cells | told_spec(self)
+        pairs = {"pair_head": asdict(self.pair_head.config)} if self.pair_head else {}
+        return super().spec() | cells | pairs | told_spec(self)
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> "Cells":
         """A model with fresh weights from what `spec` gave."""
         network = HDiT(HDiTConfig.from_dict(spec["network"]))
-        whole_rows = spec.get("whole_rows", False)
-        return cls(network, spec["velocities"], spec["width"], whole_rows=whole_rows)
+        pairs = Pairs(**spec["pair_head"]) if spec.get("pair_head") else None
+        rest = {"whole_rows": spec.get("whole_rows", False), "pair_head": pairs}
+        return cls(network, spec["velocities"], spec["width"], **rest)
 
     @classmethod
     def from_options(cls, options: Any) -> "Cells":
         """A model with fresh weights for a training run; OptionError for an unknown size."""
-        in_channels = cls.in_channels(len(VELOCITIES), options.bar_position, options.memory)
+        in_channels = cls.in_channels(
+            len(VELOCITIES), options.bar_position, options.memory, options.pairs
+        )
         network = sized_network(
             options.model,
             in_channels=in_channels,
             out_channels=ONSET + len(VELOCITIES),
             local=local_head(options, usual=False),
         )
-        return cls(network, VELOCITIES, options.width, whole_rows=options.whole_rows)
+        rest: dict[str, Any] = {"whole_rows": options.whole_rows}
+        pair_head = Pairs() if options.pairs else None
+        return cls(network, VELOCITIES, options.width, **rest, pair_head=pair_head)
 
     @classmethod
     def begin_with(cls, model: Model, options: Any) -> Model:
-        """A cells model that is told more, with a local head, where these are asked for."""
+        """A cells model that is told more, with more of a head, where these are asked for."""
         if isinstance(model, Cells):
             local = local_head(options, usual=False)
-            model = model.extended(options.bar_position, local, recalls=options.memory)
+            pairs = Pairs() if options.pairs else None
+            more = {"recalls": options.memory, "pair_head": pairs}
+            model = model.extended(options.bar_position, local, **more)
         return super().begin_with(model, options)
 
     def extended(
-        self, bar_position: bool, local: Local | None, *, recalls: bool = False
+        self,
+        bar_position: bool,
+        local: Local | None,
+        *,
+        recalls: bool = False,
+        pair_head: Pairs | None = None,
     ) -> "Cells":
         """A model with more inputs, or more of a head, that at first answers as this one.
 
@@ -316,6 +365,7 @@ class Cells(Model):
             bar_position: it is told where in its bar each column is.
             local: of a fresh local head, where this one has none; None: it gets none.
             recalls: it is told what the rest of the song says of a window.
+            pair_head: the shape of a fresh pair head, where this one has none; None: it gets none.
 
         Returns:
             The model itself where it has all that already.
@@ -323,14 +373,32 @@ class Cells(Model):
         network = self.network
         bars = BAR_CHANNELS if bar_position and not self.bar_position else 0
         recall = RECALL_CHANNELS if recalls and not self.recalls else 0
-        if not bars + recall and (local is None or network.config.local):
+        region = REGION_CHANNELS if pair_head and not self.pair_head else 0
+        if not bars + recall + region and (local is None or network.config.local):
             return self
 
-        # The bar's position stands before the memory.
-        place = self.in_channels(len(self.velocities), self.bar_position)
+        # The bar's position stands before the memory, and both before the region.
+        bins = len(self.velocities)
+        place = self.in_channels(bins, self.bar_position)
         network = widened(network, at=place, more=bars, local=local)
-        network = widened(network, at=network.config.in_channels, more=recall)
-        return Cells(network, self.velocities, self.width, whole_rows=self.whole_rows)
+        place = self.in_channels(bins, self.bar_position or bool(bars), self.recalls)
+        network = widened(network, at=place, more=recall)
+        network = widened(network, at=network.config.in_channels, more=region)
+
+        shape = self.pair_head.config if self.pair_head else pair_head
+        rest: dict[str, Any] = {"whole_rows": self.whole_rows, "pair_head": shape}
+        new = Cells(network, self.velocities, self.width, **rest)
+        if self.pair_head and new.pair_head:
+            new.pair_head.load_state_dict(self.pair_head.state_dict())
+        return new
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """The optimiser's groups: the network's, and one of the pair head, which learns faster."""
+        groups = super().parameter_groups(weight_decay)
+        if self.pair_head:
+            pairs = {"params": list(self.pair_head.parameters()), "lr_scale": PAIR_RATE}
+            groups.append(pairs | {"weight_decay": 0.0})
+        return groups
 
 
 def plan_of(options: Options) -> dict[str, Any]:

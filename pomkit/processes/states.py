@@ -28,6 +28,8 @@ ONSET = 2
 # What each velocity bin is played with: near the quartiles of pop piano.
 VELOCITIES = (60, 78, 90, 108)
 CHORD_CHANNELS = 3
+# Which cells are composed.
+REGION_CHANNELS = 1
 # What a sustain is drawn with as a state, whatever its note: the middle of pop piano.
 SUSTAIN_VELOCITY = 85
 # Log-odds: never drawn where anything else can be.
@@ -154,25 +156,30 @@ def told_channels(
     picture: np.ndarray,
     mask: np.ndarray | None,
     position: np.ndarray | None,
+    *,
     memory: np.ndarray | None = None,
+    region: np.ndarray | None = None,
 ) -> np.ndarray:
-    """What a network is told beside the cells: chords, bars, and what the song says elsewhere.
+    """What a network is told beside the cells: chords, bars, what the song says, the region.
 
     Args:
         picture: uint8 (128, width, 3).
         mask: bool (128, width), or None; where it covers chord rows the chord is unknown.
         position: float32 (4, width), see `bars.bar_position`; None: the network does not take it.
         memory: bool (3, 128, width), see `recall`; None: the network does not take it.
+        region: bool (128, width), the cells that are composed; None: the network does not take it.
 
     Returns:
         float32 (told, 128, width): `chord_channels`, then the position, the same in all rows, then
-        the memory.
+        the memory, then the region.
     """
     told = [chord_channels(picture, mask)]
     if position is not None:
         told.append(np.broadcast_to(position[:, None], (len(position), *picture.shape[:2])))
     if memory is not None:
         told.append(memory.astype(np.float32))
+    if region is not None:
+        told.append(region[None].astype(np.float32))
     return np.concatenate(told)  # (told, 128, width)
 
 

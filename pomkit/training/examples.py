@@ -94,12 +94,13 @@ def new_model(options: TrainOptions) -> Model:
 
 def check_told(model: Model, options: TrainOptions) -> None:
     """Raise OptionError where a run shall tell a model what it cannot take."""
-    told = {
-        "bar_position": (options.bar_position, model.bar_position),
-        "memory": (options.memory, model.recalls),
+    taken = {
+        "bar_position": model.bar_position,
+        "memory": model.recalls,
+        "pairs": "pair_head" in model.spec(),
     }
-    for name, (asked, taken) in told.items():
-        if asked and not taken:
+    for name, is_taken in taken.items():
+        if getattr(options, name) and not is_taken:
             raise OptionError(
                 f"{name} is asked for, and this {model.process} model does not take it; leave it "
                 "out, or train another process"

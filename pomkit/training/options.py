@@ -38,6 +38,10 @@ class TrainOptions:
     local_head: str = option("auto", "rules of single pixels: on, off; auto: on for edm's cells")
     bar_position: bool = option(False, "the network is told where in its bar a column is (cells)")
     memory: bool = option(False, "the network is shown the song's bars most like each bar (cells)")
+    pairs: bool = option(False, "notes hear each other across pitch and time: a pair head (cells)")
+    hidden_power: float = option(
+        1.0, "the hidden share is 1 - u^POWER, u uniform: above 1, nearly all more often (cells)"
+    )
     init: str = option("", "fine-tune this checkpoint, by name or path; its process and width hold")
     width: int = option(256, "steps (16ths) of a window")
     steps: int = option(10000, "optimiser steps in all")

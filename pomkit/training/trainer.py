@@ -13,6 +13,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ from tqdm.auto import tqdm
 
 from ..composing.region import inpaint
 from ..data.mask_mix import MASK_MIX, check_mix
-from ..data.mixture import Mixture
+from ..data.mixture import Mixture, part_of
 from ..data.reading import read_corpus
-from ..data.windows import Windows
+from ..data.windows import Windows, usual_densities
 from ..errors import OptionError, PomkitError, check_range
 from ..files import assets_dir
 from ..play import plot
@@ -49,6 +50,8 @@ LARGEST_GRADIENT = 1.0
 LOG_EVERY = 50  # steps
 WINDOWS_DRAWN = 4
 MOST_MINUTES = 60 * 24 * 365
+# The exponents of --hidden-power that are taken.
+HIDDEN_POWERS = (0.1, 10.0)
 
 
 class Trainer:
@@ -72,6 +75,7 @@ class Trainer:
         check_state(state, resume)
 
         check_range("minutes", self.options.minutes, 0, MOST_MINUTES)
+        check_range("hidden_power", self.options.hidden_power, *HIDDEN_POWERS)
         torch.set_num_threads(options.threads or torch.get_num_threads())
         self.accelerator = Accelerator(
             mixed_precision=precision_of(options), cpu=not torch.accelerator.is_available()
@@ -94,10 +98,13 @@ class Trainer:
         apart: dict[str, Any] = {"semitones": (0, 0), "seed": VALID_SEED, "mix": mix}
         if not o.data:
             songs = read_corpus(assets_dir() / "songs", progress=self.progress).songs
+            self.densities = usual_densities(songs, o.width)
             return Windows(songs, o.width, seed=o.seed, mix=mix), Windows(songs, o.width, **apart)
 
         mixture = Mixture(o.data, o.mix, self.progress)
         self.corpora = mixture.describe()
+        # Music from nothing is as busy as that of the corpus that is named first.
+        self.densities = usual_densities(part_of(mixture.corpora[0], "train"), o.width)
         train = mixture.windows("train", o.width, seed=o.seed, mix=mix)
         return train, mixture.windows("valid", o.width, **apart)
 
@@ -269,7 +276,9 @@ class Trainer:
     def valid_loss(self) -> float:
         """Loss of the averaged weights on fixed validation windows with fixed noise."""
         n = self.options.valid_windows
-        items = Subset(TrainSet(self.valid, self.model, n, self.options), range(n))
+        # Every run is measured at the same hidden shares.
+        options = replace(self.options, hidden_power=1.0)
+        items = Subset(TrainSet(self.valid, self.model, n, options), range(n))
         losses = []
         for batch in DataLoader(items, 16):
             batch = send_to_device(batch, self.accelerator.device)
@@ -284,6 +293,7 @@ class Trainer:
         pictures = self.step * self.pictures_per_step
         card = make_card(self.reached, self.options, songs, pictures)
         card["corpora"] = self.corpora
+        card["densities"] = self.densities
         save_model(self.out / "model", self.ema, card | self.speed)
         steps, losses = zip(*self.log, strict=True)
         plot.loss_plot(self.out / "loss.png", steps, losses, valid=self.valid_log)

@@ -428,7 +428,8 @@ def bits(
                 if model.recalls:
                     hidden = mask if unknown is None else mask | unknown
                     memory = recalled(song, start, hidden)
-                told = told_channels(picture, unknown, position, memory)
+                more = {"memory": memory, "region": model.told_region(mask)}
+                told = told_channels(picture, unknown, position, **more)
                 chords = torch.from_numpy(told)
                 bound = cell_bound(
                     model,

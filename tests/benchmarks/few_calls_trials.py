@@ -34,7 +34,7 @@ from orders import Orders, row_of
 from three_readers import find_archive
 from torch import Tensor
 
-from pomkit import data
+from pomkit import data, load_model
 from pomkit.networks.hdit import widened
 from pomkit.processes import cells as cells_module
 from pomkit.processes.cells import Cells
@@ -203,7 +203,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=10, help="CPU minutes of each training")
-    parser.add_argument("--init", default="tiny")
+    parser.add_argument("--init", default="tiny", help="a cells model without a pair head")
     parser.add_argument("--count", type=int, default=16, help="windows a task")
     parser.add_argument("--calls", default="2,4,8,16")
     parser.add_argument("--tasks", default="loop middle,melody")
@@ -212,6 +212,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "few-calls")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "reports")
     o = parser.parse_args()
+    if load_model(o.init).pair_head is not None:
+        parser.error(f"{o.init} has a pair head: its last channel is the region, not a guess")
     archive = find_archive(o.archive)
     models = {arm: trained(arm, o.init, archive, o.minutes, o.runs) for arm in ARMS}
 

@@ -188,6 +188,30 @@ def test_composed_in_any_order_the_rest_stays_and_the_seed_decides(options):
     assert not made.refused.any()
 
 
+def test_a_first_call_is_colder_by_the_warming():
+    cells = torch.zeros(2, 8, 16, dtype=torch.long)
+    logits = torch.randn(2, 3, 8, 16, generator=seeded(3))
+    mask = torch.ones(8, 16, dtype=torch.bool)
+
+    def drawn(calls, **options):
+        told = torch.zeros(2, 3, 8, 16)
+        how = {"generator": seeded(4), "temperature": 1.2, **options}
+        return sample_cells(lambda *_: logits.clone(), cells, told, mask, 3, calls, **how)
+
+    # All cells are hidden at the only call.
+    assert torch.equal(drawn(1, warming=0.5), drawn(1, temperature=0.6))
+    assert not torch.equal(drawn(1, warming=0.5), drawn(1))
+    # Later calls are warmer.
+    assert not torch.equal(drawn(4, warming=0.5), drawn(4, temperature=0.6))
+    walk = Walk(None, Uncovering(warming=0.5, temperature=1.2), None)
+    walk.begin(cells, torch.zeros(2, 3, 8, 16), mask, 3)
+    walk.hidden[0, :, 4:] = False
+    walk.hidden[1] = False
+    sharp = walk.sharpen(logits)
+    torch.testing.assert_close(sharp[0], logits[0] / (1.2 * (1 - 0.5 / 4)))
+    torch.testing.assert_close(sharp[1], logits[1] / 1.2)
+
+
 def test_haltons_order_is_the_default():
     model = load_model("tiny")
     picture = np.zeros((128, 64, 3), np.uint8)
@@ -199,7 +223,8 @@ def test_haltons_order_is_the_default():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"order": "raster"}, {"order": 7}, {"remask": -0.1}, {"remask": 1.5}, {"remask": "x"}],
+    [{"order": "raster"}, {"order": 7}, {"remask": -0.1}, {"remask": 1.5}, {"remask": "x"}]
+    + [{"warming": -0.1}, {"warming": 1.0}, {"warming": float("nan")}, {"warming": "cold"}],
 )
 def test_unknown_orders_are_refused(wrong):
     picture = np.zeros((128, 32, 3), np.uint8)

@@ -14,12 +14,14 @@ from pomkit import (
     load_model,
     masks,
     parse,
+    read_midi,
     render,
     rules,
 )
+from pomkit.composing.region import WARMING_FROM_NOTHING
 from pomkit.networks.attention import Level
 from pomkit.networks.hdit import HDiT, HDiTConfig
-from pomkit.processes.cells import TEMPERATURE, Cells
+from pomkit.processes.cells import TEMPERATURE, WARMING, Cells
 from pomkit.processes.edm import Denoiser, clean, to_picture, to_pixels
 from pomkit.processes.wide import blended, lay_windows, reach_of
 
@@ -306,16 +308,35 @@ def test_bad_options(model, options):
 
 def test_a_temperature_that_is_not_asked_for_is_the_models_own():
     picture = np.zeros((128, 64, 3), np.uint8)
-    for name, usual in (("tiny", TEMPERATURE), ("tiny-edm", 1.0)):
+    # Nothing is known, so cells begin only a little colder.
+    little = {"warming": WARMING_FROM_NOTHING}
+    for name, usual, more in (("tiny", TEMPERATURE, little), ("tiny-edm", 1.0, {})):
         model = load_model(name)
-        asked = (None, usual, 1.3)
+        asked = ({}, {"temperature": usual} | more, {"temperature": 1.3} | more)
         own, same, wild = (
-            inpaint(model, picture, masks.everything(picture), seed=1, calls=2, temperature=t)
-            for t in asked
+            inpaint(model, picture, masks.everything(picture), seed=1, calls=2, **each)
+            for each in asked
         )
         assert model.usual_temperature == usual
         assert np.array_equal(own, same)
         assert not np.array_equal(own, wild)
+
+
+def test_where_something_is_known_cells_begin_colder():
+    model = load_model("tiny")
+    picture = render(read_midi("ode_to_joy"), 0, 64)
+    mask = masks.bars(picture, 2, 3)
+    how = {"seed": 1, "calls": 3}
+    own = inpaint(model, picture, mask, **how)
+    asked = inpaint(model, picture, mask, temperature=TEMPERATURE, warming=WARMING, **how)
+    assert np.array_equal(own, asked)
+    assert not np.array_equal(own, inpaint(model, picture, mask, temperature=TEMPERATURE, **how))
+    # Whoever asks for it gets it where nothing is known, too.
+    nothing, everywhere = np.zeros_like(picture), masks.everything(picture)
+    free, cold = (inpaint(model, nothing, everywhere, warming=w, **how) for w in (0, WARMING))
+    assert not np.array_equal(free, cold)
+    with pytest.raises(OptionError, match="warming"):
+        inpaint(model, picture, mask, warming=1.5)
 
 
 def test_foreign_options_and_bad_masks(model):

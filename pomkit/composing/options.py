@@ -52,8 +52,10 @@ def check_options(model: Model, given: Mapping[str, Any]) -> Options:
     if "steps" in wishes:
         wishes["calls"] = one_of_two_names(wishes)
     drop_foreign(model, wishes)
-    if "temperature" in model.options:
-        wishes.setdefault("temperature", model.usual_temperature)
+    if "temperature" in model.options and "temperature" not in wishes:
+        wishes["temperature"] = model.usual_temperature
+        if model.usual_warming:
+            wishes.setdefault("warming", model.usual_warming)
 
     method = wishes.setdefault("method", methods_of(model)[0])
     check_choice("for this model the method", method, methods_of(model))

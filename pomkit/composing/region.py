@@ -10,7 +10,7 @@ the rest of the picture back.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import pairwise
@@ -46,6 +46,8 @@ from .options import check_options, refuse_positional
 
 # The largest block, in bytes, of which glibc learns that blocks of its size come and go.
 LEARNED_BLOCK = 31 << 20
+# By what share the first call is colder, at most, where nothing is known.
+WARMING_FROM_NOTHING = 0.15
 # A window may begin inside a bar that is longer than this, in steps.
 LONGEST_UNCUT = 4 * BAR
 # The numbers of composed pictures by which they can be put in order.
@@ -153,7 +155,7 @@ def inpaint(
         busiest: not edm's pixels head: so many at most, where no density is asked for.
         guidance: weight of the known surroundings; 1 is as learned.
         temperature: not edm's pixels head: 1 is as learned, below 1 plays safe, above 1 takes
-            risks; None: the model's own, `model.usual_temperature`.
+            risks; None: the model's own, `model.usual_temperature`, of cells with `warming`.
         top_p: not edm's pixels head: share of the probability from which notes are drawn.
         rule: not edm's pixels head: a function that bends what is drawn, or several, see `rules`.
         pitch_bias: not edm's pixels head: float (12,), added to the log-odds of notes by pitch
@@ -168,8 +170,8 @@ def inpaint(
             bars that come back in the song are composed anew, and not as they were.
         callback: is given {"i", "n", "preview"} at each call; preview() are the pictures so far.
         own: options that the model's family alone knows: `order` and `remask` of cells, see
-            `processes.orders`; `strength` of edm, see `processes.strength`; `whole_notes` of
-            edm's cells head.
+            `processes.orders`, and `warming`, by what share of the temperature the first call is
+            colder; `strength` of edm, see `processes.strength`; `whole_notes` of edm's cells head.
 
     Returns:
         uint8 (n, 128, width, 3).
@@ -198,12 +200,25 @@ def inpaint(
     model.check_mask(mask)
     layout = lay_out(model, picture, mask, bars, meters=meters)
     layout = replace(layout, whole=memory_source(whole, layout))
-    if density is None and busiest is None and not layout.is_anything_known:
-        options = replace(options, density=density_from_nothing(model, seed=seed))
+    if not layout.is_anything_known:
+        if density is None and busiest is None:
+            options = replace(options, density=density_from_nothing(model, seed=seed))
+        options = with_less_warming(options, own)
     canvas, counts = compose_windows(model, layout, options, n=n, callback=callback)
     result = finish(model, canvas, picture, mask, bars=bars)
     vars(result).update(counts, seed=seed, seconds=time.monotonic() - started)
     return result
+
+
+def with_less_warming(options: Options, given: Mapping[str, Any]) -> Options:
+    """The options for music before which nothing is known; `given`: what the caller asked for.
+
+    A cold beginning makes what is known come back. Where nothing is, it repeats a few pitches.
+    """
+    usual = options.own.get("warming", 0.0)
+    if given.get("warming") is not None or usual <= WARMING_FROM_NOTHING:
+        return options
+    return replace(options, own={**options.own, "warming": WARMING_FROM_NOTHING})
 
 
 def model_of(model: Any) -> Model:

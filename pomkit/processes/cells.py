@@ -62,11 +62,14 @@ from .states import (  # noqa: F401
 from .uncover import CALLS, CellModel, Uncovering, Walk, sample_cells  # noqa: F401
 from .wide import blended
 
-# The default of top_p. By the judge it is nearer to real music than 1 in every task.
-TOP_P = 0.9
-# The default temperature. Bars of a song come back as often as in real songs: at 1 too rarely, at
-# .8 too often; and what is composed is harder to tell from real music than at 1.
-TEMPERATURE = 0.9
+# The default of top_p. At .9 there is no room for as many notes as a model expects; at 1 there are
+# more odd ones.
+TOP_P = 0.95
+# The default temperature, and how much colder the first call is: what is settled first decides
+# whether bars of the song come back, and whether a melody moves by steps; what is settled last,
+# how long notes are.
+TEMPERATURE = 1.0
+WARMING = 0.35
 
 
 class Cells(Model):
@@ -75,6 +78,7 @@ class Cells(Model):
     process = "cells"
     learns_rows = True
     usual_temperature = TEMPERATURE
+    usual_warming = WARMING
     options = frozenset(
         ["calls", "method", "U", "jump", "density", "busiest", "guidance", "temperature", "top_p"]
         + ["rule", "pitch_bias", *ORDER_OPTIONS]

@@ -118,6 +118,7 @@ class Process(Protocol):
         trains: whether it learns; if not, it needs no `example` and no `loss`.
         parts: what an optimiser step steps in turn: name -> the prefix of its parameters' names.
         usual_temperature: the temperature at which it composes unless another one is asked for.
+        usual_warming: and how much colder it begins then, see `uncover.Uncovering`.
             The loss of the first one, which every step must step, is the loss of the run.
         card: what is known of the trained model: plain JSON values.
         width: columns that it learned.
@@ -133,6 +134,7 @@ class Process(Protocol):
     trains: ClassVar[bool]
     parts: ClassVar[Mapping[str, str]]
     usual_temperature: ClassVar[float]
+    usual_warming: ClassVar[float]
     card: dict[str, Any]
     width: int
     steps_per_beat: int
@@ -265,6 +267,7 @@ class Model(nn.Module):
     trains: ClassVar[bool] = True
     parts: ClassVar[Mapping[str, str]] = {"all": ""}
     usual_temperature: ClassVar[float] = 1.0
+    usual_warming: ClassVar[float] = 0.0
     learns_rows: ClassVar[bool] = False
     whole_rows: bool = False
     steps_per_beat: int = 4

@@ -27,8 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ORDERS = ("random", "halton", "entropy")
-# The options of `inpaint` that are about orders, with their neutral values.
-ORDER_OPTIONS = {"order": "halton", "remask": 0.0}
+# The options of `inpaint` that are about a walk through cells, with their neutral values.
+ORDER_OPTIONS = {"order": "halton", "remask": 0.0, "warming": 0.0}
 
 
 def first_of(rank: Tensor, among: Tensor, number: int) -> Tensor:

@@ -38,6 +38,8 @@ from .states import OFF, ONSET, SUSTAIN, Draft, onset_odds
 CellModel = Callable[[Tensor, Tensor, Tensor], Tensor]  # (cells, chords, t) -> logits
 # Network calls in one pass: the default here and of `Cells.methods`, which `inpaint` asks.
 CALLS = 8
+# The largest share by which the first call may be colder: it cannot be without any warmth.
+WARMEST = 0.99
 # A state that the network excludes is as likely as this: 40 bits.
 LEAST_LOG = -28.0
 
@@ -52,6 +54,8 @@ class Uncovering(Wishes):
         jump: calls of a block.
         order: one of `orders.ORDERS`.
         remask: share of the settled cells that a call hides again, of as many as it can.
+        warming: by what share of the temperature the first call is colder, of all cells hidden;
+            it rises to the whole temperature as they are settled.
         whole_notes: forbids sustains that follow no note. Cells that do not fit together are
             drawn again. It holds the number of onsets, too: a sustain that is drawn early forces
             an onset before it.
@@ -64,6 +68,7 @@ class Uncovering(Wishes):
     jump: int = 1
     order: str = "halton"
     remask: float = 0.0
+    warming: float = 0.0
     whole_notes: bool = False
     together: bool = False
 
@@ -71,6 +76,7 @@ class Uncovering(Wishes):
         super().__post_init__()
         check_choice("order", self.order, ORDERS)
         check_range("remask", self.remask, 0, 1, unit="(a share)")
+        check_range("warming", self.warming, 0, WARMEST, unit="(a share)")
 
     @property
     def holds_onsets(self) -> bool:
@@ -240,8 +246,13 @@ class Walk:
         return changes
 
     def sharpen(self, logits: Tensor) -> Tensor:
-        """Divide the logits, float (batch, states, h, w), by the temperature."""
-        return sharpen(logits, self.plan.temperature)
+        """Divide the logits, float (batch, states, h, w), by the temperature of this call."""
+        plan = self.plan
+        if not plan.warming:
+            return sharpen(logits, plan.temperature)
+        hidden = (self.hidden_count() / self.total).to(logits)  # (batch,)
+        temperature = plan.temperature * (1 - plan.warming * hidden)
+        return logits / temperature[:, None, None, None]
 
     def favour_pitches(self, logits: Tensor) -> Tensor:
         """Add the bias of each pitch class to the logits, float (batch, states, h, w)."""

@@ -76,7 +76,7 @@ LEFT_OUT = ("onsets_per_bar", "filled")
 INPAINTING = ("melody", "accompaniment", "continuation", "loop middle")
 REPAINT = {"method": "repaint", "steps": 48, "U": 2, "jump": 5}  # 2 (48 - 1) + 1 = 95 calls
 # As `inpaint` does; written out, since it names what is kept.
-CELLS = {"steps": 8, "top_p": 0.9, "order": "halton"}
+CELLS = {"steps": 8, "top_p": 0.95, "order": "halton"}
 CONDITIONED = {"method": "conditioned", "steps": 20}
 CONDITIONED_CALLS = {
     f"edm conditioned, {n} calls": ("edm", CONDITIONED | {"steps": n}) for n in (5, 10, 20, 40)
@@ -173,7 +173,8 @@ class Bench:
             Pictures uint8 (count, 128, width, 3); network calls and CPU seconds (count, 2).
         """
         windows, regions, count = self.task(task)
-        usual = {"U": 1, "temperature": self.models[which].usual_temperature}
+        model = self.models[which]
+        usual = {"U": 1, "temperature": model.usual_temperature, "warming": model.usual_warming}
         asked = usual | options
         names = [self.weights[which], task, len(self.songs), self.seed, asked]
         learned = self.models["cells"].width

@@ -47,6 +47,7 @@ from three_readers import find_archive
 from tqdm.auto import tqdm
 
 from pomkit import data, inpaint, load_model
+from pomkit.composing.options import check_options
 from pomkit.composing.voices import with_voices
 from pomkit.files import write
 from pomkit.judge import discriminator
@@ -128,6 +129,7 @@ class Bench:
         card = json.loads(card_path(name).read_text())
         model = load_model(name)
         usual = [dict(model.methods), ORDER_OPTIONS, model.usual_temperature]
+        usual += [model.usual_warming, check_options(model, {}).top_p]
         asked = json.dumps([card["sha256"], options, self.seed, chords, self.corpus, usual])
         key = hashlib.sha256(asked.encode()).hexdigest()
         path = CACHE / f"{name_of(name)}-{key[:16]}.npz"

@@ -33,7 +33,7 @@ SHOWN = ("overlapping_area", "chord_accuracy", "density", "note_length", "one_st
 def row_of(name: str, calls: int) -> tuple[str, Options]:
     """A row of the table: the model, and the options of `inpaint`."""
     order, _, remask = name.partition(" remask ")
-    options: Options = {"steps": calls, "top_p": 0.9, "order": order}
+    options: Options = {"steps": calls, "top_p": 0.95, "order": order}
     if remask:
         options["remask"] = float(remask)
     return "cells", options

@@ -142,8 +142,9 @@ def main() -> None:
     _, names = np.unique([window.song.name for window in windows], return_inverse=True)
 
     weights = json.loads(card_path(o.cells).read_text())["sha256"]
-    temperature = load_model(o.cells).usual_temperature
-    asked = json.dumps([weights, o.count, o.n, o.task, o.seed, temperature])
+    model = load_model(o.cells)
+    usual = [model.usual_temperature, model.usual_warming]
+    asked = json.dumps([weights, o.count, o.n, o.task, o.seed, *usual])
     key = hashlib.sha256(asked.encode()).hexdigest()[:16]
     made = composed(o.cells, windows, masks, o.n, key)
     pictures = made["pictures"]

@@ -37,6 +37,7 @@ from three_readers import find_archive
 from tqdm.auto import tqdm
 
 from pomkit import data, inpaint, load_model, masks, render
+from pomkit.composing.options import check_options
 from pomkit.files import write
 from pomkit.judge.baselines import Training, nearest, permuted, redraw
 from pomkit.judge.clips import read_clips
@@ -110,6 +111,7 @@ class Composer:
         """One piece, uint8 (128, width, 3); its number is the seed."""
         shown = as_brought(piece.window, self.chords)
         usual = [dict(self.model.methods), ORDER_OPTIONS, self.model.usual_temperature]
+        usual += [self.model.usual_warming, check_options(self.model, {}).top_p]
         asked = [self.weights, self.seed + number, shown.shape, usual]
         key = hashlib.sha256(json.dumps(asked).encode() + shown.tobytes() + piece.mask.tobytes())
         path = CACHE / f"{Path(self.name).stem}-{key.hexdigest()[:16]}.npz"

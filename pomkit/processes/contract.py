@@ -117,9 +117,9 @@ class Process(Protocol):
             from the notes.
         trains: whether it learns; if not, it needs no `example` and no `loss`.
         parts: what an optimiser step steps in turn: name -> the prefix of its parameters' names.
+            The loss of the first one, which every step must step, is the loss of the run.
         usual_temperature: the temperature at which it composes unless another one is asked for.
         usual_warming: and how much colder it begins then, see `uncover.Uncovering`.
-            The loss of the first one, which every step must step, is the loss of the run.
         card: what is known of the trained model: plain JSON values.
         width: columns that it learned.
         steps_per_beat: the grid of the music that it learned.

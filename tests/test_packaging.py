@@ -185,3 +185,8 @@ def test_nothing_is_left_undone_and_the_address_stands_in_one_place():
     assert list(PROJECT["urls"]) == ["Repository"]
     assert PROJECT["license"] == "MIT"
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "assets").rglob("*.json")), ids=lambda p: p.stem)
+def test_no_card_or_report_names_a_folder_of_the_machine_that_made_it(path):
+    assert not re.findall(r'"/[^"]+/[^"]*"', path.read_text(encoding="utf-8"))

@@ -24,6 +24,7 @@ from pomkit.networks.attention import Level
 from pomkit.networks.hdit import CONFIGS, HDiTConfig
 from pomkit.processes.densities import sample_sigma
 from pomkit.training import TrainSet
+from pomkit.training.state import Progress, make_card
 
 TOY = HDiTConfig(
     patch=(8, 16), levels=(Level(1, 32, 64, d_head=16),), mapping_width=16, mapping_d_ff=32
@@ -375,3 +376,15 @@ def test_training_leaves_the_processor_as_it_was(tmp_path):
     """Denormal numbers are rounded to 0 in a step, and nowhere else."""
     train.Trainer(options(tmp_path, steps=1), progress=False).run()
     assert torch.tensor(torch.finfo(torch.float32).tiny) / 2 > 0
+
+
+def test_a_card_names_no_folder_of_the_machine(tmp_path):
+    first = tmp_path / "mine" / "model"
+    own = {"sounds": "/home/someone/sounds.safetensors", "order": "time", "rate": 3}
+    progress = Progress(step=1, log=[(1, 0.5)], valid=[(1, 0.5)])
+    card = make_card(progress, options(tmp_path / "out", init=str(first), own=own), ["a"], 4)
+    assert card["options"]["init"] == "mine/model"
+    told = {"sounds": "someone/sounds.safetensors", "order": "time", "rate": 3}
+    assert card["options"]["own"] == told
+    named = options(tmp_path / "out", init="tiny")
+    assert make_card(progress, named, ["a"], 4)["options"]["init"] == "tiny"

@@ -103,6 +103,13 @@ def damage_told(path: Path) -> Iterator[None]:
         ) from fault
 
 
+def without_folders(value: Any) -> Any:
+    """The last two parts of an absolute path: a card goes to others; anything else as it is."""
+    if not isinstance(value, str) or not Path(value).is_absolute():
+        return value
+    return "/".join(Path(value).parts[-2:])
+
+
 def make_card(
     progress: Progress, options: TrainOptions, songs: list[str], pictures: int
 ) -> dict[str, Any]:
@@ -118,6 +125,8 @@ def make_card(
     device = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
     names = "\n".join(sorted(songs))
     shown = {k: v for k, v in asdict(options).items() if k not in ("data", "out")}
+    shown["init"] = without_folders(shown["init"])
+    shown["own"] = {name: without_folders(value) for name, value in shown["own"].items()}
     card: dict[str, Any] = {"options": shown}
 
     # What it learned from.
